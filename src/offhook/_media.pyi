@@ -1,0 +1,135 @@
+"""The native media core (Rust, PyO3). Only `offhook.edge.media` may import it.
+
+Every call is synchronous and non-blocking: it checks its arguments, posts a command to the
+worker that owns the leg and returns. What happens comes back through `poll_events`, in order per
+leg. `leg_id` and `tap_id` are chosen by the caller (unsigned 64 bit, never reused in a process).
+Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross the seam.
+"""
+
+from typing import Any, final
+
+__all__ = ["Engine", "MediaError", "version"]
+
+class MediaError(Exception):
+    """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
+
+def version() -> str: ...
+
+@final
+class Engine:
+    """Workers, the RTP port pool and all media legs of one process."""
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        bind_address: str,
+        port_min: int,
+        port_max: int,
+        drain_ms: int = 5000,
+        ca_file: str | None = None,
+        tls_verify: bool = True,
+    ) -> None: ...
+    def fileno(self) -> int:
+        """File descriptor that is readable while events wait: for `loop.add_reader`."""
+    def poll_events(self) -> list[tuple[Any, ...]]:
+        """Empty the wake pipe, then take every waiting event. See below for the tuples."""
+    def open_leg(self, leg_id: int, *, rtcp_mux: bool) -> tuple[int, int]:
+        """Bind (rtp_port, rtcp_port); the same port twice with `rtcp_mux`. Packets are dropped and
+        counted until `connect_leg`."""
+    def connect_leg(
+        self,
+        leg_id: int,
+        *,
+        codec: str,
+        payload_type: int,
+        clock_rate_hz: int,
+        ptime_ms: int,
+        dtmf_payload_type: int | None,
+        remote_rtp: str,
+        remote_rtcp: str,
+        rtcp_mux: bool,
+        sending: bool = True,
+        receiving: bool = True,
+        silence_when_idle: bool = False,
+        keepalive_ms: int = 5000,
+        media_timeout_ms: int = 0,
+    ) -> None:
+        """Say what offer and answer agreed on. May be called again (re-INVITE): the source lock is
+        reset, taps stay. `codec` is "PCMU" or "PCMA" today. `rtcp_mux=True` on a leg opened with
+        two ports frees the second. `media_timeout_ms=0` means never."""
+    def close_leg(self, leg_id: int) -> None:
+        """Close every tap (stop frames, last speech chunk), then the leg; ends with `leg_closed`.
+        The ports drain before they are used again."""
+    def add_fork(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        rx: str | None,
+        tx: str | None,
+        strep_leg_id: bytes | None = None,
+        strep_b_leg: bool = False,
+    ) -> None:
+        """Copy RTP byte for byte to UDP targets. With `strep_leg_id` (16 bytes) each packet is
+        prefixed by the 24-byte STREP header of contract 5.2."""
+    def add_stream(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        url: str,
+        addresses: list[str],
+        headers: list[tuple[str, str]],
+        rx: bool,
+        tx: bool,
+        codec: str,
+        sample_rate_hz: int,
+        frame_ms: int,
+        stream_id: str,
+        connected_json: str,
+        start_json: str,
+        stop_json: str,
+        connect_timeout_ms: int,
+        connect_retry_ms: list[int],
+        buffer_ms: int = 5000,
+        ping_ms: int = 20000,
+    ) -> None:
+        """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
+        for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
+        `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`."""
+    def begin_stream(self, leg_id: int, tap_id: int) -> None:
+        """Send the start frame (`start_json` is the value of its "start" key), then media."""
+    def add_speech(
+        self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int
+    ) -> None:
+        """Decode one track ("rx" or "tx") to s16le mono in chunks; gaps are filled with zeros so that
+        sample positions follow the RTP clock."""
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason."""
+    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+        """Queue s16le mono audio to be sent to the far end at real time (bounded: 60 s)."""
+    def clear(self, leg_id: int) -> None:
+        """Drop what is queued and not yet sent."""
+    def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
+        """Send RFC 4733 telephone-events (refused without an agreed payload type)."""
+    def stats(self, leg_id: int) -> dict[str, Any]:
+        """Counters of a leg and its taps now; keys as in `leg_closed`."""
+    def counters(self) -> dict[str, int]:
+        """Process-wide counters: legs, taps, ports in use and draining, sockets, drops by cause."""
+    def shutdown(self) -> None:
+        """Close every leg and stop the workers; returns when their threads ended."""
+
+# Events, each a tuple (kind, leg_id, tap_id, ...):
+#   ("media_started", leg, 0, ssrc: int, source: str)
+#   ("media_timeout", leg, 0)                             once per silence
+#   ("digit", leg, 0, digit: str, at_ms: int, duration_ms: int)
+#   ("stream_connected", leg, tap)
+#   ("stream_failed", leg, tap, reason: str, detail: str)      reason: connection_failed | connection_lost
+#   ("stream_closed", leg, tap, reason: str, stats: dict)      reason: app_closed | <reason of remove_tap> | call_ended
+#   ("tap_closed", leg, tap, stats: dict)                      forks and speech taps
+#   ("audio", leg, tap, at_ms: int, pcm: bytes)                at_ms on the leg's clock (0 = connect_leg)
+#   ("play_ended", leg, 0, played_ms: int, completed: bool)
+#   ("leg_closed", leg, 0, stats: dict)                        always the last event of a leg
+#   ("leg_failed", leg, 0, message: str)                       an internal fault; leg_closed follows
+# Every add_* is answered by exactly one *_closed or stream_failed.

@@ -1,0 +1,1 @@
+"""What every room may use: errors, ids, the clock, limits, tasks, logs. Imports nothing of ours."""

@@ -1,0 +1,40 @@
+"""Every bound of the control plane, by name. A setting may lower or raise some of them."""
+
+# Calls
+LEGS_MAX = 2_000
+"""Legs alive at once on one node; further INVITEs get 503."""
+ENDED_LEGS_KEPT_S = 600.0
+"""How long `GET /v2/calls/{id}` answers after the end (contract 2.3)."""
+ENDED_LEGS_KEPT_MAX = 20_000
+EFFECTS_QUEUED_PER_LEG_MAX = 1_000
+STREAMS_PER_LEG_MAX = 8
+FORKS_PER_LEG_MAX = 8
+COMMAND_IDS_KEPT_S = 60.0
+"""How long a `command_id` is remembered (contract 1.4)."""
+COMMAND_IDS_PER_LEG_MAX = 1_000
+ENDING_TIMEOUT_S = 5.0
+"""How long a leg that ended waits for its taps to report before it tells `call.hangup` anyway."""
+STREAM_START_HOLD_S = 0.25
+"""How long a stream's start frame waits for the first attempt of its `streaming.started`."""
+
+# Commands (contract 2.1)
+COMMAND_BODY_BYTES_MAX = 256 * 1024
+URL_CHARACTERS_MAX = 2_000
+AUTH_TOKEN_CHARACTERS_MAX = 4_000
+CUSTOM_PARAMETERS_MAX = 100
+CUSTOM_PARAMETER_CHARACTERS_MAX = 4_000
+CLIENT_STATE_CHARACTERS_MAX = 16 * 1024
+COMMAND_ID_CHARACTERS_MAX = 255
+HEADERS_PER_COMMAND_MAX = 50
+HEADER_CHARACTERS_MAX = 1_024
+
+# Streams (contract 4.1)
+STREAM_CONNECT_TIMEOUT_S = 5.0
+STREAM_CONNECT_RETRY_S = (0.25, 1.0)
+STREAM_BUFFER_MS = 5_000
+STREAM_PING_S = 20.0
+STREAM_FRAME_MS = 20
+
+# Media
+MEDIA_KEEPALIVE_S = 5.0
+"""A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
