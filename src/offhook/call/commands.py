@@ -1,0 +1,144 @@
+"""What an app asks of a leg. Parsed and validated by `edge.http` before it gets here."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from offhook.call.values import Header, Track, UdpTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What every command may carry (contract 1.4).
+
+    `client_state` is base64 text, echoed in every later webhook of the leg; None leaves it alone.
+    `command_id` makes a repetition within 60 s of the same action harmless.
+    """
+
+    command_id: str | None = None
+    client_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """A stream as asked for (contract 2.1). `codec` None means: as the leg's."""
+
+    url: str
+    tracks: tuple[Track, ...] = (Track.RX,)
+    codec: str | None = None
+    auth_token: str | None = None
+    custom_parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionOptions:
+    """Transcription as asked for (contract 2.1, 2.2).
+
+    `engine` is the name the app used ("Google", "A", ...); `options` are the fields of its
+    configuration that are not common to all engines.
+    """
+
+    engine: str = "Google"
+    tracks: tuple[Track, ...] = (Track.RX,)
+    language: str | None = None
+    interim_results: bool = False
+    model: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Command):
+    """Take an incoming call; streams and transcription may start with it."""
+
+    preferred_codecs: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+    silence_when_idle: bool = False
+    webhook_url: str | None = None
+    stream: StreamOptions | None = None
+    transcription: TranscriptionOptions | None = None
+
+
+class RejectCause(StrEnum):
+    """Reasons an app may give for refusing a call (contract 2.4)."""
+
+    CALL_REJECTED = "CALL_REJECTED"
+    USER_BUSY = "USER_BUSY"
+    NOT_FOUND = "NOT_FOUND"
+    TEMPORARILY_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject(Command):
+    """Refuse an incoming call that is not answered."""
+
+    cause: RejectCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hangup(Command):
+    """End the call, whatever its state."""
+
+    headers: tuple[Header, ...] = ()
+
+
+class ForkType(StrEnum):
+    """Whether SRTP is removed before the copy (contract 5.1)."""
+
+    RAW = "raw"
+    DECRYPTED = "decrypted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFork(Command):
+    """Copy the leg's RTP to UDP: either `rx` and `tx`, or `target` with STREP headers."""
+
+    rx: UdpTarget | None = None
+    tx: UdpTarget | None = None
+    target: UdpTarget | None = None
+    fork_type: ForkType = ForkType.DECRYPTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopFork(Command):
+    """Stop the forks of one type, or all when `fork_type` is None."""
+
+    fork_type: ForkType | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartStream(Command):
+    """Stream the leg's audio over a WebSocket."""
+
+    stream: StreamOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopStream(Command):
+    """Stop one stream, or all when `stream_id` is None."""
+
+    stream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTranscription(Command):
+    """Transcribe the leg's speech live."""
+
+    transcription: TranscriptionOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTranscription(Command):
+    """Stop transcribing; the last final is still told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateClientState(Command):
+    """Set `client_state` and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The `data` of a 200 answer. `duplicate` marks a replay of the first answer to a `command_id`."""
+
+    data: dict[str, Any]
+    duplicate: bool = False

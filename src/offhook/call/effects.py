@@ -1,0 +1,155 @@
+"""What must be done for a leg, in the order decided. The leg runner in `app` carries it out.
+
+Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*` by exactly one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from offhook.call.commands import ForkType, TranscriptionOptions
+from offhook.call.values import Header, Track, UdpTarget, WebhookRoute
+from offhook.proto.sdp import NegotiatedMedia
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMedia:
+    """Bind ports and, when `media` is known, start RTP with the far end.
+
+    `media` is None for an INVITE without offer: then we offer in the 200 OK and `ConnectMedia`
+    follows the ACK. Answered by nothing on success, by `MediaFailed` otherwise.
+    """
+
+    media: NegotiatedMedia | None
+    codecs: tuple[str, ...]
+    silence_when_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectMedia:
+    """Tell the open media leg what the ACK's answer agreed on."""
+
+    media: NegotiatedMedia
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMedia:
+    """Close the media leg; answered by `MediaClosed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptCall:
+    """Send 200 OK with our SDP; `media` as in `OpenMedia`."""
+
+    media: NegotiatedMedia | None
+    headers: tuple[Header, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectCall:
+    """Send a final failure to the INVITE."""
+
+    status: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """Send BYE (or whatever ends the dialog at this moment)."""
+
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Connect a WebSocket. `start` is the value of the start frame's `start` key, less media_format's truth."""
+
+    stream_id: str
+    url: str
+    tracks: tuple[Track, ...]
+    codec: str
+    sample_rate_hz: int
+    auth_token: str | None
+    start: dict[str, Any]
+    stop: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginStream:
+    """Let the start frame and the media go out: `streaming.started` has been told."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """End a stream; `reason` goes into its stop frame."""
+
+    stream_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFork:
+    """Copy RTP to UDP targets; answered by `ForkOpened` or `ForkClosed`."""
+
+    fork_id: str
+    rx: UdpTarget | None
+    tx: UdpTarget | None
+    target: UdpTarget | None
+    fork_type: ForkType
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFork:
+    """Stop copying; answered by `ForkClosed`."""
+
+    fork_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTranscription:
+    """Start one recogniser a track."""
+
+    transcription_id: str
+    options: TranscriptionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTranscription:
+    """Let the recognisers tell their last finals, then `TranscriptionClosed`."""
+
+    transcription_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
+
+    event_type: str
+    payload: dict[str, Any]
+    occurred_at: float
+    route: WebhookRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing more will happen to this leg; free what the runner holds. Always the last effect."""
+
+
+Effect = (
+    OpenMedia
+    | ConnectMedia
+    | CloseMedia
+    | AcceptCall
+    | RejectCall
+    | EndCall
+    | OpenStream
+    | BeginStream
+    | CloseStream
+    | OpenFork
+    | CloseFork
+    | OpenTranscription
+    | CloseTranscription
+    | Notify
+    | Release
+)

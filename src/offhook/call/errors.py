@@ -1,0 +1,52 @@
+"""Refusals of commands, with Telnyx's error codes (contract 1.2)."""
+
+from dataclasses import dataclass
+
+from offhook.base.errors import OffhookError
+
+TITLES = {
+    "10003": "Invalid URL",
+    "10004": "Missing required parameter",
+    "10005": "Resource not found",
+    "10015": "Bad Request",
+    "10016": "Phone number must be in +E164 format",
+    "10025": "String length out of range",
+    "10026": "Invalid parameter type",
+    "10027": "Unprocessable Entity",
+    "10032": "Invalid enumerated value",
+    "10033": "Value outside of range",
+    "10038": "Feature not permitted",
+    "90015": "Invalid Call Control ID",
+    "90017": "Invalid value for client_state",
+    "90018": "Call has already ended",
+    "90031": "Call is not currently forked",
+    "90034": "Call has not been answered yet",
+    "90045": "Media Streaming is used.",
+    "90046": "Media Streaming Failed.",
+    "90048": "Media Streaming is not used.",
+    "90054": "Call Transcription is already in progress",
+    "90055": "Call transcription can not be stopped",
+    "90102": "Command is invalid",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One entry of an error answer. `pointer` names the field, `detail` never repeats a secret."""
+
+    code: str
+    detail: str
+    pointer: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return Telnyx's title of the code."""
+        return TITLES[self.code]
+
+
+class CommandError(OffhookError):
+    """A command is refused with HTTP 422 and nothing has changed."""
+
+    def __init__(self, code: str, detail: str, pointer: str | None = None) -> None:
+        super().__init__(f"{code} {TITLES[code]}: {detail}")
+        self.problem = Problem(code, detail, pointer)

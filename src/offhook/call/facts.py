@@ -1,0 +1,160 @@
+"""What has happened to a leg, told by the edge through the leg runner."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from offhook.call.values import Header, QualityStats, Track
+from offhook.proto.sdp import NegotiatedMedia, SessionDescription
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """An INVITE arrived and an application takes its events. The first fact of an incoming leg.
+
+    `caller` and `callee` are what webhooks call `from` and `to`: the user part of the SIP URI
+    when it is a number or a name, else the URI. `offer` is None for an INVITE without SDP.
+    """
+
+    caller: str
+    callee: str
+    caller_name: str
+    from_sip_uri: str
+    to_sip_uri: str
+    headers: tuple[Header, ...]
+    offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class AckReceived:
+    """The far end acknowledged our 200 OK. `media` is set when the ACK carried the SDP answer."""
+
+    media: NegotiatedMedia | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerCancelled:
+    """The caller sent CANCEL before we answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerHungUp:
+    """The far end sent BYE."""
+
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignallingFailed:
+    """The dialog cannot go on: no ACK came, the transport broke, our answer could not be made."""
+
+    detail: str
+    sip_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFailed:
+    """The media leg could not be opened or broke down."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTimedOut:
+    """No RTP came for the configured time on an answered leg."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaClosed:
+    """The media leg is gone; the last fact of a leg's media. None when it never opened."""
+
+    quality: QualityStats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConnected:
+    """The socket of a stream is open and `connected` was sent."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """A stream that was connected has ended: by command, by the app, or with the call."""
+
+    stream_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """A stream could not connect (`connection_failed`) or was lost (`connection_lost`)."""
+
+    stream_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkOpened:
+    """Packets are being copied."""
+
+    fork_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkClosed:
+    """No more packets will be copied, or the fork could not be opened."""
+
+    fork_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptReady:
+    """An engine recognised something on one track. Times are ms on the leg's media clock."""
+
+    track: Track
+    transcript: str
+    confidence: float | None
+    is_final: bool
+    utterance_id: str
+    start_ms: int
+    end_ms: int
+    language: str | None
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionClosed:
+    """The engine has told its last final; `detail` is set when it broke down."""
+
+    transcription_id: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """The far end pressed a key."""
+
+    digit: str
+
+
+Fact = (
+    IncomingCall
+    | AckReceived
+    | CallerCancelled
+    | PeerHungUp
+    | SignallingFailed
+    | MediaFailed
+    | MediaTimedOut
+    | MediaClosed
+    | StreamConnected
+    | StreamClosed
+    | StreamFailed
+    | ForkOpened
+    | ForkClosed
+    | TranscriptReady
+    | TranscriptionClosed
+    | DigitReceived
+)
+
+Payload = dict[str, Any]

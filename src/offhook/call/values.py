@@ -1,0 +1,109 @@
+"""Plain values that commands, facts and effects share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Which way the call was made, as webhooks name it."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
+
+
+class LegState(StrEnum):
+    """Where a leg is in its life. ARCHITECTURE.md draws the table."""
+
+    PARKED = "parked"
+    """Incoming, ringing, waits for the app."""
+    ANSWERING = "answering"
+    """We sent 200 OK and wait for the ACK."""
+    ANSWERED = "answered"
+    ENDING = "ending"
+    """Over for the far end; taps are still being closed. Commands are refused as for ENDED."""
+    ENDED = "ended"
+
+
+class Track(StrEnum):
+    """One direction of a leg's audio: rx is from the phone to us."""
+
+    RX = "rx"
+    TX = "tx"
+
+    @property
+    def telnyx_name(self) -> str:
+        """Return the name apps know: `inbound` or `outbound`."""
+        return "inbound" if self is Track.RX else "outbound"
+
+
+class HangupCause(StrEnum):
+    """Why a call ended (contract 3.5)."""
+
+    CALL_REJECTED = "call_rejected"
+    NORMAL_CLEARING = "normal_clearing"
+    ORIGINATOR_CANCEL = "originator_cancel"
+    TIMEOUT = "timeout"
+    TIME_LIMIT = "time_limit"
+    USER_BUSY = "user_busy"
+    NOT_FOUND = "not_found"
+    NO_ANSWER = "no_answer"
+    UNSPECIFIED = "unspecified"
+
+
+class HangupSource(StrEnum):
+    """Who ended the call."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A SIP header that an app reads or sets."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class UdpTarget:
+    """Where forked packets go: an IP address as text and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRoute:
+    """Where the events of a leg go: a primary and perhaps a failover URL."""
+
+    url: str
+    failover_url: str | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegIdentity:
+    """The names of a leg; constant for its life."""
+
+    call_control_id: str
+    call_leg_id: str
+    call_session_id: str
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityStats:
+    """What the far end's RTP was like, for `call.hangup` and the summary line of the log."""
+
+    mos: float
+    jitter_max_ms: float
+    jitter_packets: int
+    rx_packets: int
+    rx_packets_lost: int
+    tx_packets: int
+    tx_packets_skipped: int
