@@ -1,0 +1,17 @@
+//! One leg's media as a state machine: datagrams and time in, packets, frames and events out.
+//!
+//! The owner of a [`MediaLeg`] gives it every datagram and every deadline, and a [`Sink`] for what
+//! comes out. This crate knows no socket, no thread and no clock: `now` is always an argument.
+
+pub mod limits;
+
+mod leg;
+mod params;
+mod sink;
+mod stats;
+
+pub use leg::MediaLeg;
+pub use offhook_codec::Codec;
+pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
+pub use sink::{Event, FrameKind, Port, Sink};
+pub use stats::{LegStats, TapKind, TapStats};

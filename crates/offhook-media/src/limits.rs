@@ -1,0 +1,36 @@
+//! Every bound of a leg, by name.
+
+use std::time::Duration;
+
+/// Longest datagram that is looked at; longer ones count as malformed.
+pub const DATAGRAM_BYTES_MAX: usize = 2048;
+/// Taps of all kinds on one leg.
+pub const TAPS_MAX: usize = 8;
+/// Audio that may wait to be played, in milliseconds.
+pub const PLAYOUT_MS_MAX: u64 = 60_000;
+/// Digits that may wait to be sent.
+pub const DIGITS_MAX: usize = 256;
+/// Packets of played audio that may leave in one wake-up.
+pub const PLAYOUT_BURST_MAX: u32 = 3;
+/// Packets held back while an earlier one is awaited.
+pub const REORDER_PACKETS_MAX: usize = 3;
+/// How long a packet is held back at most.
+pub const REORDER_HOLD: Duration = Duration::from_millis(60);
+/// Longest gap that is filled with silence; a longer one is a jump of the media clock.
+pub const GAP_FILL_MS_MAX: u64 = 1000;
+/// How long after the first packet the address of the SDP may still take the lock over.
+pub const LOCK_GRACE: Duration = Duration::from_secs(3);
+/// Mean time between two RTCP reports (RFC 3550 section 6.2).
+pub const RTCP_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest frame from an application that is parsed.
+pub const APP_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a mark that is echoed.
+pub const MARK_NAME_BYTES_MAX: usize = 1024;
+/// Error frames sent on one stream in one second; further errors are only counted.
+pub const ERROR_FRAMES_PER_SECOND_MAX: u32 = 10;
+/// Audio one stream may hold back before it is begun or while its socket is full.
+pub const STREAM_BUFFER_MS_MAX: u32 = 30_000;
+/// After this long without audio a speech tap gives out what it holds.
+pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
+/// Silence a speech tap adds when a track stops, so that a sentence can end.
+pub const SPEECH_IDLE_FILL_MS_MAX: u64 = 2000;

@@ -1,0 +1,135 @@
+//! What the owner of a leg may ask for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use offhook_codec::Codec;
+
+/// Names one tap of one leg; chosen by the caller, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TapId(pub u64);
+
+/// One direction of a leg's audio, seen from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Track {
+    /// From the phone to us.
+    Rx,
+    /// From us to the phone.
+    Tx,
+}
+
+/// What offer and answer agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the SDP")]
+pub struct LegParams {
+    /// The audio codec, the same in both directions.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Its RTP clock.
+    pub clock_rate_hz: u32,
+    /// Audio per packet that we send.
+    pub ptime_ms: u32,
+    /// Payload type of telephone-event, if agreed.
+    pub dtmf_payload_type: Option<u8>,
+    /// Where the SDP says that RTP goes.
+    pub remote_rtp: SocketAddr,
+    /// Where the SDP says that RTCP goes.
+    pub remote_rtcp: SocketAddr,
+    /// RTP and RTCP share a port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// We may send media.
+    pub sending: bool,
+    /// The far end may send media.
+    pub receiving: bool,
+    /// Send silence packets whenever nothing is played.
+    pub silence_when_idle: bool,
+    /// Time between two single silence packets when nothing is played; zero for none.
+    pub keepalive: Duration,
+    /// Report a silence of this length once; `None` for never.
+    pub media_timeout: Option<Duration>,
+}
+
+/// Where the packets of a leg are copied to, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkParams {
+    /// Target of what the phone sends.
+    pub rx: Option<SocketAddr>,
+    /// Target of what we send.
+    pub tx: Option<SocketAddr>,
+    /// Put a STREP header in front of each packet (contract 5.2).
+    pub strep: Option<Strep>,
+}
+
+/// What a STREP header says about the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strep {
+    /// The 16 bytes of `call_leg_id`.
+    pub leg_id: [u8; 16],
+    /// This is the second leg of its session.
+    pub b_leg: bool,
+}
+
+/// A stream of JSON frames to an application (contract 4.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamParams {
+    /// Stream what the phone sends as track "inbound".
+    pub rx: bool,
+    /// Stream what we send as track "outbound".
+    pub tx: bool,
+    /// Encoding of the payloads.
+    pub codec: Codec,
+    /// Sample rate of the payloads; 8000 for G.711.
+    pub sample_rate_hz: u32,
+    /// Audio per media frame, 20 to 100 ms.
+    pub frame_ms: u32,
+    /// Goes into every frame.
+    pub stream_id: String,
+    /// The whole first frame.
+    pub connected_json: String,
+    /// Value of the key "start" of the start frame: a JSON object.
+    pub start_json: String,
+    /// Value of the key "stop" of the stop frame: a JSON object; the reason is added.
+    pub stop_json: String,
+    /// Audio kept while the stream is not begun or its socket is full.
+    pub buffer_ms: u32,
+    /// Fill short losses with silence; otherwise they are a jump of `timestamp`.
+    pub fill_gaps: bool,
+}
+
+/// Decoded audio of one track for a recogniser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpeechParams {
+    /// Which track.
+    pub track: Track,
+    /// 8000 or 16000.
+    pub sample_rate_hz: u32,
+    /// Audio per chunk, 10 to 1000 ms.
+    pub chunk_ms: u32,
+}
+
+/// Why a leg refuses a request; nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The tap id is taken.
+    #[error("this tap id is already in use on the leg")]
+    TapExists,
+    /// No such tap, or not of the right kind.
+    #[error("the leg has no such tap")]
+    NoSuchTap,
+    /// The leg has as many taps as it may have.
+    #[error("the leg has the most taps it may have")]
+    TooManyTaps,
+    /// The queue of audio to play is full.
+    #[error("more than 60 s of audio would wait to be played")]
+    PlayoutFull,
+    /// Too many digits wait.
+    #[error("too many digits wait to be sent")]
+    DigitsFull,
+    /// Offer and answer have no telephone-event.
+    #[error("telephone-event was not agreed on for this leg")]
+    NoTelephoneEvent,
+    /// A parameter is out of range; the text names it.
+    #[error("{0} is out of range")]
+    OutOfRange(&'static str),
+}

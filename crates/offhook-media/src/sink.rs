@@ -1,0 +1,75 @@
+//! Where a leg puts what comes out of it.
+
+use std::net::SocketAddr;
+
+use crate::params::TapId;
+use crate::stats::TapStats;
+
+/// The two local ports of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// RTP, and RTCP too when both share a port.
+    Rtp,
+    /// RTCP alone.
+    Rtcp,
+}
+
+/// How a frame is to be treated by a queue that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// Audio: the oldest may be dropped.
+    Media,
+    /// Everything else: must arrive.
+    Control,
+}
+
+/// Takes the outputs of one leg, called in order while the leg handles an input.
+pub trait Sink {
+    /// Send a packet to the far end from one of the leg's ports.
+    fn transmit(&mut self, port: Port, to: SocketAddr, datagram: &[u8]);
+    /// Send a copied packet to a fork target.
+    fn fork(&mut self, to: SocketAddr, datagram: &[u8]);
+    /// Send one text frame on a stream's socket.
+    fn stream_frame(&mut self, tap: TapId, kind: FrameKind, json: &[u8]);
+    /// Hand decoded audio to the recogniser; `at_ms` is the time of the first sample.
+    fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]);
+    /// Tell what has happened.
+    fn event(&mut self, event: Event);
+}
+
+/// What has happened on a leg. Times are milliseconds since the leg was first connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first packet from the far end, and again after each change of source or SSRC.
+    MediaStarted {
+        /// Its synchronisation source.
+        ssrc: u32,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// Nothing has come for the agreed time; told once per silence.
+    MediaTimeout,
+    /// The far end has pressed a key.
+    Digit {
+        /// One of `0123456789*#ABCD`.
+        digit: char,
+        /// When it began.
+        at_ms: u64,
+        /// How long it was held.
+        duration_ms: u32,
+    },
+    /// What was queued has been played to its end, or was cleared.
+    PlayEnded {
+        /// How much was sent.
+        played_ms: u64,
+        /// False when it was cleared.
+        completed: bool,
+    },
+    /// A tap has ended; nothing follows for it.
+    TapClosed {
+        /// Which one.
+        tap: TapId,
+        /// What it did.
+        stats: TapStats,
+    },
+}

@@ -1,0 +1,129 @@
+//! Counters of a leg and of its taps.
+
+use crate::params::TapId;
+
+/// Declares a struct of `u64` counters that can list itself by name.
+macro_rules! counters {
+    ($(#[$outer:meta])* $name:ident { $($(#[$doc:meta])* $field:ident),+ $(,)? } $($(#[$xdoc:meta])* extra $extra:ident: $kind:ty),*) => {
+        $(#[$outer])*
+        pub struct $name {
+            $($(#[$xdoc])* pub $extra: $kind,)*
+            $($(#[$doc])* pub $field: u64,)+
+        }
+
+        impl $name {
+            /// Every counter by its name, in a fixed order.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// What one leg has received, sent and refused.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    LegStats {
+        /// RTP packets accepted from the far end.
+        packets_received,
+        /// Their bytes, headers included.
+        bytes_received,
+        /// Expected and not received (RFC 3550 A.3).
+        packets_lost,
+        /// Received more than once.
+        packets_duplicate,
+        /// Received after a later one.
+        packets_reordered,
+        /// Came after their place had been filled with silence.
+        packets_late,
+        /// Not RTP or RTCP that can be read.
+        packets_malformed,
+        /// From another address than the locked one.
+        packets_foreign,
+        /// Came before offer and answer were complete.
+        packets_early,
+        /// With a payload type that was not agreed on.
+        packets_unexpected,
+        /// Came while the leg was on hold.
+        packets_not_receiving,
+        /// Jumps of the media clock (a long pause, a new source).
+        resyncs,
+        /// Lost audio of the rx track, in ms.
+        gap_ms,
+        /// Interarrival jitter of what we receive, in microseconds.
+        jitter_us,
+        /// Digits received.
+        digits_received,
+        /// RTP packets sent to the far end.
+        packets_sent,
+        /// Their bytes, headers included.
+        bytes_sent,
+        /// Audio sent out of the playout queue, in ms.
+        played_ms,
+        /// Audio that waits in the playout queue, in ms.
+        queued_ms,
+        /// Audio that was cleared before it was sent, in ms.
+        discarded_ms,
+        /// Wake-ups that came so late that the playout clock had to slip.
+        playout_slips,
+        /// Digits sent.
+        digits_sent,
+        /// RTCP packets accepted.
+        rtcp_received,
+        /// RTCP packets sent.
+        rtcp_sent,
+        /// RTCP from an address that is not the far end.
+        rtcp_foreign,
+        /// Packets of ours that the far end says it lost.
+        remote_lost,
+        /// Jitter of ours as the far end measures it, in microseconds.
+        remote_jitter_us,
+        /// Round trip by RTCP, in microseconds; 0 when unknown.
+        rtt_us,
+    }
+    /// The taps that are open now.
+    extra taps: Vec<(TapId, TapStats)>
+}
+
+/// What a tap is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TapKind {
+    /// Copies packets.
+    #[default]
+    Fork,
+    /// Sends frames to an application.
+    Stream,
+    /// Gives decoded audio to a recogniser.
+    Speech,
+}
+
+counters! {
+    /// What one tap has done. Counters of other kinds of tap stay zero.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    TapStats {
+        /// Packets copied from the rx track.
+        rx_packets,
+        /// Packets copied from the tx track.
+        tx_packets,
+        /// Frames of any kind sent.
+        frames_sent,
+        /// Media frames of the rx track sent.
+        rx_frames,
+        /// Media frames of the tx track sent.
+        tx_frames,
+        /// Media frames dropped because the application was too slow.
+        frames_dropped,
+        /// Silence put in for lost audio, in ms.
+        filled_ms,
+        /// Frames received from the application.
+        app_frames,
+        /// Frames of the application answered by an error, or ignored after too many errors.
+        app_frames_refused,
+        /// Chunks of decoded audio given out.
+        chunks,
+        /// Audio given out, in ms.
+        audio_ms,
+    }
+    /// The kind of tap.
+    extra kind: TapKind
+}

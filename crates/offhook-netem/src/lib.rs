@@ -1,0 +1,1 @@
+//! A seeded bad network for simulations: loss, duplication, reordering, delay.

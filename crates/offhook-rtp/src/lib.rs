@@ -1,0 +1,1 @@
+//! RTP, RTCP and telephone-event packets: bytes in, values out.
