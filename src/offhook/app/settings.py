@@ -1,0 +1,414 @@
+"""Settings: defaults < `offhook.toml` < environment < command line.
+
+This model is the documentation of every option: `offhook.default.toml` is generated from it
+(`python -m offhook.app.settings`), and a test holds the two together.
+"""
+
+import ipaddress
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from offhook.base import limits
+from offhook.base.errors import ConfigError
+from offhook.base.log import LogFormat
+
+DEFAULT_APPLICATION_ID = "1000000000000000001"
+
+ENVIRONMENT = {
+    "OFFHOOK_HTTP_LISTEN": ("http", "listen"),
+    "OFFHOOK_API_KEYS": ("http", "api_keys"),
+    "OFFHOOK_SIP_LISTEN": ("sip", "listen"),
+    "OFFHOOK_PUBLIC_ADDRESS": ("sip", "public_address"),
+    "OFFHOOK_RTP_PORTS": ("media", "rtp_ports"),
+    "OFFHOOK_WORKERS": ("media", "workers"),
+    "OFFHOOK_DATA_DIR": ("data_dir",),
+    "OFFHOOK_WEBHOOK_URL": ("webhooks", "url"),
+    "OFFHOOK_WEBHOOK_FAILOVER_URL": ("webhooks", "failover_url"),
+    "OFFHOOK_ALLOW_PRIVATE_EGRESS": ("egress", "allow_private"),
+    "OFFHOOK_SPEECH_MODEL_DIR": ("speech", "model_dir"),
+    "OFFHOOK_LOG_LEVEL": ("log", "level"),
+    "OFFHOOK_LOG_FORMAT": ("log", "format"),
+}
+"""Environment variable -> place in the model. The names are fixed; users rely on them."""
+
+
+class HostPort(NamedTuple):
+    """An address to listen at; port 0 means any free one."""
+
+    host: str
+    port: int
+
+
+class SipListen(NamedTuple):
+    """A SIP listener: transport ("udp" or "tcp"), host, port."""
+
+    transport: Literal["udp", "tcp"]
+    host: str
+    port: int
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSettings(_Section):
+    """The API, its documentation, `/metrics` and `/healthz`."""
+
+    listen: str = Field("127.0.0.1:8080", description="Address of the API.")
+    api_keys: str = Field(
+        "",
+        description="Comma list of accepted bearer keys. Empty: one is made at the first start, "
+        "printed once and kept in the data directory.",
+    )
+
+    @property
+    def address(self) -> HostPort:
+        """Return `listen` in its parts."""
+        return _host_port(self.listen)
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str) -> str:
+        _host_port(value)
+        return value
+
+
+class SipSettings(_Section):
+    """Where phones and trunks reach us."""
+
+    listen: str = Field(
+        "udp:0.0.0.0:5060,tcp:0.0.0.0:5060", description="Comma list of transport:host:port (udp, tcp)."
+    )
+    public_address: str = Field(
+        "",
+        description="IP address written into SIP and SDP, for machines behind NAT. Empty: found by route.",
+    )
+    user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
+
+    @property
+    def listeners(self) -> tuple[SipListen, ...]:
+        """Return `listen` in its parts."""
+        return tuple(_sip_listen(item) for item in _items(self.listen))
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str) -> str:
+        for item in _items(value):
+            _sip_listen(item)
+        return value
+
+    @field_validator("public_address")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value)) if value else value
+
+
+class MediaSettings(_Section):
+    """RTP."""
+
+    rtp_ports: str = Field(
+        "20000-20999", description="UDP port range for RTP: one port a leg with rtcp-mux, two without."
+    )
+    workers: int = Field(0, ge=0, le=64, description="Media worker threads. 0: one a core.")
+    keepalive_s: float = Field(
+        limits.MEDIA_KEEPALIVE_S,
+        ge=0.1,
+        le=60,
+        description="A leg with nothing to send sends one packet of silence this often.",
+    )
+    timeout_s: float = Field(
+        0, ge=0, le=3600, description="Hang up an answered call that sends no RTP for so long. 0: never."
+    )
+    drain_s: float = Field(
+        5,
+        ge=0,
+        le=60,
+        description="How long the ports of an ended call must be quiet before they are used again.",
+    )
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """Return (lowest, highest) port."""
+        return _port_range(self.rtp_ports)
+
+    @field_validator("rtp_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        _port_range(value)
+        return value
+
+
+class StreamSettings(_Section):
+    """WebSocket streams."""
+
+    ca_file: str = Field(
+        "", description="PEM file of certificate authorities to trust for wss:// beside the public ones."
+    )
+    tls_verify: bool = Field(True, description="Check the certificates of wss:// servers.")
+    frame_ms: Literal[20, 40, 60, 80, 100] = Field(20, description="Audio in one media frame.")
+
+
+class WebhookSettings(_Section):
+    """The default application and how its webhooks are delivered."""
+
+    url: AnyHttpUrl | None = Field(
+        None, description="webhook_event_url of the default application, which takes every incoming call."
+    )
+    failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
+    timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
+    standard_webhooks_compat: bool = Field(
+        False,
+        description="Also send the three Standard-Webhooks headers, which SDK versions 4.88.1 to 4.177 insist on. "
+        "Their key is public: they prove nothing.",
+    )
+
+
+class SpeechSettings(_Section):
+    """Live transcription."""
+
+    default_engine: str = Field(
+        "local", description='Engine that serves every name not listed in "engines"; "reject" refuses them.'
+    )
+    engines: dict[str, str] = Field(
+        default_factory=dict,
+        description='Engine by the name the app uses, for example { Google = "local", Deepgram = "reject" }.',
+    )
+    workers: int = Field(1, ge=1, le=64, description="Speech worker processes.")
+    model_dir: str = Field(
+        "", description="Folder with the local engine's model files. Empty: the installed package."
+    )
+    script: str = Field(
+        "", description="JSON file that the scripted engine plays, for tests without a model."
+    )
+
+
+class EgressSettings(_Section):
+    """Which addresses an API caller may make this server talk to."""
+
+    allow_private: bool | Literal["auto"] = Field(
+        "auto",
+        description="May webhooks, streams and forks reach private addresses. "
+        "auto: yes while the API listens on loopback.",
+    )
+    fork_host_names: bool = Field(
+        False, description="Accept host names, not only addresses, as fork targets."
+    )
+
+
+class LimitSettings(_Section):
+    """Bounds that a machine's size decides."""
+
+    legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
+
+
+class CompatSettings(_Section):
+    """Switches back to Telnyx's literal behaviour where ours is kinder."""
+
+    strict_transcription_stop: bool = Field(
+        False,
+        description="transcription_stop with nothing running is refused with 10027 instead of accepted.",
+    )
+
+
+class LogSettings(_Section):
+    """Logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level shown.")
+    format: LogFormat = Field("auto", description='"text", "json", or auto: text on a terminal.')
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    sip: SipSettings = Field(default_factory=SipSettings)
+    media: MediaSettings = Field(default_factory=MediaSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    compat: CompatSettings = Field(default_factory=CompatSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @property
+    def allow_private_egress(self) -> bool:
+        """Return the effective value of `egress.allow_private`."""
+        if self.egress.allow_private != "auto":
+            return self.egress.allow_private
+        host = self.http.address.host
+        return host == "localhost" or _is_loopback(host)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values that no output may show."""
+        return tuple(_items(self.http.api_keys))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load_settings` passes: it has merged all sources in our order."""
+        return (init_settings,)
+
+
+def load_settings(
+    *,
+    config: Path | None = None,
+    environment: dict[str, str] | None = None,
+    flags: dict[str, Any] | None = None,
+) -> Settings:
+    """Read all sources and check them as a whole.
+
+    Args:
+        config: the TOML file; None: `OFFHOOK_CONFIG`, else `offhook.toml` where it exists.
+        environment: defaults to the process's.
+        flags: nested values of the command line; None values are left out.
+
+    Raises:
+        ConfigError: one sentence that names the setting.
+    """
+    env = dict(os.environ) if environment is None else environment
+    values = _read_toml(config, env)
+    for name, path in ENVIRONMENT.items():
+        if env.get(name):
+            _put(values, path, env[name])
+    _merge(values, flags or {})
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def default_toml() -> str:
+    """Return `offhook.default.toml`: every setting with its meaning, its default and its environment name."""
+    lines = [
+        "# Every setting of Offhook with its default. Copy what you change into offhook.toml.",
+        "# Order of precedence: command line, environment, this file, defaults.",
+        "# Generated by `python -m offhook.app.settings`; do not edit.",
+    ]
+    sections: list[tuple[str, type[BaseModel]]] = []
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            sections.append((name, kind))
+        else:
+            lines += ["", *_field_lines((name,), field.description or "", field.default)]
+    for section, model in sections:
+        lines += ["", "", f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
+        for name, field in model.model_fields.items():
+            lines += _field_lines(
+                (section, name), field.description or "", field.get_default(call_default_factory=True)
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _field_lines(path: tuple[str, ...], description: str, default: object) -> list[str]:
+    names = [name for name, place in ENVIRONMENT.items() if place == path]
+    comment = description + (f" ({names[0]})" if names else "")
+    value = _toml_value(default)
+    return [f"# {comment}", f"{path[-1]} = {value}" if value is not None else f"#{path[-1]} ="]
+
+
+def _toml_value(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case dict():
+            return "{}"
+        case _:
+            return f'"{value}"'
+
+
+def _read_toml(config: Path | None, env: dict[str, str]) -> dict[str, Any]:
+    named = config or (Path(env["OFFHOOK_CONFIG"]) if env.get("OFFHOOK_CONFIG") else None)
+    path = named or Path("offhook.toml")
+    if named is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"The configuration file {path} cannot be read: {reason}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"[{path[0]}] must be a section of the configuration file.")
+    values[path[-1]] = value
+
+
+def _merge(values: dict[str, Any], flags: dict[str, Any]) -> None:
+    for name, value in flags.items():
+        if isinstance(value, dict):
+            _merge(values.setdefault(name, {}), value)
+        elif value is not None:
+            values[name] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    env = next((name for name, place in ENVIRONMENT.items() if place == path[: len(place)]), None)
+    name = ".".join(path[:2]) + (f" ({env})" if env else "")
+    if first["type"] == "extra_forbidden":
+        return f"There is no setting {name}: see offhook.default.toml for all of them."
+    return f"The setting {name} is wrong: {first['msg'].removeprefix('Value error, ')}."
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _host_port(text: str) -> HostPort:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not host:port")
+    return HostPort(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _sip_listen(text: str) -> SipListen:
+    transport, _, address = text.partition(":")
+    if transport not in ("udp", "tcp"):
+        raise ValueError(f"{text!r} is not transport:host:port with transport udp or tcp")
+    return SipListen("udp" if transport == "udp" else "tcp", *_host_port(address))
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    if not (low.isdigit() and high.isdigit() and 1024 <= int(low) < int(high) <= 65535):
+        raise ValueError(f"{text!r} is not a range like 20000-20999 between 1024 and 65535")
+    return int(low), int(high)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.stdout.write(default_toml())
