@@ -38,3 +38,28 @@ STREAM_FRAME_MS = 20
 # Media
 MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
+
+# Speech
+SPEECH_SESSIONS_PER_WORKER_MAX = 24
+"""Tracks one worker process takes; finals alone cost about 0.03 core each, so finals always keep up."""
+SPEECH_QUEUED_MS = 15_000
+"""Audio of one session that waits for its worker; beyond it the oldest is dropped and counted."""
+SPEECH_REPLAY_MS = 15_000
+"""Audio already sent but not yet settled that is kept to be heard again after a crash."""
+SPEECH_FRAME_BYTES_MAX = 1 << 20
+"""One frame between the server and a speech worker."""
+SPEECH_PUSH_BYTES_MAX = 256 * 1024
+"""One push of audio into a session."""
+SPEECH_FINALS_QUEUED_MAX = 64
+"""Segments that wait for decoding in one worker; then it stops reading and its server queues."""
+SPEECH_SESSION_CRASHES_MAX = 2
+"""A session whose worker ended this often without a final in between is given up."""
+SPEECH_START_FAILURES_MAX = 5
+SPEECH_READY_TIMEOUT_S = 60.0
+"""How long a worker may take to load its model."""
+SPEECH_PING_S = 5.0
+SPEECH_SILENT_WORKER_S = 30.0
+"""A worker that says nothing for so long, though it is asked every `SPEECH_PING_S`, is ended."""
+SPEECH_CLOSE_TIMEOUT_S = 2.0
+"""How long the end of a session waits for its last final."""
+SPEECH_SCRIPT_LINES_MAX = 10_000

