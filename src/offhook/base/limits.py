@@ -63,3 +63,44 @@ SPEECH_SILENT_WORKER_S = 30.0
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
+
+# SIP
+SIP_MESSAGE_BYTES_MAX = 64 * 1024
+SIP_HEADERS_MAX = 256
+SIP_LINE_CHARACTERS_MAX = 8 * 1024
+SIP_TRANSACTIONS_MAX = 100_000
+"""Transactions alive at once, most of them finished and waiting for retransmissions (32 s each)."""
+SIP_RING_TIMEOUT_S = 660.0
+"""How long a call may ring, whichever side answers; longer than any `timeout_secs` (contract 2.3)."""
+SIP_CONNECTIONS_MAX = 1_000
+SIP_CONNECTION_IDLE_S = 600.0
+SIP_CONNECT_TIMEOUT_S = 5.0
+SIP_CONNECTION_WRITE_BYTES_MAX = 1024 * 1024
+SIP_ROUTES_CACHED_MAX = 4_096
+
+# Webhooks and their store (contract 3.3)
+WEBHOOK_TIMEOUT_S = 2.0
+"""How long a receiver may take to answer when its application does not say."""
+WEBHOOK_TIMEOUT_MAX_S = 30.0
+WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX = 512
+WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX = 128
+"""Attempts at once to one scheme, host and port, so that a hanging receiver cannot stop the others."""
+WEBHOOKS_IN_MEMORY_MAX = 8_192
+"""Undelivered webhooks held in memory; further ones wait in the database."""
+WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
+WEBHOOKS_LOADED_MAX = 256
+"""Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+WEBHOOK_REDIRECTS_MAX = 3
+WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
+"""How much of an answer is read to keep its connection usable."""
+WEBHOOK_ATTEMPTS_LOGGED_MAX = 50
+"""Attempts kept in the log of one delivery."""
+WEBHOOKS_ENDED_KEPT_MAX = 100_000
+STORE_JOBS_QUEUED_MAX = 10_000
+STORE_JOBS_PER_COMMIT_MAX = 500
+
+# Outgoing addresses
+DNS_TIMEOUT_S = 3.0
+DNS_LOOKUPS_MAX = 32
+"""Lookups at once, hung ones included; the next is refused."""
+DNS_ANSWERS_MAX = 16
