@@ -9,9 +9,17 @@ ENDED_LEGS_KEPT_MAX = 20_000
 EFFECTS_QUEUED_PER_LEG_MAX = 1_000
 STREAMS_PER_LEG_MAX = 8
 FORKS_PER_LEG_MAX = 8
+TRANSCRIPTIONS_PER_LEG_MAX = 8
+"""One runs at a time; the others are stopped ones that still tell their last words."""
 COMMAND_IDS_KEPT_S = 60.0
 """How long a `command_id` is remembered (contract 1.4)."""
 COMMAND_IDS_PER_LEG_MAX = 1_000
+RING_TIMEOUT_S = 180.0
+"""How long a call waits for the app before it is refused with 480."""
+ACK_TIMEOUT_S = 40.0
+"""How long an answered call waits for its ACK; longer than the 32 s after which SIP gives up."""
+CALL_TIME_LIMIT_S = 14_400.0
+"""How long an answered call may last."""
 ENDING_TIMEOUT_S = 5.0
 """How long a leg that ended waits for its taps to report before it tells `call.hangup` anyway."""
 STREAM_START_HOLD_S = 0.25
@@ -34,6 +42,8 @@ STREAM_CONNECT_RETRY_S = (0.25, 1.0)
 STREAM_BUFFER_MS = 5_000
 STREAM_PING_S = 20.0
 STREAM_FRAME_MS = 20
+STREAM_FRAME_CHARACTERS_MAX = 4 * 1024 * 1024
+"""30 s of 48 kHz L16 in base64, the longest media frame an app may send, with room around it."""
 
 # Media
 MEDIA_KEEPALIVE_S = 5.0
@@ -104,3 +114,17 @@ DNS_TIMEOUT_S = 3.0
 DNS_LOOKUPS_MAX = 32
 """Lookups at once, hung ones included; the next is refused."""
 DNS_ANSWERS_MAX = 16
+
+# HTTP API
+HTTP_CONNECTIONS_MAX = 1_000
+"""Connections open at once; further ones get 503."""
+HTTP_HEAD_TIMEOUT_S = 10
+"""How long a client may take to send a request line and its headers."""
+HTTP_BODY_TIMEOUT_S = 10.0
+HTTP_KEEP_ALIVE_S = 65
+"""Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
+HTTP_CLOSE_GRACE_S = 5
+PROBLEMS_PER_ANSWER_MAX = 20
+RETRIED_COMMANDS_KEPT_S = 60.0
+"""How long an accepted command is remembered for the SDK's own retries (contract 0)."""
+RETRIED_COMMANDS_KEPT_MAX = 4_096
