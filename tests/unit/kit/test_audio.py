@@ -1,0 +1,113 @@
+"""WAV files and G.711 of the kit."""
+
+import wave
+from pathlib import Path
+
+import pytest
+
+from offhook.kit.audio import (
+    AudioFileError,
+    WavWriter,
+    alaw_decode,
+    alaw_encode,
+    decode,
+    level_dbfs,
+    mulaw_decode,
+    mulaw_encode,
+    read_wav,
+    samples_of,
+    write_wav,
+)
+
+pytestmark = pytest.mark.unit
+
+EVERY_SAMPLE = b"".join(n.to_bytes(2, "little", signed=True) for n in range(-32_768, 32_768))
+EVERY_BYTE = bytes(range(256))
+
+
+def test_every_pcmu_byte_survives_a_round_trip_but_for_the_second_zero() -> None:
+    again = mulaw_encode(mulaw_decode(EVERY_BYTE))
+    assert [byte for byte in EVERY_BYTE if again[byte] != byte] == [0x7F]
+    assert again[0x7F] == 0xFF
+
+
+def test_every_pcma_byte_survives_a_round_trip() -> None:
+    assert alaw_encode(alaw_decode(EVERY_BYTE)) == EVERY_BYTE
+
+
+@pytest.mark.parametrize(
+    ("byte", "sample"), [(0xFF, 0), (0x7F, 0), (0x80, 32_124), (0x00, -32_124), (0xFE, 8), (0xEF, 132)]
+)
+def test_pcmu_has_the_values_of_the_recommendation(byte: int, sample: int) -> None:
+    assert list(samples_of(mulaw_decode(bytes([byte])))) == [sample]
+
+
+@pytest.mark.parametrize(("byte", "sample"), [(0xD5, 8), (0x55, -8), (0xAA, 32_256), (0x2A, -32_256)])
+def test_pcma_has_the_values_of_the_recommendation(byte: int, sample: int) -> None:
+    assert list(samples_of(alaw_decode(bytes([byte])))) == [sample]
+
+
+def test_quantisation_is_monotone_and_close() -> None:
+    for encode, expand in ((mulaw_encode, mulaw_decode), (alaw_encode, alaw_decode)):
+        out = samples_of(expand(encode(EVERY_SAMPLE)))
+        assert list(out) == sorted(out)
+        for sample, got in zip(range(-32_768, 32_768), out, strict=True):
+            assert abs(sample - got) <= max(abs(sample) / 30, 16) or abs(sample) > 32_124
+
+
+def test_a_wav_file_comes_back_as_written(tmp_path: Path) -> None:
+    pcm = EVERY_SAMPLE[:6_400]
+    write_wav(tmp_path / "a.wav", pcm, sample_rate_hz=16_000)
+    sound = read_wav(tmp_path / "a.wav")
+    assert (sound.pcm, sound.sample_rate_hz, sound.duration_ms) == (pcm, 16_000, 200)
+
+
+def test_a_stereo_file_is_averaged(tmp_path: Path) -> None:
+    pair = (100).to_bytes(2, "little", signed=True) + (-300).to_bytes(2, "little", signed=True)
+    write_wav(tmp_path / "a.wav", pair * 8, sample_rate_hz=8_000, channels=2)
+    assert list(samples_of(read_wav(tmp_path / "a.wav").pcm)) == [-100] * 8
+
+
+def test_a_writer_that_got_no_audio_leaves_a_valid_file(tmp_path: Path) -> None:
+    WavWriter(tmp_path / "a.wav", sample_rate_hz=8_000).close()
+    assert read_wav(tmp_path / "a.wav").pcm == b""
+
+
+@pytest.mark.parametrize(("width", "rate", "channels"), [(1, 8_000, 1), (2, 44_100, 1), (2, 8_000, 3)])
+def test_other_formats_are_refused_by_name(tmp_path: Path, width: int, rate: int, channels: int) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.setnchannels(channels)
+        file.writeframes(bytes(width * channels * 10))
+    with pytest.raises(AudioFileError, match="16-bit PCM, mono or stereo"):
+        read_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"not audio at all" * 10, b"RIFF\xff\xff\xff\xffWAVEfmt "])
+def test_what_is_no_wav_file_is_a_sentence_and_no_crash(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioFileError, match=r"a\.wav is not a PCM WAV file"):
+        read_wav(tmp_path / "a.wav")
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileError, match=r"a\.wav cannot be read: No such file"):
+        read_wav(tmp_path / "a.wav")
+    with pytest.raises(AudioFileError, match="cannot be written"):
+        WavWriter(tmp_path / "no" / "a.wav", sample_rate_hz=8_000)
+
+
+def test_levels_are_decibels_below_full_scale() -> None:
+    assert level_dbfs(b"\x00\x00" * 100) is None
+    assert level_dbfs(b"") is None
+    half = level_dbfs((16_384).to_bytes(2, "little") * 100)
+    assert half is not None
+    assert abs(half - -6.02) < 0.01
+
+
+def test_only_encodings_we_can_read_are_decoded() -> None:
+    assert decode("PCMU", b"\xff") == b"\0\0"
+    assert decode("PCMA", b"\xd5") == b"\x08\0"
+    assert decode("L16", b"\1\2\3") == b"\1\2"
+    assert decode("OPUS", b"\1") is None
