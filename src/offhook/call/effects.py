@@ -33,12 +33,12 @@ class ConnectMedia:
 
 @dataclass(frozen=True, slots=True)
 class CloseMedia:
-    """Close the media leg; answered by `MediaClosed`."""
+    """Close the media leg; answered by `MediaClosed`, even when opening it had failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptCall:
-    """Send 200 OK with our SDP; `media` as in `OpenMedia`."""
+    """Send 200 OK with our SDP; `media` as in `OpenMedia`. To be skipped when `OpenMedia` failed."""
 
     media: NegotiatedMedia | None
     headers: tuple[Header, ...]
@@ -46,22 +46,30 @@ class AcceptCall:
 
 @dataclass(frozen=True, slots=True)
 class RejectCall:
-    """Send a final failure to the INVITE."""
+    """Send a final failure to the INVITE, or BYE when our 200 OK has gone already.
+
+    Harmless when the dialog is gone.
+    """
 
     status: int
     reason: str | None = None
+    headers: tuple[Header, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """Send BYE (or whatever ends the dialog at this moment)."""
+    """Send BYE (or whatever ends the dialog at this moment). Harmless when the dialog is gone."""
 
     headers: tuple[Header, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Connect a WebSocket. `start` is the value of the start frame's `start` key, less media_format's truth."""
+    """Connect a WebSocket.
+
+    `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
+    added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
+    """
 
     stream_id: str
     url: str

@@ -14,14 +14,18 @@ class Direction(StrEnum):
 class LegState(StrEnum):
     """Where a leg is in its life. ARCHITECTURE.md draws the table."""
 
+    NEW = "new"
+    """Made, and not yet told of its call."""
     PARKED = "parked"
     """Incoming, ringing, waits for the app."""
     ANSWERING = "answering"
     """We sent 200 OK and wait for the ACK."""
     ANSWERED = "answered"
+    """Both sides agree that the call is up."""
     ENDING = "ending"
     """Over for the far end; taps are still being closed. Commands are refused as for ENDED."""
     ENDED = "ended"
+    """`call.hangup` has been told. Nothing happens any more."""
 
 
 class Track(StrEnum):

@@ -1,0 +1,442 @@
+"""One call leg: what it may do in each state and what follows from what happens to it.
+
+| state | by | next | effects, in order |
+| --- | --- | --- | --- |
+| new | IncomingCall | parked | Notify call.initiated |
+| parked | Answer | answering | OpenMedia, AcceptCall |
+| | Reject, Hangup, time | ending | RejectCall |
+| | CallerCancelled | ending | |
+| | BYE; dialog or media broke | ending | RejectCall 487; 500 |
+| answering | AckReceived | answered | ConnectMedia if due, Notify call.answered, taps of the answer |
+| | MediaFailed | ending | RejectCall 500 |
+| | CallerCancelled, BYE | ending | |
+| | Hangup, anything else that breaks, time | ending | EndCall |
+| answered | Hangup, media lost, dialog broke, time | ending | EndCall |
+| | BYE | ending | |
+| ending | entered | | Close* of every tap, CloseMedia |
+| | the last report has come, or time | ended | Notify call.hangup, Release |
+
+Everything that is not in the table is ignored as a fact and refused as a command, and a refused
+command changes nothing: `_check` looks and raises, only then `_carry_out` acts. The causes of
+`call.hangup` are in `verdicts`, its taps in `taps`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from offhook.base import limits
+from offhook.base.clock import iso_time
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts, payloads, tap_commands, verdicts
+from offhook.call.dedupe import CommandMemory
+from offhook.call.errors import CommandError
+from offhook.call.payloads import CallRecord
+from offhook.call.tap_commands import Compat
+from offhook.call.taps import Taps, Tell
+from offhook.call.values import (
+    Direction,
+    Header,
+    LegIdentity,
+    LegState,
+    QualityStats,
+    WebhookRoute,
+)
+from offhook.call.verdicts import Verdict
+from offhook.proto.sdp import NegotiatedMedia, negotiate
+
+_OVER = (LegState.ENDING, LegState.ENDED)
+_UP = (LegState.PARKED, LegState.ANSWERING, LegState.ANSWERED)
+
+
+class CallLeg:
+    """Decides everything about one incoming call leg. Does nothing itself.
+
+    Args:
+        identity: the leg's names.
+        user_id: the account's id, told in start and stop frames.
+        route: where the leg's webhooks go until an answer says otherwise.
+        codecs: what this server can speak, best first, in upper case.
+        new_id: makes the ids of taps.
+        compat: where to follow Telnyx to the letter.
+        ring_timeout_s: how long the call may wait for an answer.
+        time_limit_s: how long it may last after the answer.
+    """
+
+    def __init__(
+        self,
+        identity: LegIdentity,
+        *,
+        user_id: str,
+        route: WebhookRoute,
+        codecs: tuple[str, ...],
+        new_id: Callable[[], str],
+        compat: Compat | None = None,
+        ring_timeout_s: float = limits.RING_TIMEOUT_S,
+        time_limit_s: float = limits.CALL_TIME_LIMIT_S,
+    ) -> None:
+        self.identity = identity
+        self.route = route
+        self.state = LegState.NEW
+        self.client_state: str | None = None
+        self.media: NegotiatedMedia | None = None
+        self._user_id = user_id
+        self._codecs = codecs
+        self._new_id = new_id
+        self._compat = compat or Compat()
+        self._ring_timeout_s = ring_timeout_s
+        self._time_limit_s = time_limit_s
+        self._record: CallRecord | None = None
+        self._answer: ask.Answer | None = None
+        self._answer_stream_id: str | None = None
+        self._taps = Taps()
+        self._memory = CommandMemory()
+        self._media_open = False
+        self._quality: QualityStats | None = None
+        self._verdict: Verdict | None = None
+        self._farewell: tuple[Header, ...] = ()
+        self._ended_at: float | None = None
+        self._deadline: float | None = None
+
+    # What may be asked
+
+    def command(self, command: ask.Command, now: float) -> tuple[ask.Reply, list[do.Effect]]:
+        """Decide a command at once: its reply, and what must be done for it.
+
+        A repetition within a minute of an accepted `command_id` gets the first reply and does
+        nothing, whatever the state.
+
+        Raises:
+            CommandError: refused; nothing has changed, not even the memory of `command_id`s.
+        """
+        known = self._memory.recall(command, now)
+        if known is not None:
+            return known, []
+        self._check(command)
+        if command.client_state is not None:
+            self.client_state = command.client_state
+        data, effects = self._carry_out(command, now)
+        reply = ask.Reply({"result": "ok", **data})
+        self._memory.remember(command, reply, now)
+        return reply, effects
+
+    def status(self, now: float) -> facts.Payload:
+        """Return the call resource of `GET /v2/calls/{id}` (contract 2.3)."""
+        status: facts.Payload = {
+            "call_control_id": self.identity.call_control_id,
+            "call_leg_id": self.identity.call_leg_id,
+            "call_session_id": self.identity.call_session_id,
+            "record_type": "call",
+            "is_alive": self.state in _UP,
+            "client_state": self.client_state,
+            "call_duration": 0,
+        }
+        if self._record is not None:
+            until = now if self._ended_at is None else self._ended_at
+            status["call_duration"] = max(0, int(until - self._record.started_at))
+            status["start_time"] = iso_time(self._record.started_at)
+        if self._ended_at is not None:
+            status["end_time"] = iso_time(self._ended_at)
+        return status
+
+    def streams(self) -> list[facts.Payload]:
+        """Return what may be shown of the leg's streams; no URL, for it may hold a token."""
+        return [
+            {
+                "stream_id": stream.stream_id,
+                "stream_track": payloads.stream_track(stream.tracks),
+                "codec": stream.codec,
+                "connected": stream.connected,
+                "call_control_id": self.identity.call_control_id,
+                "call_leg_id": self.identity.call_leg_id,
+            }
+            for stream in self._taps.streams.values()
+        ]
+
+    # What happens
+
+    def handle(self, fact: facts.Fact, now: float) -> list[do.Effect]:
+        """Take what has happened and return what must be done. Late and repeated facts are ignored."""
+        if isinstance(fact, facts.IncomingCall):
+            return self._ring(fact, now) if self.state is LegState.NEW else []
+        if self.state in (LegState.NEW, LegState.ENDED):
+            return []
+        match fact:
+            case facts.AckReceived():
+                return self._acknowledged(fact, now)
+            case (
+                facts.CallerCancelled()
+                | facts.PeerHungUp()
+                | facts.SignallingFailed()
+                | facts.MediaFailed()
+                | facts.MediaTimedOut()
+            ):
+                return self._ended_by(fact, now)
+            case facts.MediaClosed():
+                return self._media_closed(fact, now)
+            case facts.DigitReceived():
+                return self._digit(fact, now)
+            case _:
+                effects = [self._told(item, now) for item in self._taps.handle(fact)]
+                return effects + self._finish_when_done(now)
+
+    def poll_timeout(self) -> float | None:
+        """Return when `handle_timeout` wants to be called next."""
+        return self._deadline
+
+    def handle_timeout(self, now: float) -> list[do.Effect]:
+        """Let time pass. Safe to call early, late, or twice."""
+        if self._deadline is None or now < self._deadline:
+            return []
+        match self.state:
+            case LegState.PARKED:
+                return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
+            case LegState.ANSWERING:
+                return self._end(verdicts.NO_ACK, now, do.EndCall())
+            case LegState.ANSWERED:
+                return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
+            case _:
+                self._media_open = False
+                told: list[do.Effect] = [self._told(item, now) for item in self._taps.abandon()]
+                return told + self._finish_when_done(now)
+
+    # Commands: first whether
+
+    def _check(self, command: ask.Command) -> None:
+        if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
+            self._check_call_command(command)
+        elif self.state in _OVER:
+            raise _ended()
+        elif self.state is not LegState.ANSWERED:
+            raise CommandError("90034", f"the call is {self.state.value}; answer it first")
+        else:
+            tap_commands.check(command, self._taps, self._compat)
+
+    def _check_call_command(
+        self, command: ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState
+    ) -> None:
+        if self.state in _OVER:
+            raise _ended()
+        if self.state is LegState.NEW:
+            raise CommandError("90034", "the call has not arrived yet")
+        if isinstance(command, ask.Answer | ask.Reject) and self.state is not LegState.PARKED:
+            raise CommandError("10027", "the call has already been answered")
+        if isinstance(command, ask.Answer) and self._offered() and self._agree(command) is None:
+            raise CommandError("10027", "the caller offers no codec that this server speaks")
+
+    # Commands: then how
+
+    def _carry_out(self, command: ask.Command, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
+        taps = self._taps
+        match command:
+            case ask.Answer():
+                return self._take_call(command, now)
+            case ask.Reject():
+                status, verdict = verdicts.REJECTIONS[command.cause]
+                return {}, self._end(verdict, now, do.RejectCall(status))
+            case ask.Hangup():
+                return {}, self._hang_up(command, now)
+            case ask.StartStream():
+                stream_id = self._new_id()
+                return {"stream_id": stream_id}, self._open_stream(stream_id, command.stream)
+            case ask.StopStream():
+                return {}, taps.close_streams(command.stream_id, "command")
+            case ask.StartFork():
+                return {}, self._open_fork(command)
+            case ask.StopFork():
+                return {}, taps.close_forks(command.fork_type)
+            case ask.StartTranscription():
+                return {}, self._open_transcription(command.transcription)
+            case ask.StopTranscription():
+                return {}, taps.close_transcription()
+            case _:
+                assert isinstance(command, ask.UpdateClientState)
+                return {}, []
+
+    def _take_call(self, command: ask.Answer, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
+        self.state = LegState.ANSWERING
+        self._deadline = now + limits.ACK_TIMEOUT_S
+        self._answer = command
+        self.media = self._agree(command)
+        self._media_open = True
+        if command.webhook_url is not None:
+            self.route = replace(self.route, url=command.webhook_url)
+        data = {}
+        if command.stream is not None:
+            self._answer_stream_id = data["stream_id"] = self._new_id()
+        codecs = self._preferred(command) or self._codecs
+        return data, [
+            do.OpenMedia(self.media, codecs, command.silence_when_idle),
+            do.AcceptCall(self.media, command.headers),
+        ]
+
+    def _hang_up(self, command: ask.Hangup, now: float) -> list[do.Effect]:
+        if self.state is LegState.PARKED:
+            return self._end(verdicts.DECLINED, now, do.RejectCall(603, headers=command.headers))
+        return self._end(verdicts.ENDED_BY_APP, now, do.EndCall(command.headers))
+
+    def _open_stream(self, stream_id: str, options: ask.StreamOptions) -> list[do.Effect]:
+        record, media = self._known()
+        effect = tap_commands.opened_stream(
+            stream_id,
+            options,
+            record=record,
+            media=media,
+            user_id=self._user_id,
+            client_state=self.client_state,
+        )
+        return self._taps.open_stream(effect)
+
+    def _open_fork(self, command: ask.StartFork) -> list[do.Effect]:
+        _, media = self._known()
+        effect, told = tap_commands.opened_fork(self._new_id(), command, media)
+        return self._taps.open_fork(effect, told)
+
+    def _open_transcription(self, options: ask.TranscriptionOptions) -> list[do.Effect]:
+        return self._taps.open_transcription(do.OpenTranscription(self._new_id(), options))
+
+    # Facts
+
+    def _ring(self, call: facts.IncomingCall, now: float) -> list[do.Effect]:
+        self.state = LegState.PARKED
+        self._deadline = now + self._ring_timeout_s
+        self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
+        return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs), now)]
+
+    def _acknowledged(self, fact: facts.AckReceived, now: float) -> list[do.Effect]:
+        answer = self._answer
+        if self.state is not LegState.ANSWERING or answer is None:
+            return []
+        effects: list[do.Effect] = []
+        if self.media is None:
+            self.media = fact.media
+            if fact.media is None:
+                return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
+            effects.append(do.ConnectMedia(fact.media))
+        self.state = LegState.ANSWERED
+        self._deadline = now + self._time_limit_s
+        record, media = self._known()
+        told = payloads.answered(record, answer.headers, media)
+        if answer.stream is not None:
+            told["stream_url"] = answer.stream.url
+            told["stream_track"] = payloads.stream_track(answer.stream.tracks)
+        effects.append(self._notify("call.answered", told, now))
+        if answer.stream is not None and self._answer_stream_id is not None:
+            effects += self._open_stream(self._answer_stream_id, answer.stream)
+        if answer.transcription is not None:
+            effects += self._open_transcription(answer.transcription)
+        return effects
+
+    def _ended_by(
+        self,
+        fact: facts.CallerCancelled
+        | facts.PeerHungUp
+        | facts.SignallingFailed
+        | facts.MediaFailed
+        | facts.MediaTimedOut,
+        now: float,
+    ) -> list[do.Effect]:
+        ringing = self.state is LegState.PARKED
+        match fact:
+            case _ if self.state not in _UP:
+                return []
+            case facts.CallerCancelled() if self.state is LegState.ANSWERED:
+                return []  # a CANCEL after the final answer has no effect (RFC 3261 9.2)
+            case facts.CallerCancelled():
+                return self._end(verdicts.CANCELLED, now)
+            case facts.PeerHungUp():
+                self._farewell = fact.headers
+                if ringing:
+                    return self._end(verdicts.CANCELLED, now, do.RejectCall(487))
+                return self._end(verdicts.ENDED_BY_CALLER, now)
+            case facts.SignallingFailed():
+                verdict = verdicts.dialog_broken(fact.sip_status)
+                return self._end(verdict, now, do.RejectCall(500) if ringing else do.EndCall())
+            case facts.MediaFailed() if self.state is not LegState.ANSWERED:
+                return self._end(verdicts.MEDIA_REFUSED, now, do.RejectCall(500))
+            case facts.MediaFailed():
+                return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
+            case facts.MediaTimedOut() if self.state is LegState.ANSWERED:
+                return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
+            case facts.MediaTimedOut():
+                return []
+
+    def _media_closed(self, fact: facts.MediaClosed, now: float) -> list[do.Effect]:
+        if not self._media_open:
+            return []
+        self._media_open = False
+        self._quality = fact.quality
+        if self.state in _UP:
+            return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
+        return self._finish_when_done(now)
+
+    def _digit(self, fact: facts.DigitReceived, now: float) -> list[do.Effect]:
+        record = self._record
+        if self.state is not LegState.ANSWERED or record is None:
+            return []
+        told = {"digit": fact.digit, **payloads.parties(record)}
+        return [self._notify("call.dtmf.received", told, now)]
+
+    # The end
+
+    def _end(self, verdict: Verdict, now: float, *first: do.Effect) -> list[do.Effect]:
+        self.state = LegState.ENDING
+        self._deadline = now + limits.ENDING_TIMEOUT_S
+        self._verdict = verdict
+        self._ended_at = now
+        effects = [*first, *self._taps.close_all()]
+        if self._media_open:
+            effects.append(do.CloseMedia())
+        return effects + self._finish_when_done(now)
+
+    def _finish_when_done(self, now: float) -> list[do.Effect]:
+        if self.state is not LegState.ENDING or self._media_open or len(self._taps):
+            return []
+        assert self._record is not None
+        assert self._verdict is not None
+        assert self._ended_at is not None
+        headers = (*(self._answer.headers if self._answer else ()), *self._farewell)
+        told = payloads.hangup(self._record, headers, self._verdict, self._ended_at, self._quality)
+        self.state = LegState.ENDED
+        self._deadline = None
+        return [self._notify("call.hangup", told, now), do.Release()]
+
+    # Helpers
+
+    def _offered(self) -> bool:
+        return self._record is not None and self._record.call.offer is not None
+
+    def _preferred(self, command: ask.Answer) -> tuple[str, ...]:
+        wanted = (name.upper() for name in command.preferred_codecs)
+        return tuple(name for name in wanted if name in self._codecs)
+
+    def _agree(self, command: ask.Answer) -> NegotiatedMedia | None:
+        """Return what the offer and the app's preference leave: the preference decides if it can."""
+        offer = None if self._record is None else self._record.call.offer
+        if offer is None:
+            return None
+        for codec in self._preferred(command):
+            media = negotiate(offer, (codec,))
+            if media is not None:
+                return media
+        return negotiate(offer, self._codecs)
+
+    def _known(self) -> tuple[CallRecord, NegotiatedMedia]:
+        assert self._record is not None, "a leg that is up has a call"
+        assert self.media is not None, "a leg that is answered has media"
+        return self._record, self.media
+
+    def _told(self, item: do.Effect | Tell, now: float) -> do.Effect:
+        if isinstance(item, Tell):
+            return self._notify(item.event_type, item.payload, now)
+        return item
+
+    def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
+        assert self._record is not None, "nothing is told before the call"
+        common = payloads.common(self._record, self.client_state)
+        return do.Notify(event_type, {**common, **payload}, now, self.route)
+
+
+def _ended() -> CommandError:
+    return CommandError("90018", "the call has ended")

@@ -1,0 +1,162 @@
+"""What each webhook of a leg says (contract 3.4). Keys are sorted later, by the envelope."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offhook.base.clock import iso_time
+from offhook.call.facts import IncomingCall, Payload, TranscriptReady
+from offhook.call.headers import custom_headers, sip_headers
+from offhook.call.values import Direction, Header, LegIdentity, QualityStats, Track
+from offhook.call.verdicts import Verdict
+from offhook.proto.sdp import NegotiatedMedia, offered_codecs
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What stays the same about a call from its first fact on."""
+
+    identity: LegIdentity
+    direction: Direction
+    call: IncomingCall
+    started_at: float
+
+
+def common(record: CallRecord, client_state: str | None) -> Payload:
+    """Return what every webhook of a leg says."""
+    identity = record.identity
+    return {
+        "call_control_id": identity.call_control_id,
+        "call_leg_id": identity.call_leg_id,
+        "call_session_id": identity.call_session_id,
+        "connection_id": identity.connection_id,
+        "client_state": client_state,
+        "calling_party_type": calling_party_type(record.call.caller),
+    }
+
+
+def calling_party_type(caller: str) -> str:
+    """Return `pstn` for a number in +E164 format, else `sip`."""
+    digits = caller.removeprefix("+")
+    is_number = caller != digits and digits.isascii() and digits.isdigit() and len(digits) <= 15
+    return "pstn" if is_number else "sip"
+
+
+def parties(record: CallRecord) -> Payload:
+    """Return who calls whom, for the events that say it."""
+    return {"from": record.call.caller, "to": record.call.callee}
+
+
+def initiated(record: CallRecord, codecs: Sequence[str]) -> Payload:
+    """Return what `call.initiated` adds; `codecs` are ours."""
+    call = record.call
+    return {
+        **_call_fields(record),
+        "caller_id_name": call.caller_name or call.caller,
+        "connection_codecs": ",".join(codecs),
+        "custom_headers": custom_headers(call.headers),
+        "direction": record.direction.value,
+        "from_sip_uri": call.from_sip_uri,
+        "offered_codecs": "" if call.offer is None else ",".join(offered_codecs(call.offer)),
+        "state": "parked",
+        "to_sip_uri": call.to_sip_uri,
+    }
+
+
+def answered(record: CallRecord, headers: Sequence[Header], media: NegotiatedMedia) -> Payload:
+    """Return what `call.answered` adds; `headers` are those the app put into the answer."""
+    return {
+        **_call_fields(record),
+        "codec": media.codec_name,
+        "custom_headers": custom_headers(headers),
+        "sampling_rate": media.clock_rate_hz,
+        "state": "answered",
+    }
+
+
+def hangup(
+    record: CallRecord,
+    headers: Sequence[Header],
+    verdict: Verdict,
+    ended_at: float,
+    quality: QualityStats | None,
+) -> Payload:
+    """Return what `call.hangup` adds; `headers` are those of the app's answer and the far end's BYE."""
+    return {
+        **_call_fields(record),
+        "call_quality_stats": None if quality is None else quality_stats(quality),
+        "custom_headers": custom_headers(headers),
+        "end_time": iso_time(ended_at),
+        "hangup_cause": verdict.cause.value,
+        "hangup_source": verdict.source.value,
+        "sip_hangup_cause": verdict.sip,
+        "state": "hangup",
+    }
+
+
+def quality_stats(quality: QualityStats) -> Payload:
+    """Return `call_quality_stats`, in which every number is text."""
+    return {
+        "inbound": {
+            "jitter_max_variance": f"{quality.jitter_max_ms:.2f}",
+            "jitter_packet_count": str(quality.jitter_packets),
+            "mos": f"{quality.mos:.2f}",
+            "packet_count": str(quality.rx_packets),
+            "skip_packet_count": str(quality.rx_packets_lost),
+        },
+        "outbound": {
+            "packet_count": str(quality.tx_packets),
+            "skip_packet_count": str(quality.tx_packets_skipped),
+        },
+    }
+
+
+def transcription(fact: TranscriptReady) -> Payload:
+    """Return what `call.transcription` adds."""
+    return {
+        "transcription_data": {
+            "confidence": fact.confidence,
+            "end_ms": fact.end_ms,
+            "engine": fact.engine,
+            "is_final": fact.is_final,
+            "language": fact.language,
+            "start_ms": fact.start_ms,
+            "transcript": fact.transcript,
+            "transcription_track": fact.track.telnyx_name,
+            "utterance_id": fact.utterance_id,
+        }
+    }
+
+
+def stream_track(tracks: Sequence[Track]) -> str:
+    """Return the `stream_track` that asks for these tracks."""
+    return f"{tracks[0].telnyx_name}_track" if len(tracks) == 1 else "both_tracks"
+
+
+def stream_start(
+    record: CallRecord, *, user_id: str, client_state: str | None, stream: dict[str, Any]
+) -> Payload:
+    """Return the value of the start frame's `start` key (contract 4.3); `stream` is what is its own."""
+    identity = record.identity
+    return {
+        "user_id": user_id,
+        "call_control_id": identity.call_control_id,
+        "call_session_id": identity.call_session_id,
+        "from": record.call.caller,
+        "to": record.call.callee,
+        "tags": [],
+        "client_state": client_state,
+        "call_leg_id": identity.call_leg_id,
+        "connection_id": identity.connection_id,
+        "direction": record.direction.value,
+        **stream,
+    }
+
+
+def _call_fields(record: CallRecord) -> Payload:
+    return {
+        **parties(record),
+        "sip_headers": sip_headers(record.call.headers),
+        "start_time": iso_time(record.started_at),
+        "tags": [],
+    }

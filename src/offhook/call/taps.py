@@ -1,0 +1,259 @@
+"""The taps of a leg: streams, forks and transcriptions, from their `Open*` to their last fact.
+
+One rule for what the app is told: what really opened is told, and so is its end, once; what never
+opened is told only when it failed by itself (`streaming.failed`). A stream or fork that was
+stopped before it opened is told nowhere.
+
+| tap | `Open*`, then | told | then one of | told |
+| --- | --- | --- | --- | --- |
+| stream | StreamConnected | streaming.started | StreamClosed | streaming.stopped |
+| | | | StreamFailed | streaming.failed, or stopped when it was being closed |
+| | StreamFailed, StreamClosed | streaming.failed, unless it was being closed | | |
+| fork | ForkOpened | call.fork.started | ForkClosed | call.fork.stopped |
+| | ForkClosed | nothing | | |
+| transcription | TranscriptReady | call.transcription | TranscriptionClosed | nothing |
+
+Facts about a tap that is unknown, or whose last fact has come, are ignored.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from offhook.call.commands import ForkType, TranscriptionOptions
+from offhook.call.effects import (
+    BeginStream,
+    CloseFork,
+    CloseStream,
+    CloseTranscription,
+    Effect,
+    OpenFork,
+    OpenStream,
+    OpenTranscription,
+)
+from offhook.call.facts import (
+    ForkClosed,
+    ForkOpened,
+    Payload,
+    StreamClosed,
+    StreamConnected,
+    StreamFailed,
+    TranscriptionClosed,
+    TranscriptReady,
+)
+from offhook.call.payloads import stream_track, transcription
+from offhook.call.values import Track
+
+TapFact = (
+    StreamConnected
+    | StreamClosed
+    | StreamFailed
+    | ForkOpened
+    | ForkClosed
+    | TranscriptReady
+    | TranscriptionClosed
+)
+
+CONNECTION_FAILED = "connection_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A webhook of a tap, less what every webhook of the leg says."""
+
+    event_type: str
+    payload: Payload
+
+
+@dataclass(slots=True)
+class Stream:
+    """A stream between its `OpenStream` and its last fact."""
+
+    stream_id: str
+    url: str
+    tracks: tuple[Track, ...]
+    codec: str
+    connected: bool = False
+    closing: bool = False
+
+    @property
+    def told(self) -> Payload:
+        """Return what `streaming.started` and `.stopped` say."""
+        return {
+            "stream_id": self.stream_id,
+            "stream_track": stream_track(self.tracks),
+            "stream_url": self.url,
+        }
+
+    def failure(self, reason: str, detail: str) -> Tell:
+        """Return the `streaming.failed` of this stream."""
+        return Tell(
+            "streaming.failed",
+            {
+                "failure_detail": detail,
+                "failure_reason": reason,
+                "stream_id": self.stream_id,
+                "stream_params": {"stream_url": self.url, "track": stream_track(self.tracks)},
+                "stream_type": "websocket",
+            },
+        )
+
+
+@dataclass(slots=True)
+class Fork:
+    """A fork between its `OpenFork` and its `ForkClosed`. `told` is what its webhooks say."""
+
+    fork_id: str
+    fork_type: ForkType
+    told: Payload
+    opened: bool = False
+    closing: bool = False
+
+
+@dataclass(slots=True)
+class Transcription:
+    """A transcription between its `OpenTranscription` and its `TranscriptionClosed`."""
+
+    transcription_id: str
+    options: TranscriptionOptions
+    closing: bool = False
+
+
+@dataclass(slots=True)
+class Taps:
+    """All taps of one leg that may still report something."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    forks: dict[str, Fork] = field(default_factory=dict)
+    transcriptions: dict[str, Transcription] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.streams) + len(self.forks) + len(self.transcriptions)
+
+    def running_streams(self) -> Iterator[Stream]:
+        """Yield the streams that nobody has asked to end."""
+        return (stream for stream in self.streams.values() if not stream.closing)
+
+    def running_forks(self, fork_type: ForkType | None = None) -> Iterator[Fork]:
+        """Yield the forks, of one type perhaps, that nobody has asked to end."""
+        return (
+            fork for fork in self.forks.values() if not fork.closing and fork_type in (None, fork.fork_type)
+        )
+
+    def running_transcription(self) -> Transcription | None:
+        """Return the transcription that nobody has asked to end; there is at most one."""
+        return next((each for each in self.transcriptions.values() if not each.closing), None)
+
+    def open_stream(self, effect: OpenStream) -> list[Effect]:
+        """Keep book of a stream from now on."""
+        self.streams[effect.stream_id] = Stream(effect.stream_id, effect.url, effect.tracks, effect.codec)
+        return [effect]
+
+    def open_fork(self, effect: OpenFork, told: Payload) -> list[Effect]:
+        """Keep book of a fork from now on; `told` is what its webhooks will say."""
+        self.forks[effect.fork_id] = Fork(effect.fork_id, effect.fork_type, told)
+        return [effect]
+
+    def open_transcription(self, effect: OpenTranscription) -> list[Effect]:
+        """Keep book of a transcription from now on."""
+        self.transcriptions[effect.transcription_id] = Transcription(effect.transcription_id, effect.options)
+        return [effect]
+
+    def close_streams(self, stream_id: str | None, reason: str) -> list[Effect]:
+        """Ask one running stream to end, or all of them."""
+        effects: list[Effect] = []
+        for stream in self.running_streams():
+            if stream_id in (None, stream.stream_id):
+                stream.closing = True
+                effects.append(CloseStream(stream.stream_id, reason))
+        return effects
+
+    def close_forks(self, fork_type: ForkType | None) -> list[Effect]:
+        """Ask the running forks of one type to end, or all of them."""
+        effects: list[Effect] = []
+        for fork in self.running_forks(fork_type):
+            fork.closing = True
+            effects.append(CloseFork(fork.fork_id))
+        return effects
+
+    def close_transcription(self) -> list[Effect]:
+        """Ask the running transcription to end, if there is one."""
+        running = self.running_transcription()
+        if running is None:
+            return []
+        running.closing = True
+        return [CloseTranscription(running.transcription_id)]
+
+    def close_all(self) -> list[Effect]:
+        """Ask every tap to end because the call has."""
+        return [
+            *self.close_streams(None, "call_ended"),
+            *self.close_forks(None),
+            *self.close_transcription(),
+        ]
+
+    def abandon(self) -> list[Tell]:
+        """Forget taps that did not report their end in time; tell the ends that are owed."""
+        told = [
+            Tell("streaming.stopped", stream.told) for stream in self.streams.values() if stream.connected
+        ]
+        told += [Tell("call.fork.stopped", fork.told) for fork in self.forks.values() if fork.opened]
+        self.streams.clear()
+        self.forks.clear()
+        self.transcriptions.clear()
+        return told
+
+    def handle(self, fact: TapFact) -> list[Effect | Tell]:
+        """Take a fact about one tap and say what follows from it."""
+        match fact:
+            case StreamConnected():
+                return self._stream_connected(fact)
+            case StreamClosed():
+                return self._stream_ended(
+                    fact.stream_id,
+                    CONNECTION_FAILED,
+                    f"ended before it was connected: {fact.reason}",
+                    lost=False,
+                )
+            case StreamFailed():
+                return self._stream_ended(fact.stream_id, fact.reason, fact.detail, lost=True)
+            case ForkOpened():
+                return self._fork_opened(fact)
+            case ForkClosed():
+                fork = self.forks.pop(fact.fork_id, None)
+                return [Tell("call.fork.stopped", fork.told)] if fork and fork.opened else []
+            case TranscriptReady():
+                return [Tell("call.transcription", transcription(fact))] if self._wanted(fact) else []
+            case TranscriptionClosed():
+                self.transcriptions.pop(fact.transcription_id, None)
+                return []
+
+    def _stream_connected(self, fact: StreamConnected) -> list[Effect | Tell]:
+        stream = self.streams.get(fact.stream_id)
+        if stream is None or stream.connected:
+            return []
+        stream.connected = True
+        told = Tell("streaming.started", stream.told)
+        return [told] if stream.closing else [told, BeginStream(stream.stream_id)]
+
+    def _stream_ended(self, stream_id: str, reason: str, detail: str, *, lost: bool) -> list[Effect | Tell]:
+        stream = self.streams.pop(stream_id, None)
+        if stream is None:
+            return []
+        if stream.connected and (stream.closing or not lost):
+            return [Tell("streaming.stopped", stream.told)]
+        if stream.closing:
+            return []
+        return [stream.failure(reason, detail)]
+
+    def _fork_opened(self, fact: ForkOpened) -> list[Effect | Tell]:
+        fork = self.forks.get(fact.fork_id)
+        if fork is None or fork.opened:
+            return []
+        fork.opened = True
+        return [Tell("call.fork.started", fork.told)]
+
+    def _wanted(self, fact: TranscriptReady) -> bool:
+        return any(
+            fact.track in each.options.tracks and (fact.is_final or each.options.interim_results)
+            for each in self.transcriptions.values()
+        )
