@@ -1,0 +1,90 @@
+# The two commands a newcomer needs: `make demo` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+CORE   := $(shell find crates -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
+export CARGO_TERM_PROGRESS_WHEN = never
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+setup: $(VENV)/.built ## build everything into .venv (release build of the core; minutes at first)
+
+demo: setup ## make one real call through every layer and check what came out
+	@$(BIN)/offhook demo
+
+test: setup test-core test-python ## every test of both languages that needs no foreign program
+
+test-core: $(VENV)/.checked
+	cargo test --workspace --exclude offhook-py --locked --quiet
+
+test-python: setup
+	$(PYTEST) -q -n 2 tests --ignore tests/interop
+
+lint: setup ## formatting, lints, types, import rules, docs of both languages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m mypy.stubtest offhook._media --allowlist stubtest.allow
+	$(BIN)/codespell
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --locked --quiet
+
+fmt: ## format both languages
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --quiet .
+	cargo fmt --all
+
+wheel: setup ## the wheel, in dist/
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
+
+test-wheel: wheel ## install the wheel in an empty venv and test that
+	rm -rf build/wheel-venv
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/pip install --quiet --require-hashes -r requirements.lock
+	build/wheel-venv/bin/pip install --quiet --no-deps dist/*.whl
+	cd build && wheel-venv/bin/python -c "import offhook, offhook._media as m; print(offhook.__file__, m.version())"
+	build/wheel-venv/bin/python -m pytest -q tests/unit tests/api -p no:cacheprovider
+
+interop: setup ## foreign programs on real sockets: sipp, the official SDK, the demo
+	@command -v sipp >/dev/null || { apt-get update -q && apt-get install -y -q sip-tester; } >/dev/null \
+		|| { echo "sipp is missing: install Debian's sip-tester"; exit 1; }
+	$(PYTEST) -q tests/interop
+
+bench: setup ## CPU per call beside the floor program; needs gcc and root (network namespace)
+	$(BIN)/python bench/calls.py
+
+bench-speech: setup ## accuracy and cost of the local speech engine
+	$(BIN)/python bench/speech.py
+
+ci: lint test test-wheel interop ## what CI runs
+	@echo "ci: all green"
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) build dist target src/offhook/_media*.so
+
+$(VENV)/.checked:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (https://rustup.rs)"; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing: install gcc or clang"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "Python's venv module is missing: install python3-venv"; exit 1; }
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.locked: requirements.lock | $(VENV)/.checked
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.locked pyproject.toml $(CORE)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@touch $@

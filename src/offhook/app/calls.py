@@ -1,0 +1,256 @@
+"""All the legs of this node: who they are, and which one a command or an event is for."""
+
+from collections import OrderedDict
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from offhook.app.keys import InstallationKeys
+from offhook.app.runner import LegRunner
+from offhook.app.services import Services
+from offhook.app.settings import DEFAULT_APPLICATION_ID
+from offhook.base import limits
+from offhook.base.ids import system_random, uuid4
+from offhook.call import facts
+from offhook.call.commands import Answer, Command, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.errors import CommandError
+from offhook.call.leg import SUPPORTED_CODECS, CallLeg, Compat
+from offhook.call.values import Header, LegIdentity, WebhookRoute
+from offhook.edge.http.service import UnknownCall
+from offhook.edge.media import events as media_events
+from offhook.edge.speech.protocol import SpeechUnavailable
+from offhook.proto import sip
+from offhook.proto.sdp import SdpError, SessionDescription, negotiate, read_answer
+
+log = structlog.get_logger(__name__)
+
+
+class Calls:
+    """The registry of legs; the `CallService` of the HTTP API; the target of SIP and media events."""
+
+    def __init__(self, services: Services, keys: InstallationKeys) -> None:
+        self._services = services
+        self._keys = keys
+        self._runners: dict[str, LegRunner] = {}
+        self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
+        self._by_media_leg: dict[int, LegRunner] = {}
+        self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
+        self._accepting = True
+        self.calls_total = 0
+        self.refused_total: dict[str, int] = {}
+
+    # For the HTTP API
+
+    def command(self, call_control_id: str, action: str, command: Command) -> Reply:
+        """Decide a command; `action` is its name in the URL.
+
+        Raises:
+            UnknownCall: no such call, ever or any more.
+            CommandError: refused.
+        """
+        runner = self._runners.get(call_control_id)
+        if runner is not None:
+            self._check_speech(command)
+            return runner.command(command)
+        self._forget_old()
+        if call_control_id in self._ended:
+            leg = self._ended[call_control_id][1]
+            reply, effects = leg.command(command, self._services.clock.now())
+            assert not effects, "a leg that ended has nothing left to do"
+            return reply
+        raise UnknownCall(call_control_id)
+
+    def status(self, call_control_id: str) -> dict[str, Any] | None:
+        """Return the call resource (contract 2.3), also for 10 minutes after the end."""
+        self._forget_old()
+        now = self._services.clock.now()
+        runner = self._runners.get(call_control_id)
+        if runner is not None:
+            return runner.leg.status(now)
+        ended = self._ended.get(call_control_id)
+        return ended[1].status(now) if ended is not None else None
+
+    def public_key(self) -> str:
+        """Return the webhook public key."""
+        return self._keys.public_key
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return what each open stream is doing."""
+        return [item for runner in self._runners.values() for item in runner.streams()]
+
+    def health(self) -> dict[str, Any]:
+        """Return whether new calls are taken, and how many are up."""
+        return {"status": "ok" if self._accepting else "draining", "calls": len(self._runners)}
+
+    def _check_speech(self, command: Command) -> None:
+        """Refuse a transcription that no engine here can do, while the app is still listening."""
+        options: TranscriptionOptions | None = None
+        pointer = "/transcription_engine"
+        match command:
+            case StartTranscription():
+                options = command.transcription
+            case Answer():
+                options, pointer = command.transcription, "/transcription_config/transcription_engine"
+        if options is None:
+            return
+        try:
+            self._services.speech.check(options.engine, options.language)
+        except SpeechUnavailable as error:
+            raise CommandError(getattr(error, "code", "10038"), str(error), pointer) from None
+
+    # From the edges
+
+    def on_sip_event(self, event: sip.UserAgentEvent) -> None:
+        """Take what the user agent reports."""
+        if isinstance(event, sip.IncomingCall):
+            self._incoming(event)
+            return
+        runner = self._by_sip_call.get(event.call)
+        if runner is None:
+            return
+        match event:
+            case sip.CallCancelled():
+                runner.feed(facts.CallerCancelled())
+            case sip.CallEstablished():
+                self._established(runner, event)
+            case sip.AckTimedOut():
+                runner.feed(facts.SignallingFailed("no ACK came for our 200 OK", 408))
+            case sip.CallEnded():
+                headers = tuple(Header(name, value) for name, value in event.headers)
+                if event.by_peer:
+                    runner.feed(facts.PeerHungUp(headers))
+                else:
+                    runner.feed(facts.SignallingFailed(event.reason))
+            case sip.CallRejected():
+                runner.feed(facts.SignallingFailed(event.reason, event.status))
+            case sip.OfferReceived():
+                runner.on_offer(event.sdp)
+            case _:
+                pass
+
+    def on_media_event(self, event: media_events.MediaEvent) -> None:
+        """Take what the media core reports."""
+        runner = self._by_media_leg.get(event.leg_id)
+        if runner is not None:
+            runner.on_media_event(event)
+
+    def stop_accepting(self) -> None:
+        """Refuse new calls from now on."""
+        self._accepting = False
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    def hang_up_all(self) -> None:
+        """End every call, as the callee would."""
+        for runner in tuple(self._runners.values()):
+            runner.hang_up()
+
+    def _incoming(self, event: sip.IncomingCall) -> None:
+        route = self._route()
+        refusal = self._refusal(route)
+        offer: SessionDescription | None = None
+        if refusal is None and event.sdp is not None:
+            try:
+                offer = SessionDescription.parse(event.sdp)
+            except SdpError:
+                refusal = (400, "Bad Request", "malformed_sdp")
+            else:
+                if negotiate(offer, SUPPORTED_CODECS) is None:
+                    refusal = (488, "Not Acceptable Here", "no_common_codec")
+        if refusal is not None or route is None:
+            status, reason, cause = refusal or (480, "Temporarily Unavailable", "no_webhook_url")
+            self.refused_total[cause] = self.refused_total.get(cause, 0) + 1
+            log.warning("call refused", cause=cause, sip_status=status)
+            self._services.sip.reject(event.call, status, reason=reason)
+            return
+        self._services.sip.ring(event.call)
+        self._open(event, offer, route)
+
+    def _refusal(self, route: WebhookRoute | None) -> tuple[int, str, str] | None:
+        if not self._accepting:
+            return 503, "Service Unavailable", "draining"
+        if len(self._runners) >= self._services.settings.limits.legs:
+            return 503, "Service Unavailable", "too_many_calls"
+        if route is None:
+            return 480, "Temporarily Unavailable", "no_webhook_url"
+        return None
+
+    def _open(self, event: sip.IncomingCall, offer: SessionDescription | None, route: WebhookRoute) -> None:
+        leg_id = UUID(uuid4(system_random))
+        identity = LegIdentity(
+            call_control_id=self._keys.call_control_ids.mint(leg_id),
+            call_leg_id=str(leg_id),
+            call_session_id=uuid4(system_random),
+            connection_id=DEFAULT_APPLICATION_ID,
+        )
+        leg = CallLeg(
+            identity,
+            user_id=self._keys.user_id,
+            route=route,
+            codecs=SUPPORTED_CODECS,
+            new_id=lambda: uuid4(system_random),
+            compat=Compat(strict_transcription_stop=self._services.settings.compat.strict_transcription_stop),
+        )
+        runner = LegRunner(leg, self._services, sip_call=event.call, offer=offer, on_released=self._released)
+        self._runners[identity.call_control_id] = runner
+        self._by_sip_call[event.call] = runner
+        self._by_media_leg[runner.media_leg_id] = runner
+        self.calls_total += 1
+        log.info("call arrived", leg=identity.call_leg_id)
+        runner.feed(
+            facts.IncomingCall(
+                caller=_party(event.from_uri),
+                callee=_party(event.request_uri),
+                caller_name=event.from_display or "",
+                from_sip_uri=_bare(event.from_uri),
+                to_sip_uri=_bare(event.request_uri),
+                headers=tuple(Header(name, value) for name, value in event.headers),
+                offer=offer,
+            )
+        )
+
+    def _established(self, runner: LegRunner, event: sip.CallEstablished) -> None:
+        media = None
+        if event.sdp is not None and runner.local_offer is not None:
+            try:
+                media = read_answer(runner.local_offer, SessionDescription.parse(event.sdp))
+            except SdpError:
+                log.warning("the ACK's answer cannot be used", leg=runner.leg.identity.call_leg_id)
+        runner.feed(facts.AckReceived(media))
+
+    def _route(self) -> WebhookRoute | None:
+        settings = self._services.settings.webhooks
+        if settings.url is None:
+            return None
+        failover = None if settings.failover_url is None else str(settings.failover_url)
+        return WebhookRoute(str(settings.url), failover, settings.timeout_s)
+
+    def _released(self, runner: LegRunner) -> None:
+        call_control_id = runner.leg.identity.call_control_id
+        del self._runners[call_control_id]
+        del self._by_sip_call[runner.sip_call]
+        del self._by_media_leg[runner.media_leg_id]
+        self._ended[call_control_id] = (self._services.clock.now(), runner.leg)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        oldest_kept = self._services.clock.now() - limits.ENDED_LEGS_KEPT_S
+        while self._ended:
+            ended_at, _ = next(iter(self._ended.values()))
+            if ended_at >= oldest_kept and len(self._ended) <= limits.ENDED_LEGS_KEPT_MAX:
+                return
+            self._ended.popitem(last=False)
+
+
+def _bare(uri: str) -> str:
+    """Return a SIP URI as webhooks show it: without scheme, parameters and headers."""
+    return uri.partition(":")[2].partition(";")[0].partition("?")[0] or uri
+
+
+def _party(uri: str) -> str:
+    """Return what `from` and `to` say: the number when the user part is one, else `sip:user@host`."""
+    bare = _bare(uri)
+    user = bare.partition("@")[0]
+    return user if user.removeprefix("+").isdigit() else f"sip:{bare}"

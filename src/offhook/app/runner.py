@@ -1,0 +1,284 @@
+"""Carries out what one leg decides: its effects, in order, in one task.
+
+What takes long (name look-ups, recognisers that finish) runs beside the queue, so that a slow
+name server never delays a BYE; what it finds comes back to the leg as a fact.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from offhook.app.quality import quality_of
+from offhook.app.services import Services
+from offhook.app.taps import LegTaps, join_address
+from offhook.base import limits
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.commands import Command, Hangup, Reply
+from offhook.call.errors import CommandError
+from offhook.call.leg import SUPPORTED_CODECS, CallLeg
+from offhook.edge.media import events as media_events
+from offhook.edge.media.engine import MediaError
+from offhook.edge.webhook.outbox import Queued
+from offhook.proto.sdp import NegotiatedMedia, SdpError, SessionDescription, make_answer, make_offer, negotiate
+from offhook.proto.sip import CallHandle
+
+log = structlog.get_logger(__name__)
+
+
+class LegRunner:
+    """One leg, its dialog and its media leg, from the first fact to `Release`."""
+
+    def __init__(
+        self,
+        leg: CallLeg,
+        services: Services,
+        *,
+        sip_call: CallHandle,
+        offer: SessionDescription | None,
+        on_released: Callable[["LegRunner"], None],
+    ) -> None:
+        self.leg = leg
+        self.sip_call = sip_call
+        self.offer = offer
+        self.local_offer: SessionDescription | None = None
+        self.media_leg_id = next(services.media_leg_ids)
+        self._services = services
+        self._on_released = on_released
+        self._queue: deque[do.Effect] = deque()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._media_open = False
+        self._ports = (0, 0)
+        self._silence_when_idle = False
+        self._notices: dict[str, Queued] = {}
+        self._taps = LegTaps(services, self.media_leg_id, self.feed)
+        self._log = log.bind(leg=leg.identity.call_leg_id)
+        services.tasks.start(self._run(), name=f"leg {leg.identity.call_leg_id}")
+
+    # What comes in
+
+    def feed(self, fact: facts.Fact) -> None:
+        """Tell the leg what has happened."""
+        self._decided(self.leg.handle(fact, self._services.clock.now()))
+
+    def command(self, command: Command) -> Reply:
+        """Let the leg decide a command at once; its effects follow in order.
+
+        Raises:
+            CommandError: refused, and nothing has changed.
+        """
+        reply, effects = self.leg.command(command, self._services.clock.now())
+        self._decided(effects)
+        return reply
+
+    def on_media_event(self, event: media_events.MediaEvent) -> None:
+        """Take what the media core reports of this leg."""
+        match event:
+            case media_events.DigitReceived():
+                self.feed(facts.DigitReceived(event.digit))
+            case media_events.MediaTimedOut():
+                self.feed(facts.MediaTimedOut())
+            case media_events.LegFailed():
+                self._log.error("media leg failed", detail=event.message)
+                self.feed(facts.MediaFailed(event.message))
+            case media_events.LegClosed():
+                self._media_open = False
+                self._log.info("media closed", **_summary(event.stats))
+                self.feed(facts.MediaClosed(quality_of(event.stats)))
+            case media_events.MediaStarted() | media_events.PlayEnded():
+                pass
+            case _:
+                self._taps.on_media_event(event)
+
+    def on_offer(self, sdp: bytes | None) -> None:
+        """Answer a re-INVITE: same codecs, new addresses or directions (hold)."""
+        agreed = None
+        offer = None
+        if sdp is not None and self._media_open:
+            with suppress(SdpError):
+                offer = SessionDescription.parse(sdp)
+                agreed = negotiate(offer, SUPPORTED_CODECS)
+        if offer is None or agreed is None:
+            self._services.sip.reject(self.sip_call, 488, reason="Not Acceptable Here")
+            return
+        self.offer = offer
+        self._connect_media(agreed)
+        self._services.sip.accept(self.sip_call, self._answer(offer, agreed))
+
+    def hang_up(self) -> None:
+        """End the call as the app would."""
+        with suppress(CommandError):
+            self.command(Hangup())
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return what each open stream of this leg is doing."""
+        leg = {"call_control_id": self.leg.identity.call_control_id, "call_leg_id": self.leg.identity.call_leg_id}
+        return [leg | stream for stream in self._taps.streams()]
+
+    # What goes out
+
+    def _decided(self, effects: list[do.Effect]) -> None:
+        if len(self._queue) + len(effects) > limits.EFFECTS_QUEUED_PER_LEG_MAX:
+            self._log.error("too many effects are waiting; interim work is dropped")
+            effects = [effect for effect in effects if not _is_interim(effect)]
+        self._queue.extend(effects)
+        self._wake.set()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.leg.poll_timeout()
+        if due is not None:
+            delay_s = max(0.0, due - self._services.clock.now())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._decided(self.leg.handle_timeout(self._services.clock.now()))
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                effect = self._queue.popleft()
+                if isinstance(effect, do.Release):
+                    await self._release()
+                    return
+                try:
+                    await self._act(effect)
+                except Exception:  # noqa: BLE001 - one effect that breaks must not keep the rest of the call from ending
+                    self._log.exception("effect failed", effect=type(effect).__name__)
+
+    async def _act(self, effect: do.Effect) -> None:
+        sip, media = self._services.sip, self._services.media
+        match effect:
+            case do.Notify():
+                await self._notify(effect)
+            case do.OpenMedia():
+                self._open_media(effect)
+            case do.ConnectMedia():
+                self._connect_media(effect.media)
+            case do.AcceptCall():
+                self._accept(effect)
+            case do.RejectCall():
+                sip.reject(self.sip_call, effect.status, reason=effect.reason)
+            case do.EndCall():
+                sip.hangup(self.sip_call, headers=[(h.name, h.value) for h in effect.headers])
+            case do.CloseMedia():
+                if self._media_open:
+                    media.close_leg(self.media_leg_id)
+                else:
+                    self.feed(facts.MediaClosed())
+            case do.OpenStream():
+                self._taps.open_stream(effect)
+            case do.BeginStream():
+                self._taps.begin_stream(effect.stream_id, after=self._notices.pop(effect.stream_id, None))
+            case do.CloseStream():
+                self._taps.close_stream(effect.stream_id, effect.reason)
+            case do.OpenFork():
+                self._taps.open_fork(effect, self.leg.identity.call_leg_id)
+            case do.CloseFork():
+                self._taps.close_fork(effect.fork_id)
+            case do.OpenTranscription():
+                self._taps.open_transcription(effect)
+            case do.CloseTranscription():
+                self._taps.close_transcription(effect.transcription_id)
+            case do.Release():
+                raise AssertionError("Release ends the run before it gets here")
+
+    async def _notify(self, effect: do.Notify) -> None:
+        queued = await self._services.outbox.put(
+            stream_key=self.leg.identity.call_leg_id,
+            event_type=effect.event_type,
+            occurred_at=effect.occurred_at,
+            payload=effect.payload,
+            url=effect.route.url,
+            failover_url=effect.route.failover_url,
+            timeout_s=effect.route.timeout_s,
+        )
+        if effect.event_type == "streaming.started":
+            self._notices[effect.payload["stream_id"]] = queued
+
+    def _open_media(self, effect: do.OpenMedia) -> None:
+        mux = effect.media is not None and effect.media.rtcp_mux
+        try:
+            self._ports = self._services.media.open_leg(self.media_leg_id, rtcp_mux=mux)
+        except MediaError as error:
+            self._log.warning("media leg refused", detail=str(error))
+            self.feed(facts.MediaFailed(str(error)))
+            return
+        self._media_open = True
+        self._silence_when_idle = effect.silence_when_idle
+        if effect.media is not None:
+            self._connect_media(effect.media)
+
+    def _connect_media(self, agreed: NegotiatedMedia) -> None:
+        if not self._media_open:
+            return
+        settings = self._services.settings.media
+        self._services.media.connect_leg(
+            self.media_leg_id,
+            codec=agreed.codec_name,
+            payload_type=agreed.payload_type,
+            clock_rate_hz=agreed.clock_rate_hz,
+            ptime_ms=agreed.ptime_ms,
+            dtmf_payload_type=agreed.dtmf_payload_type,
+            remote_rtp=join_address(*agreed.remote_rtp),
+            remote_rtcp=join_address(*agreed.remote_rtcp),
+            rtcp_mux=agreed.rtcp_mux,
+            sending=agreed.sending,
+            receiving=agreed.receiving,
+            silence_when_idle=self._silence_when_idle,
+            keepalive_ms=round(settings.keepalive_s * 1000),
+            media_timeout_ms=round(settings.timeout_s * 1000),
+        )
+
+    def _accept(self, effect: do.AcceptCall) -> None:
+        if not self._media_open:
+            return  # MediaFailed is on its way through the leg and refuses the call
+        if effect.media is not None and self.offer is not None:
+            sdp = self._answer(self.offer, effect.media)
+        else:
+            address = self._services.sip.media_address(self.sip_call)
+            sdp = make_offer(SUPPORTED_CODECS, address, *self._ports)
+            self.local_offer = SessionDescription.parse(sdp)
+        headers = [(header.name, header.value) for header in effect.headers]
+        self._services.sip.accept(self.sip_call, sdp, headers=headers)
+
+    def _answer(self, offer: SessionDescription, agreed: NegotiatedMedia) -> bytes:
+        return make_answer(offer, agreed, self._services.sip.media_address(self.sip_call), *self._ports)
+
+    async def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._taps.close()
+        self._on_released(self)
+
+
+def _is_interim(effect: do.Effect) -> bool:
+    """Tell whether losing the effect loses nothing that lasts: an interim transcript."""
+    return (
+        isinstance(effect, do.Notify)
+        and effect.event_type == "call.transcription"
+        and not effect.payload["transcription_data"]["is_final"]
+    )
+
+
+def _summary(stats: media_events.LegStats) -> dict[str, int]:
+    """Return the counters worth a line at the end of a call."""
+    return {
+        "rx_packets": stats["packets_received"],
+        "rx_lost": stats["packets_lost"],
+        "rx_foreign": stats["packets_foreign"],
+        "rx_malformed": stats["packets_malformed"],
+        "jitter_us": stats["jitter_us"],
+        "tx_packets": stats["packets_sent"],
+    }

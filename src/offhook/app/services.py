@@ -1,0 +1,29 @@
+"""What the legs' runners work with: one of each edge, made by the server."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from offhook.app.settings import Settings
+from offhook.base.clock import Clock
+from offhook.base.tasks import TaskSet
+from offhook.edge.egress import Egress
+from offhook.edge.media.engine import MediaEngine
+from offhook.edge.sip import SipServer
+from offhook.edge.speech.service import SpeechService
+from offhook.edge.webhook.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The edges of one server, and the numbers it gives out."""
+
+    settings: Settings
+    clock: Clock
+    sip: SipServer
+    media: MediaEngine
+    speech: SpeechService
+    outbox: Outbox
+    egress: Egress
+    tasks: TaskSet = field(default_factory=TaskSet)
+    media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
+    tap_ids: "count[int]" = field(default_factory=lambda: count(1))

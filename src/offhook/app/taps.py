@@ -1,0 +1,340 @@
+"""The taps of one leg: streams, forks and recognisers, between the leg's effects and the edges."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import structlog
+
+from offhook import __version__
+from offhook.app.services import Services
+from offhook.base import limits
+from offhook.base.errors import LimitReached
+from offhook.base.tasks import TaskSet
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.values import Track
+from offhook.edge.egress import EgressRefused
+from offhook.edge.media import events as media_events
+from offhook.edge.media.engine import MediaError
+from offhook.edge.speech import protocol as speech
+from offhook.edge.speech.service import SpeechHandle
+from offhook.edge.webhook.outbox import Queued
+
+log = structlog.get_logger(__name__)
+
+SPEECH_CHUNK_MS = 100
+SPEECH_RATE_HZ = 8000
+
+
+@dataclass(slots=True)
+class _Transcription:
+    """The recognisers of one `OpenTranscription`, one a track."""
+
+    transcription_id: str
+    handles: dict[int, SpeechHandle] = field(default_factory=dict)
+    open_taps: set[int] = field(default_factory=set)
+    opening: bool = True
+    closing: bool = False
+    failure: str | None = None
+
+
+class LegTaps:
+    """Opens and closes taps; every opened one is answered by its facts, whatever goes wrong."""
+
+    def __init__(self, services: Services, media_leg_id: int, feed: Callable[[facts.Fact], None]) -> None:
+        self._services = services
+        self._media_leg_id = media_leg_id
+        self._feed = feed
+        self._tasks = TaskSet()
+        self._stream_taps: dict[str, int] = {}
+        self._streams: dict[int, do.OpenStream] = {}
+        self._connected: set[str] = set()
+        self._connecting: dict[str, asyncio.Task[None]] = {}
+        self._fork_taps: dict[str, int] = {}
+        self._fork_ids: dict[int, str] = {}
+        self._transcriptions: dict[str, _Transcription] = {}
+        self._speech_taps: dict[int, _Transcription] = {}
+
+    def on_media_event(self, event: media_events.MediaEvent) -> None:
+        """Take an event of one tap."""
+        match event:
+            case media_events.StreamConnected():
+                if (stream := self._streams.get(event.tap_id)) is not None:
+                    self._connected.add(stream.stream_id)
+                    self._feed(facts.StreamConnected(stream.stream_id))
+            case media_events.StreamClosed():
+                if (stream_id := self._forget_stream(event.tap_id)) is not None:
+                    self._feed(facts.StreamClosed(stream_id, event.reason))
+            case media_events.StreamFailed():
+                if (stream_id := self._forget_stream(event.tap_id)) is not None:
+                    self._feed(facts.StreamFailed(stream_id, event.reason, event.detail))
+            case media_events.AudioChunk():
+                self._push_audio(event)
+            case media_events.TapClosed():
+                self._on_tap_closed(event.tap_id)
+            case _:
+                log.debug("media event of no tap", kind=type(event).__name__)
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return each open stream with its counters; the URL without its query, where tokens hide."""
+        if not self._streams:
+            return []
+        taps = self._services.media.stats(self._media_leg_id)["taps"]
+        return [
+            {
+                "stream_id": effect.stream_id,
+                "stream_url": effect.url.partition("?")[0],
+                "tracks": [track.telnyx_name for track in effect.tracks],
+                "codec": effect.codec,
+                "connected": effect.stream_id in self._connected,
+                "counters": taps.get(tap_id, {}),
+            }
+            for tap_id, effect in self._streams.items()
+        ]
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        await self._tasks.close()
+        handles = [handle for item in self._transcriptions.values() for handle in item.handles.values()]
+        await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
+
+    # Streams
+
+    def open_stream(self, effect: do.OpenStream) -> None:
+        """Look the host up and connect, beside the queue."""
+        self._connecting[effect.stream_id] = self._start(self._connect_stream(effect), "connect stream")
+
+    async def _connect_stream(self, effect: do.OpenStream) -> None:
+        stream_id = effect.stream_id
+        url = urlsplit(effect.url)
+        try:
+            port = url.port or (443 if url.scheme == "wss" else 80)
+            addresses = await self._services.egress.resolve(url.hostname or "", port)
+        except EgressRefused as error:
+            self._connecting.pop(stream_id, None)
+            self._feed(facts.StreamFailed(stream_id, "connection_failed", str(error)))
+            return
+        tap_id = next(self._services.tap_ids)
+        try:
+            self._add_stream(tap_id, effect, [join_address(*address) for address in addresses])
+        except MediaError as error:
+            self._feed(facts.StreamFailed(stream_id, "connection_failed", str(error)))
+        else:
+            self._stream_taps[stream_id] = tap_id
+            self._streams[tap_id] = effect
+        finally:
+            self._connecting.pop(stream_id, None)
+
+    def _add_stream(self, tap_id: int, effect: do.OpenStream, addresses: list[str]) -> None:
+        connected: dict[str, Any] = {"event": "connected", "version": "1.0.0"}
+        headers = [("User-Agent", f"offhook/{__version__}")]
+        if effect.auth_token is not None:
+            connected["connected"] = {"x-telnyx-streaming-auth-token": effect.auth_token}
+            headers.append(("x-telnyx-streaming-auth-token", effect.auth_token))
+        self._services.media.add_stream(
+            self._media_leg_id,
+            tap_id,
+            url=effect.url,
+            addresses=addresses,
+            headers=headers,
+            rx=Track.RX in effect.tracks,
+            tx=Track.TX in effect.tracks,
+            codec=effect.codec,
+            sample_rate_hz=effect.sample_rate_hz,
+            frame_ms=self._services.settings.stream.frame_ms,
+            stream_id=effect.stream_id,
+            connected_json=json.dumps(connected, separators=(",", ":")),
+            start_json=json.dumps(effect.start, separators=(",", ":")),
+            stop_json=json.dumps(effect.stop, separators=(",", ":")),
+            connect_timeout_ms=round(limits.STREAM_CONNECT_TIMEOUT_S * 1000),
+            connect_retry_ms=[round(pause_s * 1000) for pause_s in limits.STREAM_CONNECT_RETRY_S],
+            buffer_ms=limits.STREAM_BUFFER_MS,
+            ping_ms=round(limits.STREAM_PING_S * 1000),
+        )
+
+    def begin_stream(self, stream_id: str, *, after: Queued | None) -> None:
+        """Let the start frame out once `streaming.started` has been tried, or after a short while.
+
+        The audio of the meantime is kept by the media core, so the app misses none of it.
+        """
+        self._start(self._begin(stream_id, after), "begin stream")
+
+    async def _begin(self, stream_id: str, after: Queued | None) -> None:
+        if after is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.STREAM_START_HOLD_S):
+                    await after.first_attempt()
+        if (tap_id := self._stream_taps.get(stream_id)) is not None:
+            with suppress(MediaError):  # it closed in the meantime, and says so by its own event
+                self._services.media.begin_stream(self._media_leg_id, tap_id)
+
+    def close_stream(self, stream_id: str, reason: str) -> None:
+        """End a stream, connected or not."""
+        task = self._connecting.pop(stream_id, None)
+        if task is not None:
+            task.cancel()
+            self._feed(facts.StreamClosed(stream_id, reason))
+        elif (tap_id := self._stream_taps.get(stream_id)) is not None:
+            self._remove_tap(tap_id, reason)
+
+    def _forget_stream(self, tap_id: int) -> str | None:
+        stream = self._streams.pop(tap_id, None)
+        if stream is None:
+            return None
+        del self._stream_taps[stream.stream_id]
+        self._connected.discard(stream.stream_id)
+        return stream.stream_id
+
+    # Forks
+
+    def open_fork(self, effect: do.OpenFork, call_leg_id: str) -> None:
+        """Begin to copy packets."""
+        tap_id = next(self._services.tap_ids)
+        if effect.target is not None:
+            rx, tx, strep_leg_id = effect.target, effect.target, UUID(call_leg_id).bytes
+        else:
+            rx, tx, strep_leg_id = effect.rx, effect.tx, None
+        try:
+            self._services.media.add_fork(
+                self._media_leg_id,
+                tap_id,
+                rx=None if rx is None else str(rx),
+                tx=None if tx is None else str(tx),
+                strep_leg_id=strep_leg_id,
+            )
+        except MediaError as error:
+            log.warning("fork refused by the media core", detail=str(error))
+            self._feed(facts.ForkClosed(effect.fork_id))
+            return
+        self._fork_taps[effect.fork_id] = tap_id
+        self._fork_ids[tap_id] = effect.fork_id
+        self._feed(facts.ForkOpened(effect.fork_id))
+
+    def close_fork(self, fork_id: str) -> None:
+        """Stop copying."""
+        if (tap_id := self._fork_taps.get(fork_id)) is not None:
+            self._remove_tap(tap_id, "command")
+
+    # Transcription
+
+    def open_transcription(self, effect: do.OpenTranscription) -> None:
+        """Start one recogniser a track, beside the queue."""
+        item = _Transcription(effect.transcription_id)
+        self._transcriptions[effect.transcription_id] = item
+        self._start(self._open_recognisers(item, effect), "open transcription")
+
+    async def _open_recognisers(self, item: _Transcription, effect: do.OpenTranscription) -> None:
+        options = effect.options
+        for track in options.tracks:
+            tap_id = next(self._services.tap_ids)
+            try:
+                handle = await self._services.speech.open(
+                    speech.SpeechConfig(
+                        language=options.language or "en",
+                        interim=options.interim_results,
+                        track=track.value,
+                        sample_rate_hz=SPEECH_RATE_HZ,
+                    ),
+                    options.engine,
+                    lambda event, track=track: self._on_speech(item, track, options.engine, event),
+                )
+                item.handles[tap_id] = handle
+                self._services.media.add_speech(
+                    self._media_leg_id,
+                    tap_id,
+                    track=track.value,
+                    sample_rate_hz=SPEECH_RATE_HZ,
+                    chunk_ms=SPEECH_CHUNK_MS,
+                )
+            except (speech.SpeechError, LimitReached, MediaError) as error:
+                item.failure = str(error)
+                log.warning("transcription could not start", detail=str(error))
+                break
+            item.open_taps.add(tap_id)
+            self._speech_taps[tap_id] = item
+        item.opening = False
+        if item.failure is not None or item.closing:
+            self._close_recognisers(item)
+
+    def close_transcription(self, transcription_id: str) -> None:
+        """Let the recognisers tell their last words, then end them."""
+        item = self._transcriptions.get(transcription_id)
+        if item is not None and not item.closing:
+            self._close_recognisers(item)
+
+    def _close_recognisers(self, item: _Transcription) -> None:
+        item.closing = True
+        if item.opening:
+            return  # the task that opens them looks at `closing` when it is through
+        for tap_id in tuple(item.open_taps):
+            self._remove_tap(tap_id, "command")
+        if not item.open_taps:
+            self._start(self._finish_recognisers(item), "finish transcription")
+
+    async def _finish_recognisers(self, item: _Transcription) -> None:
+        await asyncio.gather(*(handle.close() for handle in item.handles.values()), return_exceptions=True)
+        if self._transcriptions.pop(item.transcription_id, None) is not None:
+            self._feed(facts.TranscriptionClosed(item.transcription_id, item.failure))
+
+    def _push_audio(self, event: media_events.AudioChunk) -> None:
+        item = self._speech_taps.get(event.tap_id)
+        if item is not None and (handle := item.handles.get(event.tap_id)) is not None:
+            handle.push(event.pcm, event.at_ms)
+
+    def _on_speech(self, item: _Transcription, track: Track, engine: str, event: speech.SpeechEvent) -> None:
+        match event:
+            case speech.Partial() | speech.Final():
+                self._feed(
+                    facts.TranscriptReady(
+                        track=track,
+                        transcript=event.text,
+                        confidence=event.confidence,
+                        is_final=isinstance(event, speech.Final),
+                        utterance_id=f"{track.telnyx_name}-{event.utterance_id}",
+                        start_ms=event.start_ms,
+                        end_ms=event.end_ms,
+                        language=event.language,
+                        engine=engine,
+                    )
+                )
+            case speech.Error(recovering=False):
+                item.failure = event.reason
+                log.error("transcription broke down", detail=event.reason)
+                if not item.closing:
+                    self._close_recognisers(item)
+            case speech.Error():
+                log.warning("transcription is recovering", detail=event.reason)
+            case _:
+                pass
+
+    # Both
+
+    def _on_tap_closed(self, tap_id: int) -> None:
+        fork_id = self._fork_ids.pop(tap_id, None)
+        if fork_id is not None:
+            del self._fork_taps[fork_id]
+            self._feed(facts.ForkClosed(fork_id))
+        item = self._speech_taps.pop(tap_id, None)
+        if item is not None:
+            item.open_taps.discard(tap_id)
+            item.closing = True
+            if not item.open_taps:
+                self._start(self._finish_recognisers(item), "finish transcription")
+
+    def _remove_tap(self, tap_id: int, reason: str) -> None:
+        with suppress(MediaError):  # it has closed already, and says so by its own event
+            self._services.media.remove_tap(self._media_leg_id, tap_id, reason=reason)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._tasks.start(work, name=name)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return `host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
