@@ -31,7 +31,9 @@ _STOCK = frozenset(
 # Said by both: believed only when the model is sure.
 _DOUBTED = frozenset({"you", "thank you", "bye", "bye bye", "so", "the", "oh", "uh", "um", "hmm", "mm"})
 
-_DIGIT_WORDS = frozenset("zero oh one two three four five six seven eight nine double triple".split())
+_DIGIT_WORDS = frozenset(
+    ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "double", "triple")
+)
 _NGRAM_MAX = 12
 _NOT_WORD = re.compile(r"[^\w\s]+")
 

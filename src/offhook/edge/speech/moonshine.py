@@ -16,6 +16,7 @@ from offhook.edge.speech.protocol import (
     SpeechUnavailable,
     VoiceDetector,
 )
+from offhook.edge.speech.resample import double_rate
 from offhook.edge.speech.vad import SileroDetector
 from offhook.edge.speech.weights import MoonshineFiles, find_moonshine, find_silero, require_runtime
 
@@ -69,8 +70,10 @@ class Moonshine:
                 onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
                 for path in (files.encoder, files.decoder, vad)
             )
-        except Exception as err:  # noqa: BLE001 - onnxruntime raises types of its own, not exported
-            raise SpeechUnavailable(f"onnxruntime cannot load the speech model ({type(err).__name__})") from err
+        except Exception as err:
+            raise SpeechUnavailable(
+                f"onnxruntime cannot load the speech model ({type(err).__name__})"
+            ) from err
         self._np: Any = np
         self._tokens = read_tokens(files.tokenizer.read_bytes())
         self._outputs = [output.name for output in self._decoder.get_outputs()]
@@ -90,8 +93,6 @@ class Moonshine:
         np = self._np
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768.0
         if sample_rate_hz != MODEL_RATE_HZ:
-            from offhook.edge.speech.resample import double_rate
-
             assert sample_rate_hz * 2 == MODEL_RATE_HZ, "the config allows 8 and 16 kHz only"
             samples = double_rate(samples)
         if len(samples) < _SAMPLES_MIN:

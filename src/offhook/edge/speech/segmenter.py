@@ -29,13 +29,6 @@ class SegmenterSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """Speech began; its segment holds audio from `frame` on (counted from the first frame ever)."""
-
-    frame: int
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """A finished piece of speech, to be decoded once: frames `start` up to, not including, `end`."""
 
@@ -49,6 +42,7 @@ class Segment:
 class Segmenter:
     """Takes one frame after another, each with its voice probability; gives starts and segments.
 
+    Frames are counted from the first one ever. A start is the number of the frame it happened at.
     Segments never overlap and come in order; none is longer than `max_ms`; every frame of a run of
     at least `onset_frames` loud frames is in exactly one segment.
     """
@@ -76,7 +70,7 @@ class Segmenter:
         """The first frame that may still become part of a segment."""
         return self._start
 
-    def push(self, frame: bytes, probability: float) -> list[Started | Segment]:
+    def push(self, frame: bytes, probability: float) -> list[int | Segment]:
         """Take the next frame. Returns what that decided, in order."""
         self._frames.append(frame)
         self._probabilities.append(probability)
@@ -90,27 +84,24 @@ class Segmenter:
             return [self._cut()]
         return []
 
-    def flush(self) -> list[Started | Segment]:
+    def flush(self) -> list[int | Segment]:
         """End the utterance now. Whatever is not speech yet is forgotten."""
-        result: list[Started | Segment] = [self._end()] if self.speaking else []
+        result: list[int | Segment] = [self._end()] if self.speaking else []
         self._forget(len(self._frames))
         self._loud_run = 0
-        return result
-
-    def skip(self, frames: int) -> list[Started | Segment]:
-        """Let `frames` pass that nobody will ever hear (a hole in the audio)."""
-        result = self.flush()
-        self.heard_frames += frames
-        self._start += frames
         return result
 
     def spoken(self) -> tuple[int, int, bytes]:
         """Return (start, end, audio) of the utterance so far, without most of its trailing silence."""
         assert self.speaking, "there is an utterance only while somebody speaks"
-        count = len(self._frames) - max(0, self._quiet_run - self._tail_frames)
+        count = self.spoken_end() - self._start
         return self._start, self._start + count, b"".join(self._frames[:count])
 
-    def _wait_for_speech(self, probability: float) -> list[Started | Segment]:
+    def spoken_end(self) -> int:
+        """Return the frame after the last one of `spoken`."""
+        return self._start + len(self._frames) - max(0, self._quiet_run - self._tail_frames)
+
+    def _wait_for_speech(self, probability: float) -> list[int | Segment]:
         self._loud_run = self._loud_run + 1 if probability >= self._settings.on else 0
         if self._loud_run < self._settings.onset_frames:
             self._forget(len(self._frames) - self._kept_frames)
@@ -118,10 +109,10 @@ class Segmenter:
         self.speaking = True
         self._loud_run = 0
         self._quiet_run = 0
-        return [Started(self._start)]
+        return [self._start]
 
     def _end(self) -> Segment:
-        segment = self._take(len(self._frames) - max(0, self._quiet_run - self._tail_frames), forced=False)
+        segment = self._take(self.spoken_end() - self._start, forced=False)
         self.speaking = False
         self._quiet_run = 0
         self._forget(len(self._frames) - self._kept_frames)

@@ -1,0 +1,223 @@
+"""What a speech worker does, without its pipes: frames in, one decode at a time, frames out.
+
+One worker is one thread and one model. Each step decodes one thing: the oldest finished utterance
+if there is one, else the most overdue partial. So finals never wait for more than one partial, and
+partials take at most half of the time, by being made more seldom and then not at all.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
+from offhook.edge.speech.frames import Audio, Message
+from offhook.edge.speech.gates import accept
+from offhook.edge.speech.protocol import SegmentRecognizer
+from offhook.edge.speech.segmenter import SegmenterSettings
+from offhook.edge.speech.track import Track, Utterance, UtteranceStarted
+
+_PARTIALS_SHARE = 2.0
+"""A partial may cost this part (one over it) of the time until the next one."""
+_PARTIAL_MS_MAX = 4_000
+"""Partials more seldom than this help nobody: the utterance gets no more of them."""
+_SETTLED_STEP_MS = 1_000
+
+
+@dataclass(slots=True)
+class _Session:
+    track: Track
+    language: str
+    sample_rate_hz: int
+    interim: bool
+    partial_ms: int
+    preroll_ms: int
+    next_partial_ms: int | None = None
+    last_partial: str = field(default="", repr=False)
+    waiting: int = 0
+    closing: bool = False
+    told_settled_ms: int = 0
+
+
+class WorkerCore:
+    """All sessions of one worker around its one model.
+
+    Args:
+        recognizer: the loaded model.
+        clock: steady seconds, to learn what a decode costs.
+    """
+
+    def __init__(self, recognizer: SegmentRecognizer, clock: Callable[[], float]) -> None:
+        self._recognizer = recognizer
+        self._clock = clock
+        self._sessions: dict[int, _Session] = {}
+        self._finals: deque[tuple[int, Utterance]] = deque()
+        self.counters = {
+            "decode_ms": 0,
+            "decodes": 0,
+            "decodes_failed": 0,
+            "texts_refused": 0,
+            "partials_skipped": 0,
+            "holes": 0,
+        }
+
+    @property
+    def saturated(self) -> bool:
+        """True while no more input should be read: enough finals wait."""
+        return len(self._finals) >= SPEECH_FINALS_QUEUED_MAX
+
+    @property
+    def has_work(self) -> bool:
+        """True while `work` would decode something."""
+        return bool(self._finals) or self._partial_due() is not None
+
+    def receive(self, frame: Message | Audio) -> list[Message]:
+        """Take one frame from the server; returns what to answer. Unknown sessions are ignored."""
+        if isinstance(frame, Audio):
+            session = self._sessions.get(frame.session)
+            if session is None or session.closing:
+                return []
+            replies = self._told(frame.session, session, session.track.push(frame.pcm, frame.at_ms))
+            return replies + self._settled(frame.session, session)
+        match frame.get("op"):
+            case "open":
+                self._open(frame)
+            case "flush" if session := self._sessions.get(frame["s"]):
+                return self._told(frame["s"], session, session.track.flush())
+            case "close" if session := self._sessions.get(frame["s"]):
+                session.closing = True
+                replies = self._told(frame["s"], session, session.track.flush())
+                return replies + self._close_if_done(frame["s"], session)
+            case "drop":
+                self._drop(frame["s"])
+            case "ping":
+                return [{"ev": "pong", "counters": self.counters}]
+            case _:
+                pass
+        return []
+
+    def work(self) -> list[Message]:
+        """Decode the one thing that is most urgent; returns what to tell."""
+        if self._finals:
+            return self._decode_final()
+        due = self._partial_due()
+        return self._decode_partial(due) if due is not None else []
+
+    def _open(self, message: Message) -> None:
+        config: dict[str, Any] = message["config"]
+        settings = SegmenterSettings(
+            endpoint_ms=config["endpoint_ms"], max_ms=int(config["max_segment_s"] * 1000)
+        )
+        rate_hz = config["sample_rate_hz"]
+        self._sessions[message["s"]] = _Session(
+            track=Track(
+                self._recognizer.detector(rate_hz),
+                settings,
+                sample_rate_hz=rate_hz,
+                first_utterance_id=message["utterance"],
+            ),
+            language=config["language"],
+            sample_rate_hz=rate_hz,
+            interim=config["interim"],
+            partial_ms=config["partial_ms"],
+            preroll_ms=settings.preroll_ms,
+        )
+
+    def _told(self, sid: int, session: _Session, items: list[UtteranceStarted | Utterance]) -> list[Message]:
+        replies: list[Message] = []
+        for item in items:
+            if isinstance(item, UtteranceStarted):
+                session.next_partial_ms = item.at_ms + session.preroll_ms + session.partial_ms
+                session.last_partial = ""
+                replies.append({"ev": "started", "s": sid, "u": item.utterance_id, "at": item.at_ms})
+            else:
+                session.waiting += 1
+                self._finals.append((sid, item))
+                replies.append({"ev": "ended", "s": sid, "u": item.utterance_id, "at": item.end_ms})
+        return replies
+
+    def _settled(self, sid: int, session: _Session) -> list[Message]:
+        if session.waiting:
+            return []
+        settled_ms = session.track.settled_ms
+        if settled_ms - session.told_settled_ms < _SETTLED_STEP_MS:
+            return []
+        session.told_settled_ms = settled_ms
+        return [{"ev": "settled", "s": sid, "ms": settled_ms}]
+
+    def _decode_final(self) -> list[Message]:
+        # Who hangs up waits for the last words: those go first.
+        urgent = (at for at, (sid, _) in enumerate(self._finals) if self._sessions[sid].closing)
+        index = next(urgent, 0)
+        sid, utterance = self._finals[index]
+        del self._finals[index]
+        session = self._sessions[sid]
+        session.waiting -= 1
+        replies = self._decode(sid, session, utterance, final=True)
+        return replies + self._close_if_done(sid, session)
+
+    def _decode_partial(self, sid: int) -> list[Message]:
+        session = self._sessions[sid]
+        utterance = session.track.so_far()
+        began = self._clock()
+        replies = self._decode(sid, session, utterance, final=False)
+        cost_ms = (self._clock() - began) * 1000
+        speakers = sum(other.interim and other.track.speaking for other in self._sessions.values())
+        pause_ms = max(session.partial_ms, int(_PARTIALS_SHARE * cost_ms * speakers))
+        if pause_ms > _PARTIAL_MS_MAX:
+            self.counters["partials_skipped"] += 1
+            session.next_partial_ms = None
+        else:
+            session.next_partial_ms = utterance.end_ms + pause_ms
+        return replies
+
+    def _partial_due(self) -> int | None:
+        latest: tuple[int, int] | None = None
+        for sid, session in self._sessions.items():
+            if not session.interim or session.next_partial_ms is None or not session.track.speaking:
+                continue
+            overdue_ms = session.track.spoken_until_ms() - session.next_partial_ms
+            if overdue_ms >= 0 and (latest is None or overdue_ms > latest[0]):
+                latest = (overdue_ms, sid)
+        return None if latest is None else latest[1]
+
+    def _decode(self, sid: int, session: _Session, utterance: Utterance, *, final: bool) -> list[Message]:
+        began = self._clock()
+        try:
+            heard = self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz)
+        except Exception:  # noqa: BLE001 - a model's failure costs one utterance, not the worker
+            self.counters["decodes_failed"] += 1
+            return [{"ev": "failed", "s": sid, "u": utterance.utterance_id, "final": final}]
+        finally:
+            self.counters["decodes"] += 1
+            self.counters["decode_ms"] += round((self._clock() - began) * 1000)
+        text = accept(heard, final=final)
+        self.counters["texts_refused"] += text is None
+        if not final and (text is None or text == session.last_partial):
+            return []
+        if not final:
+            session.last_partial = text or ""
+        return [
+            {
+                "ev": "final" if final else "partial",
+                "s": sid,
+                "u": utterance.utterance_id,
+                "text": text,
+                "confidence": heard.confidence,
+                "language": session.language,
+                "start": utterance.start_ms,
+                "end": utterance.end_ms,
+            }
+        ]
+
+    def _close_if_done(self, sid: int, session: _Session) -> list[Message]:
+        if not session.closing or session.waiting:
+            return []
+        self._drop(sid)
+        return [{"ev": "closed", "s": sid}]
+
+    def _drop(self, sid: int) -> None:
+        session = self._sessions.pop(sid, None)
+        if session is not None:
+            self.counters["holes"] += session.track.holes
+            self._finals = deque(item for item in self._finals if item[0] != sid)
