@@ -1,0 +1,170 @@
+"""One attempt: sign, post, follow redirects, judge the answer. Never raises for what a receiver does."""
+
+import asyncio
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import aiohttp
+from yarl import URL
+
+from offhook.base.clock import Clock
+from offhook.base.limits import WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_REDIRECTS_MAX
+from offhook.edge.egress import Egress, EgressRefused, EgressUnresolved
+from offhook.proto.webhook import Verdict, WebhookSigner, body_of, judge_status, read_retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class PostResult:
+    """What became of one attempt. `reason` is fixed text, never something the receiver said."""
+
+    verdict: Verdict
+    status: int | None = None
+    reason: str | None = None
+    retry_after_s: float | None = None
+
+
+class Poster:
+    """Posts signed bodies through one keep-alive pool. The caller bounds how many at once.
+
+    Redirects: up to three of 307 and 308, which keep method and body; every other 3xx fails the
+    attempt (contract 3.3). From https to http none is followed.
+    """
+
+    def __init__(self, egress: Egress, signer: WebhookSigner, clock: Clock) -> None:
+        self._egress = egress
+        self._signer = signer
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool."""
+        reuse = aiohttp.TraceConfig()
+        reuse.on_connection_reuseconn.append(_note_reuse)
+        self._session = aiohttp.ClientSession(
+            connector=self._egress.connector(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            trace_configs=[reuse],
+        )
+
+    async def close(self) -> None:
+        """Close the pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(
+        self, data: bytes, *, event_id: str, attempt: int, url: str, timeout_s: float
+    ) -> PostResult:
+        """Send `data` in its envelope as attempt number `attempt` and say what came of it."""
+        body = body_of(data, attempt=attempt, delivered_to=url)
+        unix_time = int(self._clock.unix_time())
+        headers = self._signer.headers(body, event_id=event_id, unix_time=unix_time)
+        answered: list[PostResult] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._follow(_parse(url), body, headers, answered)
+        except TimeoutError:
+            # A 2xx whose body then stalls is still a yes.
+            return answered[0] if answered else PostResult(Verdict.RETRY, reason="timeout")
+        except (EgressRefused, _NotUsable) as err:
+            return PostResult(Verdict.REFUSED, reason=str(err))
+        except EgressUnresolved as err:
+            return PostResult(Verdict.RETRY, reason=f"host not resolved: {err.reason}")
+        except aiohttp.ClientSSLError:
+            return PostResult(Verdict.RETRY, reason="the certificate or the TLS handshake is not acceptable")
+        except aiohttp.ClientConnectorError as err:
+            return PostResult(Verdict.RETRY, reason=f"no connection: {err.os_error.strerror or 'failed'}")
+        except (aiohttp.InvalidURL, ValueError):
+            return PostResult(Verdict.REFUSED, reason="the URL is not usable")
+        except aiohttp.ServerDisconnectedError:
+            return PostResult(Verdict.RETRY, reason="the receiver closed the connection")
+        except (aiohttp.ClientError, OSError) as err:
+            return (
+                answered[0]
+                if answered
+                else PostResult(Verdict.RETRY, reason=f"network error: {type(err).__name__}")
+            )
+
+    async def _follow(
+        self, url: URL, body: bytes, headers: dict[str, str], answered: list[PostResult]
+    ) -> PostResult:
+        for _ in range(WEBHOOK_REDIRECTS_MAX + 1):
+            target = await self._exchange(url, body, headers, answered)
+            if isinstance(target, PostResult):
+                return target
+            url = _redirected(url, target)
+        return PostResult(Verdict.RETRY, reason="too many redirects")
+
+    async def _exchange(
+        self, url: URL, body: bytes, headers: dict[str, str], answered: list[PostResult]
+    ) -> PostResult | str:
+        """Post once; return the result, or the location to go to."""
+        trace = SimpleNamespace(reused=False)
+        try:
+            return await self._exchange_once(url, body, headers, answered, trace)
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+            if not trace.reused or answered:
+                raise
+        # A kept connection that was closed under us says nothing about the receiver; ask anew at once
+        # rather than make a call wait for the first retry. The event id makes a repetition harmless.
+        return await self._exchange_once(url, body, headers, answered, SimpleNamespace(reused=False))
+
+    async def _exchange_once(
+        self,
+        url: URL,
+        body: bytes,
+        headers: dict[str, str],
+        answered: list[PostResult],
+        trace: SimpleNamespace,
+    ) -> PostResult | str:
+        assert self._session is not None, "open() comes first"
+        async with self._session.post(
+            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=trace
+        ) as answer:
+            if answer.status in (307, 308) and (location := answer.headers.get("Location")):
+                await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
+                return location
+            result = self._judge(answer)
+            answered.append(result)
+            await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
+            return result
+
+    def _judge(self, answer: aiohttp.ClientResponse) -> PostResult:
+        verdict = judge_status(answer.status)
+        if verdict is Verdict.DELIVERED:
+            return PostResult(verdict, answer.status)
+        asked = read_retry_after(answer.headers.get("Retry-After"), unix_time=self._clock.unix_time())
+        return PostResult(verdict, answer.status, f"HTTP {answer.status}", asked)
+
+
+class _NotUsable(Exception):
+    """A URL that no retry will make usable; the text is fixed."""
+
+
+def _parse(text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        raise _NotUsable("the URL is not usable") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _NotUsable("the URL is not http or https")
+    return url
+
+
+def _redirected(url: URL, location: str) -> URL:
+    try:
+        target = url.join(URL(location))
+    except ValueError:
+        raise _NotUsable("the redirect leads to no usable URL") from None
+    if target.scheme not in ("http", "https") or not target.host:
+        raise _NotUsable("the redirect leads away from http and https")
+    if url.scheme == "https" and target.scheme == "http":
+        raise _NotUsable("the redirect leads from https to http")
+    return target
+
+
+async def _note_reuse(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.reused = True
