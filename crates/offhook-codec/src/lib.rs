@@ -1,4 +1,11 @@
-//! Audio codecs and sample arithmetic on plain slices.
+//! Audio codecs and sample arithmetic on plain slices: no packets, no time.
+
+mod g711;
+mod level;
+mod resample;
+
+pub use level::rms_dbfs;
+pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
 
 /// An audio encoding a leg or a stream may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -7,4 +14,69 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, 8 kHz.
     Pcma,
+}
+
+impl Codec {
+    /// The encoding name of SDP and of `media_format`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    /// The codec of an encoding name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Pcmu, Self::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Samples per second.
+    pub const fn sample_rate_hz(self) -> u32 {
+        8000
+    }
+
+    /// The byte that means silence.
+    pub const fn silence(self) -> u8 {
+        match self {
+            Self::Pcmu => 0xff,
+            Self::Pcma => 0xd5,
+        }
+    }
+
+    /// One encoded sample as linear PCM.
+    pub fn decode_sample(self, encoded: u8) -> i16 {
+        let table = match self {
+            Self::Pcmu => &g711::MU_LAW,
+            Self::Pcma => &g711::A_LAW,
+        };
+        table.get(usize::from(encoded)).copied().unwrap_or(0)
+    }
+
+    /// One sample of linear PCM, encoded.
+    pub const fn encode_sample(self, sample: i16) -> u8 {
+        match self {
+            Self::Pcmu => g711::encode_mu_law(sample),
+            Self::Pcma => g711::encode_a_law(sample),
+        }
+    }
+
+    /// Append the samples of `encoded` to `pcm`.
+    pub fn decode(self, encoded: &[u8], pcm: &mut Vec<i16>) {
+        pcm.extend(encoded.iter().map(|&byte| self.decode_sample(byte)));
+    }
+
+    /// Append the encoding of `pcm` to `encoded`.
+    pub fn encode(self, pcm: &[i16], encoded: &mut Vec<u8>) {
+        encoded.extend(pcm.iter().map(|&sample| self.encode_sample(sample)));
+    }
+
+    /// Append `encoded` to `out` in the codec `to`, by way of linear PCM.
+    pub fn transcode(self, to: Self, encoded: &[u8], out: &mut Vec<u8>) {
+        let table = match (self, to) {
+            (Self::Pcmu, Self::Pcma) => &g711::MU_TO_A,
+            (Self::Pcma, Self::Pcmu) => &g711::A_TO_MU,
+            _ => return out.extend_from_slice(encoded),
+        };
+        out.extend(encoded.iter().map(|&byte| table.get(usize::from(byte)).copied().unwrap_or(byte)));
+    }
 }

@@ -37,7 +37,7 @@ mod tests {
         assert!(super::is_rtcp(&[0x80, 200, 0, 0]));
         assert!(super::is_rtcp(&[0x81, 223]));
         assert!(!super::is_rtcp(&[0x80, 0x80]), "PCMU with marker");
-        assert!(!super::is_rtcp(&[0x80, 0x80 | 101]), "telephone-event with marker");
+        assert!(!super::is_rtcp(&[0x80, 0xe5]), "telephone-event with marker");
         assert!(!super::is_rtcp(&[0x80]));
     }
 }

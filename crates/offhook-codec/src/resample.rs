@@ -1,0 +1,259 @@
+//! Doubling and halving of the sample rate by one half-band filter of linear phase.
+//!
+//! The filter has 63 taps, every second one zero. Both directions delay by [`RESAMPLER_DELAY`]
+//! samples of the lower rate and keep their state, so that a signal may come in any pieces.
+
+use std::f64::consts::PI;
+use std::sync::LazyLock;
+
+/// Taps on each side of the middle that are not zero.
+const HALF: usize = 16;
+const TAPS: usize = 2 * HALF;
+/// Delay of either direction, in samples of the lower rate (2 ms at 8 kHz).
+pub const RESAMPLER_DELAY: usize = HALF;
+
+/// Weights of the neighbours at distance 1, 3, 5 ...; twice their sum is one.
+static WEIGHTS: LazyLock<[f32; HALF]> = LazyLock::new(weights);
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small counts and weights")]
+fn weights() -> [f32; HALF] {
+    const KAISER_BETA: f64 = 8.0;
+    let raw: [f64; HALF] = std::array::from_fn(|k| {
+        let distance = (2 * k + 1) as f64;
+        let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
+        let across = distance / TAPS as f64;
+        let window =
+            bessel_i0(KAISER_BETA * (1.0 - across * across).max(0.0).sqrt()) / bessel_i0(KAISER_BETA);
+        sign * 2.0 / (PI * distance) * window
+    });
+    let sum: f64 = raw.iter().sum();
+    raw.map(|weight| (weight / (2.0 * sum)) as f32)
+}
+
+fn bessel_i0(x: f64) -> f64 {
+    let mut term = 1.0;
+    let mut sum = 1.0;
+    for k in 1..50 {
+        term *= (x / (2.0 * f64::from(k))).powi(2);
+        sum += term;
+    }
+    sum
+}
+
+/// The last `TAPS` samples, oldest first when read from `at`; kept twice so that they are one slice.
+#[derive(Clone, Debug)]
+struct History {
+    samples: [f32; 2 * TAPS],
+    at: usize,
+}
+
+impl History {
+    const fn new() -> Self {
+        Self { samples: [0.0; 2 * TAPS], at: 0 }
+    }
+
+    fn push(&mut self, sample: f32) {
+        for place in [self.at, self.at + TAPS] {
+            if let Some(slot) = self.samples.get_mut(place) {
+                *slot = sample;
+            }
+        }
+        self.at = (self.at + 1) % TAPS;
+    }
+
+    fn window(&self) -> &[f32] {
+        self.samples.get(self.at..self.at + TAPS).unwrap_or_default()
+    }
+
+    /// The value half way between the two samples in the middle.
+    fn between(&self) -> f32 {
+        let (old, new) = self.window().split_at(HALF);
+        let pairs = old.iter().rev().zip(new);
+        WEIGHTS.iter().zip(pairs).map(|(weight, (before, after))| weight * (before + after)).sum()
+    }
+
+    fn middle(&self) -> f32 {
+        self.window().get(HALF - 1).copied().unwrap_or(0.0)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
+fn to_i16(value: f32) -> i16 {
+    value.round() as i16
+}
+
+/// Doubles the sample rate, as from 8 to 16 kHz.
+#[derive(Clone, Debug)]
+pub struct Upsampler {
+    history: History,
+}
+
+impl Default for Upsampler {
+    fn default() -> Self {
+        Self { history: History::new() }
+    }
+}
+
+impl Upsampler {
+    /// Append two samples to `out` for each of `pcm`.
+    pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
+        out.reserve(pcm.len() * 2);
+        for &sample in pcm {
+            self.history.push(f32::from(sample));
+            out.push(to_i16(self.history.middle()));
+            out.push(to_i16(self.history.between()));
+        }
+    }
+}
+
+/// Halves the sample rate, as from 16 to 8 kHz; what lies above the new band is filtered away.
+#[derive(Clone, Debug)]
+pub struct Downsampler {
+    even: History,
+    odd: History,
+    waiting: Option<i16>,
+}
+
+impl Default for Downsampler {
+    fn default() -> Self {
+        Self { even: History::new(), odd: History::new(), waiting: None }
+    }
+}
+
+impl Downsampler {
+    /// Append one sample to `out` for each two of `pcm`; an odd one waits for the next call.
+    pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
+        for &sample in pcm {
+            let Some(first) = self.waiting.take() else {
+                self.waiting = Some(sample);
+                continue;
+            };
+            self.even.push(f32::from(first));
+            self.odd.push(f32::from(sample));
+            // The even sample in the middle of the odd ones: one later than `middle` of its own.
+            let centre = self.even.window().get(HALF).copied().unwrap_or(0.0);
+            out.push(to_i16(f32::midpoint(centre, self.odd.between())));
+        }
+    }
+
+    /// Append what the delay still holds; begins anew after that.
+    pub fn finish(&mut self, out: &mut Vec<i16>) {
+        self.process(&[0; TAPS + 1], out);
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "test signals")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tone(frequency: f64, rate: f64, count: usize) -> Vec<i16> {
+        (0..count)
+            .map(|n| (10_000.0 * (2.0 * PI * frequency * n as f64 / rate).sin()).round() as i16)
+            .collect()
+    }
+
+    /// Ratio of the power at `frequency` to all other power, in dB, after the filter has settled.
+    fn snr_db(pcm: &[i16], frequency: f64, rate: f64) -> f64 {
+        let pcm = &pcm[200..200 + 1600];
+        let n = pcm.len() as f64;
+        let (mut sine, mut cosine, mut power) = (0.0, 0.0, 0.0);
+        for (at, &sample) in pcm.iter().enumerate() {
+            let phase = 2.0 * PI * frequency * at as f64 / rate;
+            sine += f64::from(sample) * phase.sin();
+            cosine += f64::from(sample) * phase.cos();
+            power += f64::from(sample).powi(2);
+        }
+        let signal = 2.0 * (sine * sine + cosine * cosine) / n;
+        10.0 * (signal / (power - signal).max(1e-9)).log10()
+    }
+
+    #[test]
+    fn a_tone_survives_doubling() {
+        for frequency in [300.0, 1000.0, 2500.0, 3300.0] {
+            let mut out = Vec::new();
+            Upsampler::default().process(&tone(frequency, 8000.0, 2000), &mut out);
+            let snr = snr_db(&out, frequency, 16000.0);
+            assert!(snr > 60.0, "{frequency} Hz: {snr:.1} dB");
+        }
+    }
+
+    #[test]
+    fn a_tone_survives_halving() {
+        for frequency in [300.0, 1000.0, 2500.0, 3300.0] {
+            let mut out = Vec::new();
+            Downsampler::default().process(&tone(frequency, 16000.0, 4000), &mut out);
+            let snr = snr_db(&out, frequency, 8000.0);
+            assert!(snr > 60.0, "{frequency} Hz: {snr:.1} dB");
+        }
+    }
+
+    #[test]
+    fn what_would_alias_is_filtered_away() {
+        for frequency in [4800.0, 5500.0, 7000.0] {
+            let mut out = Vec::new();
+            Downsampler::default().process(&tone(frequency, 16000.0, 4000), &mut out);
+            let peak = out[100..1900].iter().map(|s| s.unsigned_abs()).max().unwrap();
+            assert!(peak < 10, "{frequency} Hz leaves {peak}");
+        }
+    }
+
+    #[test]
+    fn the_delay_is_the_one_that_is_named() {
+        let mut impulse = vec![0; 64];
+        impulse[0] = 10_000;
+        let mut out = Vec::new();
+        Upsampler::default().process(&impulse, &mut out);
+        let peak = (0..out.len()).max_by_key(|&at| out[at]).unwrap();
+        assert_eq!((peak, out[peak]), (2 * RESAMPLER_DELAY, 10_000));
+        let mut down = Vec::new();
+        Downsampler::default().process(&impulse, &mut down);
+        let peak = (0..down.len()).max_by_key(|&at| down[at]).unwrap();
+        assert_eq!(peak, RESAMPLER_DELAY - 1);
+    }
+
+    #[test]
+    fn constant_level_stays_and_full_scale_saturates() {
+        let mut out = Vec::new();
+        Upsampler::default().process(&[12_345; 200], &mut out);
+        assert!(out[100..].iter().all(|&sample| (sample - 12_345).abs() <= 1));
+        let square: Vec<i16> = (0..400).map(|n| if n / 7 % 2 == 0 { i16::MAX } else { i16::MIN }).collect();
+        out.clear();
+        Upsampler::default().process(&square, &mut out);
+        assert!(out.contains(&i16::MAX) && out.contains(&i16::MIN));
+    }
+
+    #[test]
+    fn finishing_gives_out_the_tail() {
+        let mut out = Vec::new();
+        let mut down = Downsampler::default();
+        down.process(&[5000; 160], &mut out);
+        down.finish(&mut out);
+        assert!(out.len() >= 80 + RESAMPLER_DELAY - 1);
+        let loud = out.iter().filter(|&&sample| sample > 2500).count();
+        assert_eq!(loud, 80);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference(pcm in proptest::collection::vec(any::<i16>(), 0..300), cut in 0usize..300) {
+            let (left, right) = pcm.split_at(cut.min(pcm.len()));
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            Upsampler::default().process(&pcm, &mut whole);
+            let mut up = Upsampler::default();
+            up.process(left, &mut pieces);
+            up.process(right, &mut pieces);
+            prop_assert_eq!(&whole, &pieces);
+            prop_assert_eq!(whole.len(), pcm.len() * 2);
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            Downsampler::default().process(&pcm, &mut whole);
+            let mut down = Downsampler::default();
+            down.process(left, &mut pieces);
+            down.process(right, &mut pieces);
+            prop_assert_eq!(&whole, &pieces);
+            prop_assert_eq!(whole.len(), pcm.len() / 2);
+        }
+    }
+}
