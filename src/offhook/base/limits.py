@@ -128,3 +128,4 @@ PROBLEMS_PER_ANSWER_MAX = 20
 RETRIED_COMMANDS_KEPT_S = 60.0
 """How long an accepted command is remembered for the SDK's own retries (contract 0)."""
 RETRIED_COMMANDS_KEPT_MAX = 4_096
+TRANSCRIPTION_HINTS_MAX = 5_000

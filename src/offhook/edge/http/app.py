@@ -1,0 +1,248 @@
+"""The API as an ASGI application: routes, keys, and the one way a command takes.
+
+A command is read, checked and decided without an await between its last byte and its decision,
+so two commands for one call are decided in the order in which they arrived.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from offhook import __version__
+from offhook.base.clock import Clock
+from offhook.base.errors import LimitReached
+from offhook.call.errors import CommandError, Problem
+from offhook.edge.http.auth import ApiKeys
+from offhook.edge.http.body import parse_object, read_body
+from offhook.edge.http.commands import ACTIONS, Action, Rules
+from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
+from offhook.edge.http.guard import Guard
+from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
+from offhook.edge.http.problems import Refusal, envelope, problems_of
+from offhook.edge.http.retries import RetryMemory, is_retry, request_key
+from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer
+from offhook.edge.http.service import CallService, UnknownCall
+
+log = structlog.get_logger(__name__)
+
+_bearer = HTTPBearer(auto_error=False, description="One of the keys of `offhook keys`.")
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorAnswer, "description": "No or a wrong API key"},
+    422: {"model": ErrorAnswer, "description": "Refused; nothing has changed"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    service: CallService
+    auth: ApiKeys
+    rules: Rules
+    clock: Clock
+    retries: RetryMemory
+
+    async def need_key(self, credentials: _Credentials) -> None:
+        """Refuse a request without an accepted key, before its body is read."""
+        if credentials is None:
+            raise Refusal(401, Problem("10009", "No API key was sent: use `Authorization: Bearer <key>`."))
+        if not self.auth.accepts(credentials.credentials):
+            raise Refusal(401, Problem("10009", "The API key is not one of this server's."))
+
+
+def create_app(
+    service: CallService,
+    *,
+    auth: ApiKeys,
+    rules: Rules,
+    clock: Clock,
+    registry: CollectorRegistry,
+    metrics_need_key: bool = False,
+) -> FastAPI:
+    """Return the API of `service`.
+
+    Args:
+        service: decides commands and knows the calls.
+        auth: the accepted keys.
+        rules: what this installation lets commands ask for.
+        clock: for the memory of retried requests and the latency metric.
+        registry: what `/metrics` shows; the API adds its own metrics to it.
+        metrics_need_key: ask for an API key at `/metrics` too.
+    """
+    api = _Api(service, auth, rules, clock, RetryMemory())
+    app = FastAPI(
+        title="Offhook",
+        version=__version__,
+        summary="Real calls behind the Telnyx Call Control API, on your own machine.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    telnyx = _call_control(api)
+    app.include_router(telnyx, prefix="/v2")
+    app.include_router(telnyx, include_in_schema=False)
+    app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))
+    app.add_exception_handler(Refusal, _tell_refusal)
+    app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_middleware(Guard, registry=registry, clock=clock)
+    add_command_schemas(app)
+    return app
+
+
+def _call_control(api: _Api) -> APIRouter:
+    """Return the paths that exist with and without `/v2`."""
+    router = APIRouter(redirect_slashes=False)
+    key = [Security(api.need_key)]
+
+    @router.get(
+        "/calls/{call_control_id}",
+        name="calls.retrieve_status",
+        tags=["calls"],
+        dependencies=key,
+        responses={**_REFUSALS, 200: {"model": CallAnswer}, 404: {"model": ErrorAnswer}},
+    )
+    async def retrieve_status(call_control_id: str) -> Response:
+        """Tell the state of a call, up to ten minutes after its end."""
+        status = api.service.status(call_control_id)
+        if status is None:
+            raise Refusal(404, Problem("10005", "There is no such call.", "/call_control_id"))
+        return JSONResponse({"data": status})
+
+    for action in ACTIONS:
+        router.add_api_route(
+            f"/calls/{{call_control_id}}/actions/{action.name}",
+            _command_endpoint(api, action),
+            methods=[action.method],
+            name=action.name,
+            tags=["commands"],
+            dependencies=key,
+            responses={**_REFUSALS, 200: {"model": CommandAnswer}, 400: {"model": ErrorAnswer}},
+            description=f"The command {action.name} of Telnyx Call Control.",
+        )
+    not_yet = [("POST", f"/calls/{{call_control_id}}/actions/{name}", name) for name in ACTIONS_NOT_YET]
+    for method, path, title in [*not_yet, *PATHS_NOT_YET]:
+        router.add_api_route(
+            path,
+            _not_yet_endpoint(title),
+            methods=[method],
+            name="not_yet",
+            dependencies=key,
+            include_in_schema=False,
+        )
+
+    @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
+    async def public_key() -> Response:
+        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`."""
+        return JSONResponse({"data": {"public_key": api.service.public_key()}})
+
+    @router.get("/offhook/streams", name="streams", tags=["offhook"], dependencies=key, responses=_REFUSALS)
+    async def streams() -> Response:
+        """List the live streams with what was sent, lost and why."""
+        return JSONResponse({"data": api.service.streams()})
+
+    return router
+
+
+def _house(api: _Api, registry: CollectorRegistry, *, metrics_need_key: bool) -> APIRouter:
+    """Return the paths for the people who run the server."""
+    router = APIRouter(redirect_slashes=False)
+
+    @router.get("/healthz", name="healthz", tags=["offhook"])
+    async def healthz() -> Response:
+        """Answer 200 while calls can be taken, else 503."""
+        health = api.service.health()
+        return JSONResponse(health, status_code=200 if health.get("status") == "ok" else 503)
+
+    @router.get(
+        "/metrics",
+        name="metrics",
+        include_in_schema=False,
+        dependencies=[Security(api.need_key)] if metrics_need_key else [],
+    )
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/docs", name="docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(
+            DOCS_PAGE, headers={"content-security-policy": "default-src 'self' 'unsafe-inline'"}
+        )
+
+    return router
+
+
+def _command_endpoint(api: _Api, action: Action) -> Callable[..., Awaitable[Response]]:
+    async def endpoint(call_control_id: str, request: Request) -> Response:
+        body = await read_body(request)
+        return _decide(api, action, call_control_id, body, retried=is_retry(request.headers))
+
+    return endpoint
+
+
+def _decide(api: _Api, action: Action, call_control_id: str, body: bytes, *, retried: bool) -> Response:
+    now = api.clock.now()
+    key = request_key(call_control_id, action.name, body)
+    if retried and (data := api.retries.reply_to(key, now)) is not None:
+        return _accepted(data, duplicate=True)
+    members = parse_object(body)
+    try:
+        checked = action.body.model_validate(members)
+    except ValidationError as error:
+        raise Refusal(422, *problems_of(error)) from None
+    _log_unknown(action, members)
+    command = action.build(checked, api.rules)
+    try:
+        reply = api.service.command(call_control_id, action.name, command)
+    except UnknownCall:
+        detail = "The call_control_id is not that of a call of this server."
+        raise Refusal(422, Problem("90015", detail, "/call_control_id")) from None
+    except CommandError as error:
+        log.info("command refused", action=action.name, code=error.problem.code)
+        raise Refusal(422, error.problem) from None
+    except LimitReached as error:
+        log.warning("command refused by a limit", action=action.name, limit=str(error))
+        raise Refusal(503, Problem("10007", str(error)), headers={"retry-after": "1"}) from None
+    api.retries.remember(key, reply.data, now)
+    return _accepted(reply.data, duplicate=reply.duplicate)
+
+
+def _accepted(data: dict[str, Any], *, duplicate: bool) -> Response:
+    return JSONResponse({"data": data}, headers={"offhook-duplicate": "true"} if duplicate else None)
+
+
+def _log_unknown(action: Action, members: dict[str, Any]) -> None:
+    unknown = [name[:64] for name in members if name not in action.body.model_fields]
+    if unknown:
+        log.debug("unknown parameters ignored", action=action.name, parameters=unknown[:10])
+
+
+def _not_yet_endpoint(title: str) -> Callable[..., Awaitable[Response]]:
+    async def endpoint() -> Response:
+        raise Refusal(422, Problem("10038", f"This server does not do {title} yet."))
+
+    return endpoint
+
+
+async def _tell_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    content = envelope(error.problems, error.status)
+    return JSONResponse(content, status_code=error.status, headers=error.headers)
+
+
+async def _tell_http_error(request: Request, error: Exception) -> Response:
+    """Tell in Telnyx's words what the router refuses: unknown paths and wrong methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem = Problem("10005", "The URL is not one of this server's.", "/")
+    elif error.status_code == 405:
+        problem = Problem("10030", "This URL does not take that method.")
+    else:
+        problem = Problem("10015", "The request cannot be understood.")
+    return await _tell_refusal(request, Refusal(error.status_code, problem, headers=error.headers))

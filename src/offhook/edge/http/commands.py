@@ -1,0 +1,249 @@
+"""From checked parameters to commands of the domain, one function a command.
+
+Here the API's words end: tracks become rx and tx, targets become addresses. A value that is valid
+but not done by this server yet is refused with 10038, never silently ignored.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from pydantic import BaseModel
+
+from offhook.base.errors import OffhookError
+from offhook.call import commands as domain
+from offhook.call.errors import Problem
+from offhook.call.values import Header, Track, UdpTarget
+from offhook.edge.http import fields, schemas
+from offhook.edge.http.events import EVENT_TYPES
+from offhook.edge.http.problems import Refusal
+from offhook.edge.http.transcription import transcription_options
+
+STREAM_TRACKS = {
+    "inbound_track": (Track.RX,),
+    "outbound_track": (Track.TX,),
+    "both_tracks": (Track.RX, Track.TX),
+}
+WEBHOOK_RETRIES_MS_MAX = 60_000
+
+_STREAM_VALUES_DONE: dict[str, tuple[Any, ...]] = {
+    "stream_codec": ("default", "PCMU", "PCMA"),
+    "stream_bidirectional_mode": ("mp3",),
+    "stream_bidirectional_codec": ("PCMU",),
+    "stream_bidirectional_sampling_rate": (8000,),
+    "stream_bidirectional_target_legs": ("opposite",),
+    "enable_dialogflow": (False,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What this installation lets a command ask for.
+
+    Args:
+        check_ip: raises an `OffhookError` when packets must not be sent to that IP address.
+        fork_host_names: fork targets may be names, which are resolved when the fork opens.
+        engines_refused: transcription engines that are switched off here.
+    """
+
+    check_ip: Callable[[str], None]
+    fork_host_names: bool = False
+    engines_refused: frozenset[str] = frozenset()
+
+
+def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
+    """Return the command of an answer."""
+    _refuse_later_features(body)
+    stream = _stream(body) if body.stream_url is not None or body.enable_dialogflow else None
+    transcription = None
+    if body.transcription_config is not None:
+        transcription = transcription_options(
+            body.transcription_config, prefix="/transcription_config", refused_engines=rules.engines_refused
+        )
+    elif body.transcription:
+        transcription = transcription_options(
+            schemas.TranscriptionBody(), prefix="/transcription_config", refused_engines=rules.engines_refused
+        )
+    return domain.Answer(
+        **_common(body),
+        preferred_codecs=tuple(body.preferred_codecs.split(",")) if body.preferred_codecs else (),
+        headers=_headers(body.sip_headers) + _headers(body.custom_headers),
+        silence_when_idle=body.send_silence_when_idle,
+        webhook_url=body.webhook_url,
+        stream=stream,
+        transcription=transcription if body.transcription else None,
+    )
+
+
+def reject(body: schemas.Reject, rules: Rules) -> domain.Reject:
+    """Return the command of a reject."""
+    return domain.Reject(**_common(body), cause=body.reject_cause())
+
+
+def hangup(body: schemas.Hangup, rules: Rules) -> domain.Hangup:
+    """Return the command of a hangup. `reason` would go into a CANCEL, which no leg sends yet."""
+    return domain.Hangup(**_common(body), headers=_headers(body.custom_headers))
+
+
+def fork_start(body: schemas.ForkStart, rules: Rules) -> domain.StartFork:
+    """Return the command of a fork: either one target for both directions, or one for each."""
+    targets = {"rx": body.rx, "tx": body.tx, "target": body.target}
+    if targets["target"] is not None:
+        if targets["rx"] is not None or targets["tx"] is not None:
+            raise _refusal("10015", "Give either `target`, or `rx` and `tx`.", "/target")
+    else:
+        for name in ("rx", "tx"):
+            if targets[name] is None:
+                raise _refusal("10004", f"The parameter `{name}` is required.", f"/{name}")
+    for name, target in targets.items():
+        if target is not None:
+            _check_target(name, target, rules)
+    return domain.StartFork(
+        **_common(body),
+        fork_type=domain.ForkType(body.stream_type),
+        rx=body.rx,
+        tx=body.tx,
+        target=body.target,
+    )
+
+
+def fork_stop(body: schemas.ForkStop, rules: Rules) -> domain.StopFork:
+    """Return the command to stop forks; without a type, all of them."""
+    return domain.StopFork(
+        **_common(body), fork_type=None if body.stream_type is None else domain.ForkType(body.stream_type)
+    )
+
+
+def streaming_start(body: schemas.StreamingStart, rules: Rules) -> domain.StartStream:
+    """Return the command of a stream."""
+    if body.stream_url is None and not body.enable_dialogflow:
+        raise _refusal("10004", "The parameter `stream_url` is required.", "/stream_url")
+    return domain.StartStream(**_common(body), stream=_stream(body))
+
+
+def streaming_stop(body: schemas.StreamingStop, rules: Rules) -> domain.StopStream:
+    """Return the command to stop streams; without an id, all of them."""
+    # The documentation prints stream ids in both cases (contract 1.3); ours are lower-case.
+    stream_id = body.stream_id.lower() if body.stream_id else None
+    return domain.StopStream(**_common(body), stream_id=stream_id)
+
+
+def transcription_start(body: schemas.TranscriptionStart, rules: Rules) -> domain.StartTranscription:
+    """Return the command of a transcription."""
+    options = transcription_options(body, refused_engines=rules.engines_refused)
+    return domain.StartTranscription(**_common(body), transcription=options)
+
+
+def transcription_stop(body: schemas.CommandBody, rules: Rules) -> domain.StopTranscription:
+    """Return the command to stop transcribing."""
+    return domain.StopTranscription(**_common(body))
+
+
+def client_state_update(body: schemas.ClientStateUpdate, rules: Rules) -> domain.UpdateClientState:
+    """Return the command that sets client_state."""
+    return domain.UpdateClientState(**_common(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One command of the API: how it is asked for and what builds it."""
+
+    name: str
+    body: type[BaseModel]
+    build: Callable[[Any, Rules], domain.Command]
+    method: str = "POST"
+
+
+ACTIONS = (
+    Action("answer", schemas.Answer, answer),
+    Action("reject", schemas.Reject, reject),
+    Action("hangup", schemas.Hangup, hangup),
+    Action("streaming_start", schemas.StreamingStart, streaming_start),
+    Action("streaming_stop", schemas.StreamingStop, streaming_stop),
+    Action("fork_start", schemas.ForkStart, fork_start),
+    Action("fork_stop", schemas.ForkStop, fork_stop),
+    Action("transcription_start", schemas.TranscriptionStart, transcription_start),
+    Action("transcription_stop", schemas.CommandBody, transcription_stop),
+    Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
+)
+
+
+class _Common(TypedDict):
+    client_state: str | None
+    command_id: str | None
+
+
+def _common(body: Any) -> _Common:
+    # An empty command_id cannot tell two commands apart; it is what a form field sends for none.
+    return {"client_state": body.client_state, "command_id": body.command_id or None}
+
+
+def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> tuple[Header, ...]:
+    return tuple(Header(header.name, header.value) for header in headers)
+
+
+def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
+    later = [
+        _not_yet(name, f"it does {' and '.join(str(value) for value in done)}")
+        for name, done in _STREAM_VALUES_DONE.items()
+        if getattr(body, name) not in done
+    ]
+    if later:
+        raise Refusal(422, *later)
+    assert body.stream_url is not None, "a stream without a URL is refused above"
+    return domain.StreamOptions(
+        url=body.stream_url,
+        tracks=STREAM_TRACKS[body.stream_track],
+        codec=None if body.stream_codec == "default" else body.stream_codec,
+        auth_token=body.stream_auth_token or None,
+        custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),
+    )
+
+
+def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
+    if fields.is_host_name(target):
+        if not rules.fork_host_names:
+            detail = f"`{name}` must be an IP address; host names need the setting media.fork_host_names."
+            raise _refusal("10015", detail, f"/{name}")
+        return
+    try:
+        rules.check_ip(target.host)
+    except OffhookError:
+        detail = (
+            f"The address in `{name}` is private or reserved; "
+            "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server send there."
+        )
+        raise _refusal("10015", detail, f"/{name}") from None
+
+
+def _refuse_later_features(body: schemas.Answer) -> None:
+    unknown = [event for event in body.webhook_urls if event not in EVENT_TYPES]
+    if unknown:
+        raise _refusal("90057", "`webhook_urls` has a key that is not an event type.", "/webhook_urls")
+    for policy in body.webhook_retries_policies.values():
+        if any(wait < 0 for wait in policy.retries_ms) or sum(policy.retries_ms) > WEBHOOK_RETRIES_MS_MAX:
+            detail = f"`retries_ms` must add up to at most {WEBHOOK_RETRIES_MS_MAX} ms."
+            raise _refusal("10033", detail, "/webhook_retries_policies")
+    sound = body.sound_modifications
+    asked = {
+        "record": body.record is not None,
+        "webhook_urls": bool(body.webhook_urls),
+        "webhook_retries_policies": bool(body.webhook_retries_policies),
+        "webhook_url_method": body.webhook_url_method != "POST",
+        "webhook_urls_method": body.webhook_urls_method != "POST",
+        "sound_modifications": sound is not None and any((sound.pitch, sound.semitone, sound.octaves)),
+        "deepfake_detection": body.deepfake_detection is not None and body.deepfake_detection.enabled,
+        "assistant": bool(body.assistant),
+        "conversation_relay_config": bool(body.conversation_relay_config),
+    }
+    later = [_not_yet(name, "leave it out") for name, active in asked.items() if active]
+    if later:
+        raise Refusal(422, *later)
+
+
+def _not_yet(name: str, instead: str) -> Problem:
+    return Problem("10038", f"This server does not do this value of `{name}` yet; {instead}.", f"/{name}")
+
+
+def _refusal(code: str, detail: str, pointer: str) -> Refusal:
+    return Refusal(422, Problem(code, detail, pointer))

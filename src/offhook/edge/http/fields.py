@@ -1,0 +1,180 @@
+"""Types of single parameters. Each refuses with Telnyx's code as the error type (contract 1.2)."""
+
+import base64
+import binascii
+import ipaddress
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from offhook.base import limits
+from offhook.call.values import UdpTarget
+
+_UDP_TARGET = re.compile(
+    r"(?:udp:)?(?:\[(?P<v6>[^][]*)\]|(?P<host>[^][:/@\s]+)):(?P<port>[0-9]{1,5})", re.ASCII
+)
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9!%*_+`'~.-]+", re.ASCII)  # RFC 3261 25.1
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# What the SIP stack writes itself; an app that could add these would break or forge the dialog.
+_OWN_HEADER_NAMES = """via v from f to t call-id i cseq contact m route record-route max-forwards content-length l
+    content-type c content-encoding e supported k require proxy-require allow authorization
+    proxy-authorization www-authenticate proxy-authenticate rseq rack session-expires x min-se
+    replaces"""
+_OWN_HEADERS = frozenset(_OWN_HEADER_NAMES.split())
+
+
+def refuse(code: str, detail: str) -> PydanticCustomError:
+    """Return the error of a field; `detail` is complete and never holds the value."""
+    return PydanticCustomError(code, detail)
+
+
+def _client_state(text: str) -> str:
+    if len(text) > limits.CLIENT_STATE_CHARACTERS_MAX:
+        raise refuse(
+            "10025", f"`client_state` is longer than {limits.CLIENT_STATE_CHARACTERS_MAX} characters."
+        )
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise refuse("90017", "`client_state` must be base64 text.") from None
+    return text
+
+
+def _url(schemes: tuple[str, ...]) -> Any:
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(text: str) -> str:
+        if len(text) > limits.URL_CHARACTERS_MAX:
+            raise refuse("10003", f"The URL is longer than {limits.URL_CHARACTERS_MAX} characters.")
+        if not text.isascii() or _CONTROL.search(text) or " " in text:
+            raise refuse("10003", "The URL holds characters that must be percent-encoded.")
+        try:
+            parts = urlsplit(text)
+            usable = bool(parts.hostname) and parts.port != 0  # reading the port checks its range
+        except ValueError:
+            usable = False
+            parts = urlsplit("")
+        if not usable or parts.scheme.lower() not in schemes:
+            raise refuse("10003", f"The URL must begin with {wanted} and name a host.")
+        if parts.fragment:
+            raise refuse("10003", "The URL must not have a fragment.")  # RFC 6455 3
+        return text
+
+    return check
+
+
+def _udp_target(text: Any) -> UdpTarget:
+    if not isinstance(text, str):
+        raise refuse("10026", "The target must be a string.")
+    found = _UDP_TARGET.fullmatch(text.removeprefix("UDP:"))
+    if found is None:
+        raise refuse("10015", "The target must look like udp:<ip>:<port> or udp:[<ipv6>]:<port>.")
+    port = int(found["port"])
+    if not 1 <= port <= 65535:
+        raise refuse("10015", "The port of the target must be from 1 to 65535.")
+    host = found["v6"] if found["v6"] is not None else found["host"]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        if found["v6"] is not None or not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdigit():
+            raise refuse("10015", "The address of the target is not an IP address.") from None
+        return UdpTarget(host.lower(), port)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise refuse("10015", "The address of the target must not have a zone.")
+        address = address.ipv4_mapped or address
+    if address.is_unspecified:
+        raise refuse("10015", "The address of the target must be that of a host.")
+    return UdpTarget(str(address), port)
+
+
+def is_host_name(target: UdpTarget) -> bool:
+    """Tell whether the target still has to be resolved."""
+    try:
+        ipaddress.ip_address(target.host)
+    except ValueError:
+        return True
+    return False
+
+
+def _header_name(name: str) -> str:
+    if len(name) > limits.HEADER_CHARACTERS_MAX or not _TOKEN.fullmatch(name):
+        raise refuse("10015", "The name of a SIP header must be a token (RFC 3261 25.1).")
+    if name.lower() in _OWN_HEADERS:
+        raise refuse("10015", "This SIP header is written by the server and cannot be set.")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if len(value) > limits.HEADER_CHARACTERS_MAX:
+        raise refuse("10025", f"The header is longer than {limits.HEADER_CHARACTERS_MAX} characters.")
+    if _CONTROL.search(value):
+        raise refuse("10015", "The value of a SIP header must not hold control characters.")
+    return value
+
+
+def _auth_token(text: str) -> str:
+    if len(text) > limits.AUTH_TOKEN_CHARACTERS_MAX:
+        limit = limits.AUTH_TOKEN_CHARACTERS_MAX
+        raise refuse("10025", f"`stream_auth_token` is longer than {limit} characters.")
+    if not _PRINTABLE_ASCII.fullmatch(text):
+        raise refuse("10015", "`stream_auth_token` travels in a header and must be printable ASCII.")
+    return text
+
+
+def _sampling_rate(value: Any) -> int:
+    # Numeric strings are seen in the wild (contract 2.1); nothing else is bent into a number.
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 6:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse("10026", "`stream_bidirectional_sampling_rate` must be an integer.")
+    if value not in SAMPLING_RATES:
+        allowed = ", ".join(str(rate) for rate in SAMPLING_RATES)
+        raise refuse("10032", f"`stream_bidirectional_sampling_rate` must be one of {allowed}.")
+    return value
+
+
+def _hangup_reason(text: str) -> str:
+    # Becomes the quoted text of a Reason header; only a CANCEL of ours would carry it (contract 2.4).
+    if len(text) > limits.HEADER_CHARACTERS_MAX:
+        raise refuse("10025", f"`reason` is longer than {limits.HEADER_CHARACTERS_MAX} characters.")
+    if _CONTROL.search(text) or '"' in text or "\\" in text or any(ord(c) > 0xFFFF for c in text):
+        raise refuse("10015", "`reason` must not hold quotes, backslashes, control or non-BMP characters.")
+    return text
+
+
+CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "VP8", "H264")
+"""Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
+
+
+def _codec_list(text: str) -> str:
+    names = [name.strip().upper() for name in text.split(",") if name.strip()]
+    if not all(name in CODECS for name in names):
+        raise refuse("10032", f"`preferred_codecs` must be a comma list of {', '.join(CODECS)}.")
+    return ",".join(dict.fromkeys(names))
+
+
+SAMPLING_RATES = (8000, 16000, 22050, 24000, 48000)
+
+ClientState = Annotated[str, AfterValidator(_client_state), Field(description="Base64 text.")]
+CommandId = Annotated[str, StringConstraints(max_length=limits.COMMAND_ID_CHARACTERS_MAX)]
+StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=["wss://app.example/media"])]
+WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
+Target = Annotated[
+    UdpTarget,
+    PlainValidator(_udp_target),
+    WithJsonSchema({"type": "string", "examples": ["udp:192.0.2.7:9000", "udp:[2001:db8::7]:9000"]}),
+]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+AuthToken = Annotated[str, AfterValidator(_auth_token)]
+SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
+HangupReason = Annotated[str, AfterValidator(_hangup_reason)]
+CodecList = Annotated[str, AfterValidator(_codec_list)]
+ParameterText = Annotated[str, StringConstraints(max_length=limits.CUSTOM_PARAMETER_CHARACTERS_MAX)]

@@ -1,0 +1,46 @@
+"""Paths of Telnyx Call Control that this server knows and does not do yet.
+
+They answer 422 with 10038, so that an app learns which feature it lacks instead of guessing at a
+wrong URL. When a feature arrives its line leaves this table.
+"""
+
+ACTIONS_NOT_YET = (
+    "ai_assistant_add_messages",
+    "ai_assistant_join",
+    "ai_assistant_start",
+    "ai_assistant_stop",
+    "bridge",
+    "conversation_relay_start",
+    "conversation_relay_stop",
+    "enqueue",
+    "gather",
+    "gather_stop",
+    "gather_using_ai",
+    "gather_using_audio",
+    "gather_using_speak",
+    "leave_queue",
+    "pay",
+    "playback_start",
+    "playback_stop",
+    "record_pause",
+    "record_resume",
+    "record_start",
+    "record_stop",
+    "refer",
+    "send_dtmf",
+    "send_sip_info",
+    "siprec_start",
+    "siprec_stop",
+    "speak",
+    "suppression_start",
+    "suppression_stop",
+    "switch_supervisor_role",
+    "transfer",
+)
+"""Names below `/calls/{call_control_id}/actions/`, all by POST."""
+
+PATHS_NOT_YET = (
+    ("POST", "/calls", "dialling"),
+    ("GET", "/connections/{connection_id}/active_calls", "listing active calls"),
+)
+"""Other paths: method, path and what it is called in the answer."""

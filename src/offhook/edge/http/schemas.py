@@ -1,0 +1,269 @@
+"""The parameters of each command as Telnyx documents them (contract 2.1, 2.4).
+
+Types are strict, unknown parameters are ignored (and logged), null is absent. The models check
+each value by itself; what the values ask for together is decided in `commands` and `transcription`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from offhook.base import limits
+from offhook.call.commands import RejectCause
+from offhook.edge.http import fields
+
+_Headers = Annotated[list["CustomHeader"], Field(max_length=limits.HEADERS_PER_COMMAND_MAX)]
+_Codec = Literal["PCMU", "PCMA", "G722", "OPUS", "AMR-WB", "L16"]
+_Method = Literal["POST", "GET"]
+
+
+class Body(BaseModel):
+    """An object of a request."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class CommandBody(Body):
+    """What every command may carry (contract 1.4)."""
+
+    client_state: fields.ClientState | None = None
+    command_id: fields.CommandId | None = None
+
+
+class CustomHeader(Body):
+    """A SIP header to add."""
+
+    name: fields.HeaderName
+    value: fields.HeaderValue
+
+
+class SipHeader(Body):
+    """A standard SIP header to add; Telnyx knows one."""
+
+    name: Literal["User-to-User"]
+    value: fields.HeaderValue
+
+
+class CustomParameter(Body):
+    """One member of `start.custom_parameters` in the stream."""
+
+    name: fields.ParameterText
+    value: fields.ParameterText
+
+
+class DialogflowConfig(Body):
+    """Options of a Dialogflow connection."""
+
+    analyze_sentiment: bool = False
+    partial_automated_agent_reply: bool = False
+
+
+class StreamBody(Body):
+    """The parameters of a stream, wherever one can be asked for."""
+
+    stream_url: fields.StreamUrl | None = None
+    stream_track: Literal["inbound_track", "outbound_track", "both_tracks"] = "inbound_track"
+    stream_codec: Literal["PCMU", "PCMA", "G722", "OPUS", "AMR-WB", "L16", "default"] = "default"
+    stream_bidirectional_mode: Literal["mp3", "rtp"] = "mp3"
+    stream_bidirectional_codec: _Codec = "PCMU"
+    stream_bidirectional_sampling_rate: fields.SamplingRate = 8000
+    stream_bidirectional_target_legs: Literal["both", "self", "opposite"] = "opposite"
+    stream_auth_token: fields.AuthToken | None = None
+    custom_parameters: Annotated[list[CustomParameter], Field(max_length=limits.CUSTOM_PARAMETERS_MAX)] = []
+    enable_dialogflow: bool = False
+    dialogflow_config: DialogflowConfig | None = None
+
+
+class StreamingStart(CommandBody, StreamBody):
+    """streaming_start."""
+
+
+class StreamingStop(CommandBody):
+    """streaming_stop: one stream, or all of the call without `stream_id`."""
+
+    stream_id: str | None = None
+
+
+class ForkStart(CommandBody):
+    """fork_start: `rx` and `tx`, or `target`."""
+
+    rx: fields.Target | None = None
+    tx: fields.Target | None = None
+    target: fields.Target | None = None
+    stream_type: Literal["raw", "decrypted"] = "decrypted"
+
+
+class ForkStop(CommandBody):
+    """fork_stop: the forks of one type, or all of the call without `stream_type`."""
+
+    stream_type: Literal["raw", "decrypted"] | None = None
+
+
+class TranscriptionBody(Body):
+    """What to transcribe and how; `language` and `interim_results` here are the form of 2024."""
+
+    transcription_engine: (
+        Literal[
+            "Google",
+            "Telnyx",
+            "Deepgram",
+            "Azure",
+            "xAI",
+            "AssemblyAI",
+            "Speechmatics",
+            "Soniox",
+            "Parakeet",
+            "Humain",
+            "Reson8",
+            "Cohere",
+            "A",
+            "B",
+        ]
+        | None
+    ) = None
+    transcription_engine_config: dict[str, Any] | None = None
+    transcription_tracks: Literal["inbound", "outbound", "both"] = "inbound"
+    language: str | None = None
+    interim_results: bool | None = None
+
+
+class TranscriptionStart(CommandBody, TranscriptionBody):
+    """transcription_start."""
+
+
+class SoundModifications(Body):
+    """Changes of a voice."""
+
+    pitch: float | None = None
+    semitone: float | None = None
+    octaves: float | None = None
+    track: str = "outbound"
+
+
+class DeepfakeDetection(Body):
+    """Detection of synthetic voices."""
+
+    enabled: bool
+    rtp_timeout: Annotated[int, Field(ge=5, le=120)] = 30
+    timeout: Annotated[int, Field(ge=5, le=60)] = 15
+
+
+class RetriesPolicy(Body):
+    """When the webhooks of one event are sent again."""
+
+    retries_ms: Annotated[list[int], Field(max_length=5)] = []
+
+
+class Answer(CommandBody, StreamBody):
+    """answer."""
+
+    preferred_codecs: fields.CodecList = ""
+    custom_headers: _Headers = []
+    sip_headers: Annotated[list[SipHeader], Field(max_length=limits.HEADERS_PER_COMMAND_MAX)] = []
+    send_silence_when_idle: bool = False
+    webhook_url: fields.WebUrl | None = None
+    webhook_url_method: _Method = "POST"
+    webhook_urls: dict[str, Any] = {}
+    webhook_urls_method: _Method = "POST"
+    webhook_retries_policies: dict[str, RetriesPolicy] = {}
+    transcription: bool = False
+    transcription_config: TranscriptionBody | None = None
+    billing_group_id: str | None = None
+    record: Literal["record-from-answer"] | None = None
+    record_channels: Literal["single", "dual"] = "dual"
+    record_format: Literal["wav", "mp3"] = "mp3"
+    record_max_length: Annotated[int, Field(ge=0, le=43_200)] = 0
+    record_timeout_secs: Annotated[int, Field(ge=0)] = 0
+    record_track: Literal["both", "inbound", "outbound"] = "both"
+    record_trim: Literal["trim-silence"] | None = None
+    record_custom_file_name: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+    sound_modifications: SoundModifications | None = None
+    deepfake_detection: DeepfakeDetection | None = None
+    assistant: dict[str, Any] = {}
+    conversation_relay_config: dict[str, Any] = {}
+
+
+class Reject(CommandBody):
+    """reject."""
+
+    cause: Literal["CALL_REJECTED", "USER_BUSY", "NOT_FOUND", "TEMPORARILY_UNAVAILABLE"]
+
+    def reject_cause(self) -> RejectCause:
+        """Return the cause as the domain names it."""
+        return RejectCause(self.cause)
+
+
+class Hangup(CommandBody):
+    """hangup. `reason` is for the CANCEL of an outgoing leg."""
+
+    custom_headers: _Headers = []
+    reason: fields.HangupReason | None = None
+
+
+class ClientStateUpdate(Body):
+    """client_state_update."""
+
+    client_state: fields.ClientState
+    command_id: fields.CommandId | None = None
+
+
+class CommandResult(BaseModel):
+    """What an accepted command is told."""
+
+    model_config = ConfigDict(extra="allow")
+    result: str = "ok"
+
+
+class CommandAnswer(BaseModel):
+    """The answer to an accepted command."""
+
+    data: CommandResult
+
+
+class ErrorSource(BaseModel):
+    """Which part of the request is at fault."""
+
+    pointer: str
+
+
+class ErrorMeta(BaseModel):
+    """Where the code is explained."""
+
+    url: str
+
+
+class ErrorEntry(BaseModel):
+    """One thing that is wrong."""
+
+    code: str
+    title: str
+    detail: str
+    source: ErrorSource | None = None
+    meta: ErrorMeta
+
+
+class ErrorAnswer(BaseModel):
+    """The answer to a refused request."""
+
+    errors: list[ErrorEntry]
+
+
+class CallResource(BaseModel):
+    """A call leg (contract 2.3)."""
+
+    model_config = ConfigDict(extra="allow")
+    call_control_id: str
+    call_leg_id: str
+    call_session_id: str
+    is_alive: bool
+    record_type: Literal["call"] = "call"
+    client_state: str | None = None
+    call_duration: int | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+
+
+class CallAnswer(BaseModel):
+    """The answer about a call."""
+
+    data: CallResource
