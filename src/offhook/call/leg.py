@@ -46,6 +46,11 @@ from offhook.call.values import (
 from offhook.call.verdicts import Verdict
 from offhook.proto.sdp import NegotiatedMedia, negotiate
 
+__all__ = ["SUPPORTED_CODECS", "CallLeg", "Compat"]
+
+SUPPORTED_CODECS = ("PCMU", "PCMA")
+"""What the media core speaks, best first."""
+
 _OVER = (LegState.ENDING, LegState.ENDED)
 _UP = (LegState.PARKED, LegState.ANSWERING, LegState.ANSWERED)
 
