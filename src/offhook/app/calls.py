@@ -6,12 +6,11 @@ from uuid import UUID
 
 import structlog
 
-from offhook.app.keys import InstallationKeys
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.settings import DEFAULT_APPLICATION_ID
 from offhook.base import limits
-from offhook.base.ids import system_random, uuid4
+from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
 from offhook.call.commands import Answer, Command, Reply, StartTranscription, TranscriptionOptions
 from offhook.call.errors import CommandError
@@ -19,6 +18,7 @@ from offhook.call.leg import SUPPORTED_CODECS, CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
+from offhook.edge.speech.engine_map import EngineRejected
 from offhook.edge.speech.protocol import SpeechUnavailable
 from offhook.proto import sip
 from offhook.proto.sdp import SdpError, SessionDescription, negotiate, read_answer
@@ -29,9 +29,13 @@ log = structlog.get_logger(__name__)
 class Calls:
     """The registry of legs; the `CallService` of the HTTP API; the target of SIP and media events."""
 
-    def __init__(self, services: Services, keys: InstallationKeys) -> None:
+    def __init__(
+        self, services: Services, *, call_control_ids: CallControlIds, user_id: str, public_key: str
+    ) -> None:
         self._services = services
-        self._keys = keys
+        self._call_control_ids = call_control_ids
+        self._user_id = user_id
+        self._public_key = public_key
         self._runners: dict[str, LegRunner] = {}
         self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
         self._by_media_leg: dict[int, LegRunner] = {}
@@ -73,7 +77,7 @@ class Calls:
 
     def public_key(self) -> str:
         """Return the webhook public key."""
-        return self._keys.public_key
+        return self._public_key
 
     def streams(self) -> list[dict[str, Any]]:
         """Return what each open stream is doing."""
@@ -95,9 +99,11 @@ class Calls:
         if options is None:
             return
         try:
-            self._services.speech.check(options.engine, options.language)
+            self._services.speech.check(options.engine, options.language or "en")
+        except EngineRejected as error:
+            raise CommandError("10032", str(error), pointer) from None
         except SpeechUnavailable as error:
-            raise CommandError(getattr(error, "code", "10038"), str(error), pointer) from None
+            raise CommandError("10038", str(error), pointer) from None
 
     # From the edges
 
@@ -180,14 +186,14 @@ class Calls:
     def _open(self, event: sip.IncomingCall, offer: SessionDescription | None, route: WebhookRoute) -> None:
         leg_id = UUID(uuid4(system_random))
         identity = LegIdentity(
-            call_control_id=self._keys.call_control_ids.mint(leg_id),
+            call_control_id=self._call_control_ids.mint(leg_id),
             call_leg_id=str(leg_id),
             call_session_id=uuid4(system_random),
             connection_id=DEFAULT_APPLICATION_ID,
         )
         leg = CallLeg(
             identity,
-            user_id=self._keys.user_id,
+            user_id=self._user_id,
             route=route,
             codecs=SUPPORTED_CODECS,
             new_id=lambda: uuid4(system_random),

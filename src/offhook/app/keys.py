@@ -1,38 +1,29 @@
-"""What an installation keeps secret, in files of the data directory (mode 0600).
+"""The keys of an installation, in files of the data directory that only their owner can read.
 
 | file | content |
 |---|---|
-| `signing_key.pem` | Ed25519 key that signs webhooks (PKCS 8) |
-| `webhook_public_key.b64` | its public key, as `TELNYX_PUBLIC_KEY` wants it |
+| `webhook_private_key.pem` | Ed25519 key that signs webhooks |
+| `webhook_public_key.b64` | its public half, as `TELNYX_PUBLIC_KEY` wants it |
 | `api_keys` | accepted bearer keys, one a line |
-| `installation.json` | secret behind call_control_ids, node id, account id |
 """
 
-import base64
-import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from offhook.base.errors import ConfigError
-from offhook.base.ids import CallControlIds, system_random, uuid4
+from offhook.edge.webhook import load_signing_key
+from offhook.proto.webhook import public_key_text
 
 API_KEY_PREFIX = "KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationKeys:
-    """Everything an installation must remember over a restart to stay itself.
+    """What apps and this server recognise one another by.
 
     Attributes:
         new_api_key: set when this start made the first API key, so that it can be shown once.
@@ -40,15 +31,12 @@ class InstallationKeys:
 
     signing_key: Ed25519PrivateKey
     api_keys: tuple[str, ...]
-    call_control_ids: CallControlIds
-    user_id: str
     new_api_key: str | None = None
 
     @property
     def public_key(self) -> str:
         """Return the webhook public key: standard base64 of its 32 bytes (contract 3.1)."""
-        raw = self.signing_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return base64.b64encode(raw).decode()
+        return public_key_text(self.signing_key)
 
 
 def load_or_create_keys(data_dir: Path, *, api_keys: tuple[str, ...] = ()) -> InstallationKeys:
@@ -61,17 +49,14 @@ def load_or_create_keys(data_dir: Path, *, api_keys: tuple[str, ...] = ()) -> In
         ConfigError: the directory cannot be used, or a file in it is damaged.
     """
     prepare_data_dir(data_dir)
-    signing_key = _signing_key(data_dir)
-    ids, user_id = _installation(data_dir)
+    signing_key = load_signing_key(data_dir)
     new_key = None
     if not api_keys:
         api_keys = _read_api_keys(data_dir)
         if not api_keys:
             new_key = add_api_key(data_dir)
             api_keys = (new_key,)
-    keys = InstallationKeys(signing_key, api_keys, ids, user_id, new_key)
-    _write(data_dir / "webhook_public_key.b64", keys.public_key + "\n")
-    return keys
+    return InstallationKeys(signing_key, api_keys, new_key)
 
 
 def prepare_data_dir(data_dir: Path) -> None:
@@ -100,40 +85,6 @@ def _read_api_keys(data_dir: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-
-
-def _signing_key(data_dir: Path) -> Ed25519PrivateKey:
-    path = data_dir / "signing_key.pem"
-    if not path.exists():
-        made = Ed25519PrivateKey.generate()
-        _write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
-        return made
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path} holds no Ed25519 key: restore it, or delete it to have a new one made.")
-    return key
-
-
-def _installation(data_dir: Path) -> tuple[CallControlIds, str]:
-    path = data_dir / "installation.json"
-    if not path.exists():
-        made = {
-            "secret": system_random(32).hex(),
-            "node_id": system_random(8).hex(),
-            "user_id": uuid4(system_random),
-        }
-        _write(path, json.dumps(made, indent=2) + "\n")
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        secret, node_id = bytes.fromhex(read["secret"]), bytes.fromhex(read["node_id"])
-        if len(secret) < 16 or len(node_id) != 8:
-            raise ValueError
-        return CallControlIds(node_id, secret), str(read["user_id"])
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"{path} is damaged: restore it, or delete it to have a new one made.") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from offhook.call.errors import CommandError
 from offhook.call.leg import SUPPORTED_CODECS, CallLeg
 from offhook.edge.media import events as media_events
 from offhook.edge.media.engine import MediaError
-from offhook.edge.webhook.outbox import Queued
+from offhook.edge.webhook.outbox import Receipt
 from offhook.proto.sdp import NegotiatedMedia, SdpError, SessionDescription, make_answer, make_offer, negotiate
 from offhook.proto.sip import CallHandle
 
@@ -55,7 +55,7 @@ class LegRunner:
         self._media_open = False
         self._ports = (0, 0)
         self._silence_when_idle = False
-        self._notices: dict[str, Queued] = {}
+        self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._log = log.bind(leg=leg.identity.call_leg_id)
         services.tasks.start(self._run(), name=f"leg {leg.identity.call_leg_id}")
@@ -117,8 +117,9 @@ class LegRunner:
 
     def streams(self) -> list[dict[str, Any]]:
         """Return what each open stream of this leg is doing."""
-        leg = {"call_control_id": self.leg.identity.call_control_id, "call_leg_id": self.leg.identity.call_leg_id}
-        return [leg | stream for stream in self._taps.streams()]
+        return [
+            stream | {"counters": self._taps.stream_counters(stream["stream_id"])} for stream in self.leg.streams()
+        ]
 
     # What goes out
 
@@ -195,17 +196,15 @@ class LegRunner:
                 raise AssertionError("Release ends the run before it gets here")
 
     async def _notify(self, effect: do.Notify) -> None:
-        queued = await self._services.outbox.put(
-            stream_key=self.leg.identity.call_leg_id,
-            event_type=effect.event_type,
+        receipt = await self._services.outbox.put(
+            effect.event_type,
+            effect.payload,
             occurred_at=effect.occurred_at,
-            payload=effect.payload,
-            url=effect.route.url,
-            failover_url=effect.route.failover_url,
-            timeout_s=effect.route.timeout_s,
+            route=effect.route,
+            call_leg_id=self.leg.identity.call_leg_id,
         )
         if effect.event_type == "streaming.started":
-            self._notices[effect.payload["stream_id"]] = queued
+            self._notices[effect.payload["stream_id"]] = receipt
 
     def _open_media(self, effect: do.OpenMedia) -> None:
         mux = effect.media is not None and effect.media.rtcp_mux

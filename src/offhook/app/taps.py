@@ -19,12 +19,12 @@ from offhook.base.tasks import TaskSet
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.values import Track
-from offhook.edge.egress import EgressRefused
+from offhook.edge.egress import EgressRefused, EgressUnresolved
 from offhook.edge.media import events as media_events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.speech import protocol as speech
 from offhook.edge.speech.service import SpeechHandle
-from offhook.edge.webhook.outbox import Queued
+from offhook.edge.webhook.outbox import Receipt
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,6 @@ class LegTaps:
         self._tasks = TaskSet()
         self._stream_taps: dict[str, int] = {}
         self._streams: dict[int, do.OpenStream] = {}
-        self._connected: set[str] = set()
         self._connecting: dict[str, asyncio.Task[None]] = {}
         self._fork_taps: dict[str, int] = {}
         self._fork_ids: dict[int, str] = {}
@@ -66,7 +65,6 @@ class LegTaps:
         match event:
             case media_events.StreamConnected():
                 if (stream := self._streams.get(event.tap_id)) is not None:
-                    self._connected.add(stream.stream_id)
                     self._feed(facts.StreamConnected(stream.stream_id))
             case media_events.StreamClosed():
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
@@ -81,22 +79,12 @@ class LegTaps:
             case _:
                 log.debug("media event of no tap", kind=type(event).__name__)
 
-    def streams(self) -> list[dict[str, Any]]:
-        """Return each open stream with its counters; the URL without its query, where tokens hide."""
-        if not self._streams:
-            return []
-        taps = self._services.media.stats(self._media_leg_id)["taps"]
-        return [
-            {
-                "stream_id": effect.stream_id,
-                "stream_url": effect.url.partition("?")[0],
-                "tracks": [track.telnyx_name for track in effect.tracks],
-                "codec": effect.codec,
-                "connected": effect.stream_id in self._connected,
-                "counters": taps.get(tap_id, {}),
-            }
-            for tap_id, effect in self._streams.items()
-        ]
+    def stream_counters(self, stream_id: str) -> dict[str, Any]:
+        """Return the media core's counters of a stream; empty while it connects."""
+        tap_id = self._stream_taps.get(stream_id)
+        if tap_id is None:
+            return {}
+        return dict(self._services.media.stats(self._media_leg_id)["taps"].get(tap_id, {}))
 
     async def close(self) -> None:
         """Leave nothing behind."""
@@ -116,7 +104,7 @@ class LegTaps:
         try:
             port = url.port or (443 if url.scheme == "wss" else 80)
             addresses = await self._services.egress.resolve(url.hostname or "", port)
-        except EgressRefused as error:
+        except (EgressRefused, EgressUnresolved) as error:
             self._connecting.pop(stream_id, None)
             self._feed(facts.StreamFailed(stream_id, "connection_failed", str(error)))
             return
@@ -158,18 +146,18 @@ class LegTaps:
             ping_ms=round(limits.STREAM_PING_S * 1000),
         )
 
-    def begin_stream(self, stream_id: str, *, after: Queued | None) -> None:
+    def begin_stream(self, stream_id: str, *, after: Receipt | None) -> None:
         """Let the start frame out once `streaming.started` has been tried, or after a short while.
 
         The audio of the meantime is kept by the media core, so the app misses none of it.
         """
         self._start(self._begin(stream_id, after), "begin stream")
 
-    async def _begin(self, stream_id: str, after: Queued | None) -> None:
+    async def _begin(self, stream_id: str, after: Receipt | None) -> None:
         if after is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.STREAM_START_HOLD_S):
-                    await after.first_attempt()
+                    await asyncio.shield(after.first_attempt)
         if (tap_id := self._stream_taps.get(stream_id)) is not None:
             with suppress(MediaError):  # it closed in the meantime, and says so by its own event
                 self._services.media.begin_stream(self._media_leg_id, tap_id)
@@ -188,7 +176,6 @@ class LegTaps:
         if stream is None:
             return None
         del self._stream_taps[stream.stream_id]
-        self._connected.discard(stream.stream_id)
         return stream.stream_id
 
     # Forks
@@ -235,6 +222,7 @@ class LegTaps:
             tap_id = next(self._services.tap_ids)
             try:
                 handle = await self._services.speech.open(
+                    (self._media_leg_id, tap_id),
                     speech.SpeechConfig(
                         language=options.language or "en",
                         interim=options.interim_results,

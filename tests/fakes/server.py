@@ -1,0 +1,171 @@
+"""A real `offhook serve` in its own process, and a small app that receives its webhooks."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+API_KEY = "KEYtest"
+
+
+@dataclass
+class OffhookProcess:
+    """A running server; `api` ends in `/v2`."""
+
+    process: asyncio.subprocess.Process
+    api: str
+    sip_port: int
+    public_key: str
+    log_path: Path
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the server."""
+        return self.process.pid
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        await self.process.wait()
+
+
+async def start_offhook(data_dir: Path, *, http_port: int = 0, sip_port: int = 0, **env: str) -> OffhookProcess:
+    """Start a server on loopback and wait for its ready line."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = data_dir / "stderr.log"
+    settings = {
+        "OFFHOOK_HTTP_LISTEN": f"127.0.0.1:{http_port}",
+        "OFFHOOK_SIP_LISTEN": f"udp:127.0.0.1:{sip_port},tcp:127.0.0.1:{sip_port}",
+        "OFFHOOK_DATA_DIR": str(data_dir / "data"),
+        "OFFHOOK_API_KEYS": API_KEY,
+        "OFFHOOK_RTP_PORTS": "21000-23999",
+    }
+    with log_path.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "offhook",
+            "serve",
+            cwd=data_dir,
+            env={**os.environ, **settings, **env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        line = (await process.stdout.readline()).decode().strip()
+    if not line.startswith("offhook ready "):
+        await process.wait()
+        raise RuntimeError(f"no ready line but {line!r}; log: {log_path.read_text(encoding='utf-8')[-2000:]}")
+    told = dict(item.split("=", 1) for item in line.removeprefix("offhook ready ").split())
+    udp = next(item for item in told["sip"].split(",") if item.startswith("udp:"))
+    return OffhookProcess(process, told["api"], int(udp.rsplit(":", 1)[1]), told["public_key"], log_path)
+
+
+async def stop_offhook(server: OffhookProcess) -> int:
+    """End a server in good order; return its exit status."""
+    if server.process.returncode is None:
+        server.process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(20):
+                await server.process.wait()
+        except TimeoutError:
+            await server.kill()
+            raise
+    assert server.process.returncode is not None
+    return server.process.returncode
+
+
+OnEvent = Callable[["App", dict[str, Any]], Awaitable[None]]
+
+
+@dataclass
+class App:
+    """A webhook receiver that may answer each event by commands."""
+
+    url: str
+    on_event: OnEvent | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    raw: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
+    api: str = ""
+    refused: list[Any] = field(default_factory=list)
+    _session: aiohttp.ClientSession | None = None
+
+    def types(self, call_leg_id: str | None = None) -> list[str]:
+        """Return the event types received, of one leg or all, in order."""
+        return [
+            event["data"]["event_type"]
+            for event in self.events
+            if call_leg_id in (None, event["data"]["payload"].get("call_leg_id"))
+        ]
+
+    async def act(self, call_control_id: str, action: str, **body: Any) -> dict[str, Any]:
+        """Send a command; a refusal is kept in `refused`."""
+        assert self._session is not None
+        async with self._session.post(f"{self.api}/calls/{call_control_id}/actions/{action}", json=body) as answer:
+            told: dict[str, Any] = await answer.json()
+            if answer.status != 200:
+                self.refused.append((action, answer.status, told))
+            return told
+
+    async def wait_for(self, condition: Callable[["App"], bool], timeout_s: float = 15) -> None:
+        """Return when `condition` holds."""
+        async with asyncio.timeout(timeout_s):
+            while not condition(self):
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> AsyncIterator[App]:
+    """Serve webhooks on loopback."""
+    app = App(url="", on_event=on_event)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def receive(request: web.Request) -> web.Response:
+        body = await request.read()
+        event = json.loads(body)
+        app.events.append(event)
+        app.raw.append((body, dict(request.headers)))
+        if app.on_event is not None:
+            task = asyncio.get_running_loop().create_task(app.on_event(app, event))  # type: ignore[arg-type]
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        return web.json_response({})
+
+    server = web.Application()
+    server.router.add_post("/webhooks", receive)
+    runner = web.AppRunner(server, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    bound = runner.addresses[0][1]
+    app.url = f"http://127.0.0.1:{bound}/webhooks"
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_KEY}"}) as session:
+        app._session = session
+        try:
+            yield app
+        finally:
+            for task in tuple(tasks):
+                task.cancel()
+            await runner.cleanup()
+
+
+def free_port() -> int:
+    """Return a TCP and UDP port that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,122 @@
+"""sipp as an independent caller against the whole server, with an app that answers over the API."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.fakes.server import App, OffhookProcess, free_port, running_app, start_offhook, stop_offhook
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
+
+SCENARIOS = Path(__file__).parent / "sip"
+
+
+async def answer_each(app: App, event: dict[str, Any]) -> None:
+    if event["data"]["event_type"] == "call.initiated":
+        await app.act(event["data"]["payload"]["call_control_id"], "answer")
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    async with running_app() as app:
+        yield app
+
+
+@pytest.fixture
+async def server(app: App, tmp_path: Path) -> AsyncIterator[OffhookProcess]:
+    server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+    app.api = server.api
+    yield server
+    assert await stop_offhook(server) == 0
+
+
+async def sipp(server: OffhookProcess, tmp_path: Path, *arguments: str, timeout_s: int = 120) -> dict[str, int]:
+    """Run sipp to its end; return how many calls succeeded and failed."""
+    statistics = tmp_path / "sipp.csv"
+    process = await asyncio.create_subprocess_exec(
+        "sipp",
+        f"127.0.0.1:{server.sip_port}",
+        "-i",
+        "127.0.0.1",
+        "-p",
+        str(free_port()),
+        "-mp",
+        str(free_port()),
+        "-nostdin",
+        "-timeout",
+        f"{timeout_s}s",
+        "-trace_stat",
+        "-stf",
+        str(statistics),
+        *arguments,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(timeout_s + 10):
+        await process.wait()
+    names, *rows = [line.split(";") for line in statistics.read_text().splitlines() if line]
+    last = dict(zip(names, rows[-1], strict=False))
+    return {"ok": int(last["SuccessfulCall(C)"]), "failed": int(last["FailedCall(C)"])}
+
+
+async def all_hung_up(app: App, count: int) -> None:
+    await app.wait_for(lambda app: app.types().count("call.hangup") >= count, timeout_s=40)
+
+
+async def gauges(server: OffhookProcess) -> dict[str, float]:
+    """Return every gauge that must be zero when no call is up."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(server.api.removesuffix("/v2") + "/metrics") as answer,
+    ):
+        text = await answer.text()
+    return {
+        name: float(value)
+        for name, value in re.findall(r"^(offhook_(?:legs|taps|sip_dialogs|sockets)_open) (\S+)$", text, re.MULTILINE)
+    }
+
+
+async def nothing_left(server: OffhookProcess) -> None:
+    async with asyncio.timeout(45):
+        while any((await gauges(server)).values()):
+            await asyncio.sleep(0.2)
+    assert len(await gauges(server)) >= 3
+
+
+async def test_five_hundred_calls_at_fifty_a_second_all_succeed(
+    server: OffhookProcess, app: App, tmp_path: Path
+) -> None:
+    app.on_event = answer_each
+    result = await sipp(server, tmp_path, "-sn", "uac", "-r", "50", "-m", "500", "-d", "500")
+    assert result == {"ok": 500, "failed": 0}
+    await all_hung_up(app, 500)
+    assert not app.refused
+    for leg in {event["data"]["payload"]["call_leg_id"] for event in app.events}:
+        assert app.types(leg) == ["call.initiated", "call.answered", "call.hangup"]
+    await nothing_left(server)
+
+
+async def test_every_call_succeeds_though_one_packet_in_twenty_is_lost(
+    server: OffhookProcess, app: App, tmp_path: Path
+) -> None:
+    app.on_event = answer_each
+    result = await sipp(server, tmp_path, "-sn", "uac", "-r", "20", "-m", "300", "-d", "300", "-lost", "5")
+    assert result == {"ok": 300, "failed": 0}
+    await all_hung_up(app, 300)
+    await nothing_left(server)
+
+
+async def test_cancel_while_ringing_is_answered_and_told(server: OffhookProcess, app: App, tmp_path: Path) -> None:
+    result = await sipp(server, tmp_path, "-sf", str(SCENARIOS / "cancel.xml"), "-r", "10", "-m", "20")
+    assert result == {"ok": 20, "failed": 0}
+    await all_hung_up(app, 20)
+    ends = [event["data"]["payload"] for event in app.events if event["data"]["event_type"] == "call.hangup"]
+    assert {end["hangup_cause"] for end in ends} == {"originator_cancel"}
+    assert {end["sip_hangup_cause"] for end in ends} == {"487"}
+    await nothing_left(server)
