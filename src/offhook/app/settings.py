@@ -229,6 +229,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
+    drain_timeout_s: float = Field(
+        30, ge=0, le=86_400, description="How long SIGTERM lets running calls go on before they are hung up."
+    )
     http: HttpSettings = Field(default_factory=HttpSettings)
     sip: SipSettings = Field(default_factory=SipSettings)
     media: MediaSettings = Field(default_factory=MediaSettings)

@@ -1,0 +1,218 @@
+"""One server process: makes every edge, ties them together, and takes them down in order."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+
+from offhook.app.calls import Calls
+from offhook.app.keys import InstallationKeys, load_or_create_keys
+from offhook.app.metrics import make_registry
+from offhook.app.services import Services
+from offhook.app.settings import Settings
+from offhook.base import limits
+from offhook.base.clock import SystemClock
+from offhook.base.ids import CallControlIds, system_random, uuid4
+from offhook.base.log import set_up_logs
+from offhook.base.tasks import TaskSet
+from offhook.edge.egress import Egress
+from offhook.edge.http.app import create_app
+from offhook.edge.http.auth import ApiKeys
+from offhook.edge.http.commands import Rules
+from offhook.edge.http.server import HttpServer
+from offhook.edge.media.native import NativeEngine
+from offhook.edge.sip import Listen, SipServer
+from offhook.edge.speech.protocol import SpeechUnavailable
+from offhook.edge.speech.service import SpeechService
+from offhook.edge.store import Deliveries, Store
+from offhook.edge.webhook import Outbox, Poster, WebhookSender
+from offhook.edge.webhook.sender import SenderSettings
+from offhook.proto.sip import UserAgentConfig
+from offhook.proto.webhook import WebhookSigner
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Raises:
+        ConfigError: something outside must change first; nothing was left running.
+    """
+    set_up_logs(level=settings.log.level, style=settings.log.format)
+    _raise_file_limit()
+    return uvloop.run(_Server(settings).serve())
+
+
+class _Server:
+    """The edges of one server, in the order in which they come up; they go down in reverse."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._stop_at_once = asyncio.Event()
+
+    async def serve(self) -> int:
+        async with AsyncExitStack() as stack:
+            ready_line = await self._start(stack)
+            self._listen_to_signals()
+            print(ready_line, flush=True)  # noqa: T201 - the line that scripts wait for
+            await self._stop.wait()
+            await self._drain()
+        return 0
+
+    async def _start(self, stack: AsyncExitStack) -> str:
+        settings = self._settings
+        keys = load_or_create_keys(settings.data_dir, api_keys=settings.secrets)
+        store = Store.open(settings.data_dir)
+        stack.callback(store.close)
+        ids = CallControlIds(
+            store.lasting_bytes("node_id", 8, system_random),
+            store.lasting_bytes("installation_secret", 32, system_random),
+        )
+        user_id = uuid4(lambda count: store.lasting_bytes("user_id", count, system_random))
+
+        egress = Egress(allow_private=settings.allow_private_egress)
+        outbox = Outbox(Deliveries(store), self._clock)
+        media = NativeEngine(
+            workers=settings.media.workers or os.cpu_count() or 1,
+            bind_address=self._media_address(),
+            port_range=settings.media.port_range,
+            drain_s=settings.media.drain_s,
+            ca_file=settings.stream.ca_file or None,
+            tls_verify=settings.stream.tls_verify,
+        )
+        stack.callback(media.shutdown)
+        sip = SipServer(UserAgentConfig(user_agent=settings.sip.user_agent, max_calls=settings.limits.legs))
+        speech = self._speech()
+        stack.push_async_callback(speech.close)
+        services = Services(
+            settings=settings,
+            clock=self._clock,
+            sip=sip,
+            media=media,
+            speech=speech,
+            outbox=outbox,
+            egress=egress,
+            tasks=TaskSet(),
+        )
+        self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
+
+        await self._start_webhooks(stack, outbox, egress, keys)
+        stack.push_async_callback(services.tasks.close)
+        media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
+        stack.callback(media.detach)
+        http = self._http(services, keys)
+        await http.start()
+        stack.push_async_callback(http.close)
+        bound = await sip.start(
+            [Listen(*listen) for listen in settings.sip.listeners],
+            on_event=self._calls.on_sip_event,
+            public_address=settings.sip.public_address or None,
+        )
+        stack.push_async_callback(sip.close)
+        self._tell_first_start(keys)
+        self._check_speech(services)
+        listeners = ",".join(f"{listen.transport}:{listen.host}:{listen.port}" for listen in bound)
+        return f"offhook ready api={http.url}/v2 sip={listeners} public_key={keys.public_key}"
+
+    async def _start_webhooks(
+        self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: InstallationKeys
+    ) -> None:
+        settings = self._settings.webhooks
+        signer = WebhookSigner(keys.signing_key, standard_webhooks=settings.standard_webhooks_compat)
+        sender = WebhookSender(
+            outbox,
+            Poster(egress, signer, self._clock),
+            self._clock,
+            SenderSettings(timeout_s=settings.timeout_s),
+        )
+        await sender.start()
+        stack.push_async_callback(sender.close, limits.WEBHOOK_CLOSE_GRACE_S)
+        if settings.url is None:
+            log.warning(
+                "no webhook URL is set, so every call is refused: set OFFHOOK_WEBHOOK_URL or [webhooks] url"
+            )
+
+    def _speech(self) -> SpeechService:
+        settings = self._settings.speech
+        return SpeechService(
+            workers=settings.workers,
+            routes=settings.engines,
+            default_engine=settings.default_engine,
+            options={
+                "local": {"model_dir": settings.model_dir},
+                "scripted": {"script_file": settings.script},
+            },
+        )
+
+    def _http(self, services: Services, keys: InstallationKeys) -> HttpServer:
+        api = create_app(
+            self._calls,
+            auth=ApiKeys(keys.api_keys),
+            rules=Rules(check_ip=services.egress.check_ip),
+            clock=self._clock,
+            registry=make_registry(services, self._calls),
+        )
+        host, port = self._settings.http.address
+        return HttpServer(api, host=host, port=port)
+
+    def _media_address(self) -> str:
+        """Return the address RTP is bound to: that of the SIP listeners when they agree on one."""
+        hosts = {listen.host for listen in self._settings.sip.listeners}
+        return hosts.pop() if len(hosts) == 1 else "0.0.0.0"  # noqa: S104 - phones are elsewhere
+
+    def _check_speech(self, services: Services) -> None:
+        try:
+            services.speech.check("Google")
+        except SpeechUnavailable as error:
+            log.warning("transcription is not available", reason=str(error))
+
+    def _tell_first_start(self, keys: InstallationKeys) -> None:
+        if keys.new_api_key is not None:
+            print(  # a person must see it once; it is not a log line  # noqa: T201
+                f"The API key of this server, kept in {self._settings.data_dir / 'api_keys'}: {keys.new_api_key}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            self._stop_at_once.set()
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        """Take no new calls, let running ones end, then hang up what is left."""
+        self._calls.stop_accepting()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._settings.drain_timeout_s
+        if len(self._calls):
+            log.info("draining; a second signal ends the calls at once", calls=len(self._calls))
+        while len(self._calls) and loop.time() < give_up_at and not self._stop_at_once.is_set():
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        self._calls.hang_up_all()
+        end_at = loop.time() + limits.ENDING_TIMEOUT_S + 1.0
+        while len(self._calls) and loop.time() < end_at:
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        log.info("stopped", calls_left=len(self._calls))
+
+
+_DRAIN_LOOK_S = 0.05
+
+
+def _raise_file_limit() -> None:
+    """Use all the file descriptors we may: each call needs two to five."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
