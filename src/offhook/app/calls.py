@@ -1,5 +1,6 @@
 """All the legs of this node: who they are, and which one a command or an event is for."""
 
+import asyncio
 from collections import OrderedDict
 from typing import Any
 from uuid import UUID
@@ -41,6 +42,8 @@ class Calls:
         self._by_media_leg: dict[int, LegRunner] = {}
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
         self._accepting = True
+        self._none_left = asyncio.Event()
+        self._none_left.set()
         self.calls_total = 0
         self.refused_total: dict[str, int] = {}
 
@@ -148,6 +151,10 @@ class Calls:
     def __len__(self) -> int:
         return len(self._runners)
 
+    async def wait_until_none(self) -> None:
+        """Return when no call is up or ringing."""
+        await self._none_left.wait()
+
     def hang_up_all(self) -> None:
         """End every call, as the callee would."""
         for runner in tuple(self._runners.values()):
@@ -201,6 +208,7 @@ class Calls:
         )
         runner = LegRunner(leg, self._services, sip_call=event.call, offer=offer, on_released=self._released)
         self._runners[identity.call_control_id] = runner
+        self._none_left.clear()
         self._by_sip_call[event.call] = runner
         self._by_media_leg[runner.media_leg_id] = runner
         self.calls_total += 1
@@ -238,6 +246,8 @@ class Calls:
         del self._runners[call_control_id]
         del self._by_sip_call[runner.sip_call]
         del self._by_media_leg[runner.media_leg_id]
+        if not self._runners:
+            self._none_left.set()
         self._ended[call_control_id] = (self._services.clock.now(), runner.leg)
         self._forget_old()
 

@@ -5,7 +5,9 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import structlog
 import uvloop
@@ -166,7 +168,7 @@ class _Server:
     def _media_address(self) -> str:
         """Return the address RTP is bound to: that of the SIP listeners when they agree on one."""
         hosts = {listen.host for listen in self._settings.sip.listeners}
-        return hosts.pop() if len(hosts) == 1 else "0.0.0.0"  # noqa: S104 - phones are elsewhere
+        return hosts.pop() if len(hosts) == 1 else "0.0.0.0"
 
     def _check_speech(self, services: Services) -> None:
         try:
@@ -195,20 +197,22 @@ class _Server:
     async def _drain(self) -> None:
         """Take no new calls, let running ones end, then hang up what is left."""
         self._calls.stop_accepting()
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._settings.drain_timeout_s
         if len(self._calls):
             log.info("draining; a second signal ends the calls at once", calls=len(self._calls))
-        while len(self._calls) and loop.time() < give_up_at and not self._stop_at_once.is_set():
-            await asyncio.sleep(_DRAIN_LOOK_S)
+        await _first_of(
+            self._calls.wait_until_none(), self._stop_at_once.wait(), timeout_s=self._settings.drain_timeout_s
+        )
         self._calls.hang_up_all()
-        end_at = loop.time() + limits.ENDING_TIMEOUT_S + 1.0
-        while len(self._calls) and loop.time() < end_at:
-            await asyncio.sleep(_DRAIN_LOOK_S)
+        await _first_of(self._calls.wait_until_none(), timeout_s=limits.ENDING_TIMEOUT_S + 1.0)
         log.info("stopped", calls_left=len(self._calls))
 
 
-_DRAIN_LOOK_S = 0.05
+async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> None:
+    """Return when one of `waits` has ended, or after `timeout_s`."""
+    tasks = TaskSet()
+    running = [tasks.start(wait, name="wait") for wait in waits]
+    await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    await tasks.close()
 
 
 def _raise_file_limit() -> None:
