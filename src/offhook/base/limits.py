@@ -78,6 +78,8 @@ SPEECH_SCRIPT_LINES_MAX = 10_000
 SIP_MESSAGE_BYTES_MAX = 64 * 1024
 SIP_HEADERS_MAX = 256
 SIP_LINE_CHARACTERS_MAX = 8 * 1024
+SDP_LINES_MAX = 1_000
+SDP_MEDIA_MAX = 32
 SIP_TRANSACTIONS_MAX = 100_000
 """Transactions alive at once, most of them finished and waiting for retransmissions (32 s each)."""
 SIP_RING_TIMEOUT_S = 660.0
@@ -129,3 +131,5 @@ RETRIED_COMMANDS_KEPT_S = 60.0
 """How long an accepted command is remembered for the SDK's own retries (contract 0)."""
 RETRIED_COMMANDS_KEPT_MAX = 4_096
 TRANSCRIPTION_HINTS_MAX = 5_000
+WEBHOOK_CLOSE_GRACE_S = 2.0
+"""How long a stopping server lets webhook attempts under way end; the rest waits in the database."""
