@@ -53,7 +53,7 @@ class Segmenter:
         assert use.off <= use.on, "hysteresis needs off <= on"
         self._endpoint_frames = max(1, use.frames(use.endpoint_ms))
         self._tail_frames = min(use.frames(use.tail_ms), self._endpoint_frames)
-        self._kept_frames = use.frames(use.preroll_ms) + use.onset_frames
+        self._kept_frames = use.frames(use.preroll_ms) + use.onset_frames - 1
         # Rounded down, because a recogniser's limit is a limit.
         self._max_frames = max(use.max_ms // use.frame_ms, self._kept_frames + 2)
         self._frames: list[bytes] = []
@@ -122,6 +122,9 @@ class Segmenter:
         window = min(self._settings.frames(self._settings.cut_window_ms), len(self._frames) - 1)
         first = len(self._frames) - window
         quietest = min(range(first, len(self._frames)), key=lambda i: (self._probabilities[i], -i))
+        if quietest >= len(self._frames) - self._quiet_run:
+            # Nothing was said after that moment: the utterance is over rather than cut.
+            return self._end()
         return self._take(quietest, forced=True)
 
     def _take(self, count: int, *, forced: bool) -> Segment:

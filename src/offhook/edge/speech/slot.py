@@ -4,6 +4,7 @@ Knows pipes and processes; what the bytes mean for a session is `session`'s busi
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections import deque
@@ -90,8 +91,8 @@ class WorkerSlot:
             _hang_up(self._process)
         task = self._task
         if task is not None:
-            await asyncio.wait([task], timeout=2 * _EXIT_TIMEOUT_S)
-            # Only a worker that is being started or waited for again is left now.
+            await asyncio.wait([task], timeout=_EXIT_TIMEOUT_S)
+            # Only a worker that hangs or is still loading is left now.
             task.cancel()
             await asyncio.wait([task], timeout=2 * _EXIT_TIMEOUT_S)
 
@@ -108,7 +109,9 @@ class WorkerSlot:
                     self._give_up("the speech worker does not start")
                     return
                 self.restarts += 1
-                await asyncio.sleep(_BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)])
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]):
+                        await self._closing.wait()
                 self._failures += 1
         finally:
             self._task = None
@@ -245,5 +248,6 @@ async def _end(process: asyncio.subprocess.Process) -> int:
         async with asyncio.timeout(_EXIT_TIMEOUT_S):
             return await process.wait()
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         return await process.wait()
