@@ -1,0 +1,60 @@
+//! Counters of the whole process.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! process_counters {
+    ($($(#[$doc:meta])* $field:ident),+ $(,)?) => {
+        /// What this process has and did; read by the control plane, written by all threads.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $field: AtomicU64,)+
+        }
+
+        impl Counters {
+            /// Every counter by its name, in a fixed order.
+            pub fn read(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($field), self.$field.load(Relaxed)),)+].into_iter()
+            }
+        }
+    };
+}
+
+process_counters! {
+    /// Legs that exist now.
+    legs_open,
+    /// Legs opened since the start.
+    legs_total,
+    /// Legs ended by a fault of ours.
+    legs_failed_total,
+    /// Taps that exist now.
+    taps_open,
+    /// Stream sockets that are open now.
+    stream_sockets_open,
+    /// Stream connections under way.
+    streams_connecting,
+    /// Stream sockets that became open, since the start.
+    streams_connected_total,
+    /// Streams that never connected, or lost their socket.
+    streams_failed_total,
+    /// Audio chunks dropped because the control plane was too slow.
+    audio_events_dropped_total,
+    /// Digits dropped because the control plane was too slow.
+    digit_events_dropped_total,
+    /// Commands that a leg refused because things had changed since they were given.
+    commands_refused_total,
+    /// Packets to the far end that the operating system did not take.
+    transmit_errors_total,
+    /// Copies for fork targets that the operating system did not take.
+    fork_errors_total,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn sub(counter: &AtomicU64) {
+        // Each `sub` follows its own `add`, so this cannot wrap.
+        counter.fetch_sub(1, Relaxed);
+    }
+}

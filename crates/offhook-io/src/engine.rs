@@ -1,0 +1,459 @@
+//! The engine: what the control plane holds. Each call checks its arguments, posts a command to the
+//! worker that owns the leg and returns; what happens comes back as events.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
+use offhook_media::{ForkParams, LegParams, LegStats, SpeechParams, StreamParams, TapId};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::connect::{Connector, Destination};
+use crate::counters::Counters;
+use crate::error::EngineError;
+use crate::events::{Event, EventQueue, What};
+use crate::leg::Shared;
+use crate::limits::{STATS_TIMEOUT, WORKERS_MAX};
+use crate::mailbox::{Command, Mailbox};
+use crate::ports::PortPool;
+use crate::tls::client_config;
+use crate::worker::Worker;
+use crate::ws::{StreamUrl, check_headers};
+
+/// What an engine is made of.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Media threads.
+    pub workers: usize,
+    /// Local address of all RTP sockets.
+    pub bind_address: IpAddr,
+    /// First UDP port of the range.
+    pub port_min: u16,
+    /// Last UDP port of the range.
+    pub port_max: u16,
+    /// How long a port must be quiet before it is used again.
+    pub drain: Duration,
+    /// More roots for `wss:`.
+    pub ca_file: Option<PathBuf>,
+    /// Whether certificates are checked at all.
+    pub tls_verify: bool,
+}
+
+/// Where a stream goes and how hard to try; the rest is in [`StreamParams`].
+#[derive(Clone, Debug)]
+pub struct StreamTarget {
+    /// `ws:` or `wss:`; names Host, SNI and certificate.
+    pub url: String,
+    /// Where to connect, in this order. Names were resolved, and allowed, by the caller.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// Sent with the upgrade.
+    pub headers: Vec<(String, String)>,
+    /// For TCP, TLS and upgrade together.
+    pub connect_timeout: Duration,
+    /// Pauses before further tries.
+    pub connect_retries: Vec<Duration>,
+    /// Time between pings, and the time a pong may take; zero for none.
+    pub ping: Duration,
+}
+
+#[derive(Debug, Default)]
+struct LegEntry {
+    worker: usize,
+    closing: bool,
+    has_dtmf: bool,
+    taps: HashSet<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    legs: HashMap<u64, LegEntry>,
+    next_worker: usize,
+    down: bool,
+}
+
+struct WorkerHandle {
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Workers, ports and all media legs of one process.
+pub struct Engine {
+    shared: Arc<Shared>,
+    registry: Mutex<Registry>,
+    workers: Mutex<Vec<WorkerHandle>>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    connector: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Start the threads. No port is bound before a leg needs it.
+    ///
+    /// # Errors
+    /// When an argument makes no sense, or the operating system refuses.
+    pub fn start(config: &EngineConfig) -> Result<Self, EngineError> {
+        if !(1..=WORKERS_MAX).contains(&config.workers) {
+            return Err(EngineError::bad(format!("workers must be 1 to {WORKERS_MAX}")));
+        }
+        let system =
+            |err: std::io::Error| EngineError::System(format!("the media engine cannot start: {err}"));
+        let tls = client_config(config.ca_file.as_deref(), config.tls_verify)?;
+        let pool = PortPool::new(config.bind_address, config.port_min, config.port_max, config.drain)?;
+        let counters = Arc::new(Counters::default());
+        let events = EventQueue::new(Arc::clone(&counters)).map_err(system)?;
+        let shared = Arc::new(Shared { counters, events, ports: Mutex::new(pool) });
+        let (connector, connector_thread) = Connector::start(tls).map_err(system)?;
+        let (mut workers, mut mailboxes) = (Vec::new(), Vec::new());
+        for index in 0..config.workers {
+            let mailbox = Arc::new(Mailbox::new().map_err(system)?);
+            mailboxes.push(Arc::clone(&mailbox));
+            let worker = Worker::new(
+                Arc::clone(&shared),
+                Arc::clone(&mailbox),
+                connector.clone(),
+                config.bind_address,
+                index == 0,
+            )
+            .map_err(system)?;
+            let thread = std::thread::Builder::new()
+                .name(format!("offhook-media-{index}"))
+                .spawn(move || worker.run())
+                .map_err(system)?;
+            workers.push(WorkerHandle { mailbox, thread: Some(thread) });
+        }
+        Ok(Self {
+            shared,
+            registry: Mutex::default(),
+            workers: Mutex::new(workers),
+            mailboxes,
+            connector: Mutex::new(Some(connector_thread)),
+        })
+    }
+
+    /// Readable while events wait.
+    pub fn fileno(&self) -> RawFd {
+        self.shared.events.fileno()
+    }
+
+    /// Take every waiting event. Legs and taps whose end is among them are forgotten here, not
+    /// before: until the caller can know of the end, its calls are accepted and have no effect.
+    pub fn poll_events(&self) -> Vec<Event> {
+        let events = self.shared.events.take();
+        let mut registry = self.registry();
+        for event in &events {
+            match event.what {
+                What::LegClosed { .. } => {
+                    registry.legs.remove(&event.leg);
+                }
+                What::StreamFailed { .. } | What::StreamClosed { .. } | What::TapClosed { .. } => {
+                    if let Some(entry) = registry.legs.get_mut(&event.leg) {
+                        entry.taps.remove(&event.tap);
+                    }
+                }
+                _ => {}
+            }
+        }
+        events
+    }
+
+    /// Bind the ports of a new leg: RTP, and RTCP or RTP again.
+    ///
+    /// # Errors
+    /// When the id is in use, no port is free, or the engine is down.
+    pub fn open_leg(&self, leg: u64, rtcp_mux: bool) -> Result<(u16, u16), EngineError> {
+        let mut registry = self.registry();
+        if registry.down {
+            return Err(EngineError::ShutDown);
+        }
+        if registry.legs.contains_key(&leg) {
+            return Err(EngineError::LegExists(leg));
+        }
+        let ports = self.shared.pool().open(rtcp_mux)?;
+        let (rtp, rtcp) = (ports.rtp.port, ports.rtcp.as_ref().map_or(ports.rtp.port, |bound| bound.port));
+        let worker = registry.next_worker % self.mailboxes.len().max(1);
+        registry.next_worker = worker + 1;
+        Counters::add(&self.shared.counters.legs_open);
+        Counters::add(&self.shared.counters.legs_total);
+        // The ports must not be lost, so this one command is above the bound; ports bound it.
+        if let Some(mailbox) = self.mailboxes.get(worker) {
+            mailbox.post_result(Command::OpenLeg { leg, ports, seed: seed() });
+        }
+        registry.legs.insert(leg, LegEntry { worker, ..LegEntry::default() });
+        Ok((rtp, rtcp))
+    }
+
+    /// Say what offer and answer agreed on; again on re-INVITE.
+    ///
+    /// # Errors
+    /// When the leg is unknown or closing.
+    pub fn connect_leg(&self, leg: u64, params: LegParams) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        let has_dtmf = params.dtmf_payload_type.is_some();
+        self.post(&registry, leg, Command::Connect { leg, params: Box::new(params) })?;
+        if let Some(entry) = registry.legs.get_mut(&leg) {
+            entry.has_dtmf = has_dtmf;
+        }
+        Ok(())
+    }
+
+    /// Close every tap, then the leg; ends with `LegClosed`. Again is allowed.
+    ///
+    /// # Errors
+    /// When the leg is unknown.
+    pub fn close_leg(&self, leg: u64) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        let entry = registry.legs.get_mut(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if std::mem::replace(&mut entry.closing, true) {
+            return Ok(());
+        }
+        // An end is never refused.
+        if let Some(mailbox) = self.mailboxes.get(entry.worker) {
+            mailbox.post_result(Command::CloseLeg { leg });
+        }
+        Ok(())
+    }
+
+    /// Copy RTP byte for byte to UDP targets.
+    ///
+    /// # Errors
+    /// When leg or tap do not fit, or neither target is given.
+    pub fn add_fork(&self, leg: u64, tap: u64, params: ForkParams) -> Result<(), EngineError> {
+        if params.rx.is_none() && params.tx.is_none() {
+            return Err(EngineError::bad("a fork needs a target for rx or tx"));
+        }
+        self.add_tap(leg, tap, Command::AddFork { leg, tap: TapId(tap), params })
+    }
+
+    /// Open a stream: a socket to the application, its connected frame, then what is streamed.
+    ///
+    /// # Errors
+    /// When leg or tap do not fit, the URL is none, or a header cannot be sent.
+    pub fn add_stream(
+        &self,
+        leg: u64,
+        tap: u64,
+        params: StreamParams,
+        target: StreamTarget,
+    ) -> Result<(), EngineError> {
+        let url = StreamUrl::parse(&target.url)
+            .ok_or_else(|| EngineError::bad("the stream URL must be a ws:// or wss:// URL"))?;
+        check_headers(&target.headers).map_err(|err| EngineError::BadArgument(err.to_string()))?;
+        if target.addresses.is_empty() {
+            return Err(EngineError::bad("a stream needs an address to connect to"));
+        }
+        if !params.rx && !params.tx {
+            return Err(EngineError::bad("a stream needs the rx or the tx track"));
+        }
+        let destination = Destination {
+            url,
+            addresses: target.addresses,
+            headers: target.headers,
+            timeout: target.connect_timeout,
+            retries: target.connect_retries,
+        };
+        let command = Command::AddStream {
+            leg,
+            tap: TapId(tap),
+            params: Box::new(params),
+            destination: Box::new(destination),
+            ping: target.ping,
+        };
+        self.add_tap(leg, tap, command)
+    }
+
+    /// Send the start frame, then media.
+    ///
+    /// # Errors
+    /// When leg or tap are unknown.
+    pub fn begin_stream(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
+        let registry = self.registry();
+        known_tap(&registry, leg, tap)?;
+        self.post(&registry, leg, Command::BeginStream { leg, tap: TapId(tap) })
+    }
+
+    /// Decode one track for a recogniser.
+    ///
+    /// # Errors
+    /// When leg or tap do not fit.
+    pub fn add_speech(&self, leg: u64, tap: u64, params: SpeechParams) -> Result<(), EngineError> {
+        self.add_tap(leg, tap, Command::AddSpeech { leg, tap: TapId(tap), params })
+    }
+
+    /// End a tap. `reason` is told to the application.
+    ///
+    /// # Errors
+    /// When leg or tap are unknown. A tap whose end was not polled yet is known still.
+    pub fn remove_tap(&self, leg: u64, tap: u64, reason: &str) -> Result<(), EngineError> {
+        let registry = self.registry();
+        known_tap(&registry, leg, tap)?;
+        let command = Command::RemoveTap { leg, tap: TapId(tap), reason: reason.to_owned() };
+        match self.post(&registry, leg, command) {
+            // Everything ends already.
+            Err(EngineError::LegClosing(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Queue mono audio for the far end.
+    ///
+    /// # Errors
+    /// When the leg is unknown, or rate or length are out of bounds.
+    pub fn play(&self, leg: u64, pcm: Vec<i16>, sample_rate_hz: u32) -> Result<(), EngineError> {
+        if !matches!(sample_rate_hz, 8_000 | 16_000) {
+            return Err(EngineError::bad("audio to play must have 8000 or 16000 samples a second"));
+        }
+        if (pcm.len() as u64).saturating_mul(1_000) > PLAYOUT_MS_MAX * u64::from(sample_rate_hz) {
+            return Err(EngineError::bad("audio to play must be 60 s at most"));
+        }
+        let registry = self.registry();
+        self.post(&registry, leg, Command::Play { leg, pcm, sample_rate_hz })
+    }
+
+    /// Drop what is queued and not yet sent.
+    ///
+    /// # Errors
+    /// When the leg is unknown or closing.
+    pub fn clear(&self, leg: u64) -> Result<(), EngineError> {
+        let registry = self.registry();
+        self.post(&registry, leg, Command::Clear { leg })
+    }
+
+    /// Send telephone-events.
+    ///
+    /// # Errors
+    /// When the leg is unknown, has no telephone-event, or the digits are none.
+    pub fn send_digits(
+        &self,
+        leg: u64,
+        digits: &str,
+        duration_ms: u32,
+        gap_ms: u32,
+    ) -> Result<(), EngineError> {
+        let registry = self.registry();
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if !entry.has_dtmf {
+            return Err(EngineError::bad("offer and answer have no telephone-event"));
+        }
+        let known = |digit: char| digit.is_ascii_digit() || "*#ABCDabcd".contains(digit);
+        if digits.is_empty() || digits.len() > DIGITS_MAX || !digits.chars().all(known) {
+            return Err(EngineError::bad(format!("digits must be 1 to {DIGITS_MAX} of 0-9 * # A-D")));
+        }
+        if !(40..=6_000).contains(&duration_ms) || gap_ms > 6_000 {
+            return Err(EngineError::bad("a digit must last 40 to 6000 ms, with at most 6000 ms after it"));
+        }
+        let digits = digits.to_ascii_uppercase();
+        self.post(&registry, leg, Command::SendDigits { leg, digits, duration_ms, gap_ms })
+    }
+
+    /// Counters of a leg and its taps now. Waits for the worker, a fraction of a millisecond.
+    ///
+    /// # Errors
+    /// When the leg is unknown, or the worker is stuck.
+    pub fn stats(&self, leg: u64) -> Result<LegStats, EngineError> {
+        let (reply, answer) = sync_channel(1);
+        let registry = self.registry();
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        let posted = self
+            .mailboxes
+            .get(entry.worker)
+            .is_some_and(|mailbox| mailbox.post(Command::Stats { leg, reply }));
+        drop(registry);
+        if !posted {
+            return Err(EngineError::Overloaded(leg));
+        }
+        answer.recv_timeout(STATS_TIMEOUT).map_err(|err| match err {
+            RecvTimeoutError::Timeout => EngineError::NoAnswer(leg),
+            RecvTimeoutError::Disconnected => EngineError::UnknownLeg(leg),
+        })
+    }
+
+    /// Counters of the process.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut all: Vec<_> = self.shared.counters.read().collect();
+        let pool = self.shared.pool();
+        all.push(("ports_in_use", pool.in_use() as u64));
+        all.push(("ports_draining", pool.draining() as u64));
+        all.push(("datagrams_drained_total", pool.datagrams_drained()));
+        drop(pool);
+        all.push(("events_waiting", self.shared.events.len() as u64));
+        all
+    }
+
+    /// Close every leg and end the threads. Events of the closing can still be polled.
+    pub fn shutdown(&self) {
+        self.registry().down = true;
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        for worker in workers.iter() {
+            worker.mailbox.post_result(Command::Stop);
+        }
+        for thread in workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // A panic outside all legs would be told here; there is nothing left to do about it.
+            let _ = thread.join();
+        }
+        let connector = self.connector.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = connector {
+            let _ = thread.join();
+        }
+    }
+
+    /// Make a leg panic, to test that only the leg ends.
+    #[cfg(feature = "fault-injection")]
+    pub fn inject_panic(&self, leg: u64) -> Result<(), EngineError> {
+        let registry = self.registry();
+        self.post(&registry, leg, Command::Panic { leg })
+    }
+
+    fn add_tap(&self, leg: u64, tap: u64, command: Command) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if entry.taps.contains(&tap) {
+            return Err(EngineError::TapExists { leg, tap });
+        }
+        if entry.taps.len() >= TAPS_MAX {
+            return Err(EngineError::TooManyTaps { leg, max: TAPS_MAX });
+        }
+        self.post(&registry, leg, command)?;
+        if let Some(entry) = registry.legs.get_mut(&leg) {
+            entry.taps.insert(tap);
+        }
+        Ok(())
+    }
+
+    fn post(&self, registry: &Registry, leg: u64, command: Command) -> Result<(), EngineError> {
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if entry.closing {
+            return Err(EngineError::LegClosing(leg));
+        }
+        match self.mailboxes.get(entry.worker) {
+            Some(mailbox) if mailbox.post(command) => Ok(()),
+            _ => Err(EngineError::Overloaded(leg)),
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn known_tap(registry: &Registry, leg: u64, tap: u64) -> Result<(), EngineError> {
+    let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+    if entry.taps.contains(&tap) { Ok(()) } else { Err(EngineError::UnknownTap { leg, tap }) }
+}
+
+fn seed() -> u64 {
+    let mut bytes = [0_u8; 8];
+    // Cannot fail for so few bytes once the system is up.
+    let _ = getrandom(&mut bytes[..], GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
+}

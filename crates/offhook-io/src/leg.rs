@@ -1,0 +1,583 @@
+//! One leg on its worker: the media leg, its sockets and its streams.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use offhook_media::{
+    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, Refused, Sink, StreamParams, TapId,
+};
+use rustix::event::epoll;
+use rustix::event::epoll::{EventData, EventFlags};
+use tokio::sync::oneshot;
+
+use crate::connect::{Connector, Destination, OpenSocket, Request};
+use crate::counters::Counters;
+use crate::events::{Event, EventQueue, What};
+use crate::limits::STREAM_READ_BYTES;
+use crate::mailbox::Mailbox;
+use crate::ports::{BoundPort, LegPorts, PortPool, bind_udp};
+use crate::stream::{End, Stream};
+use crate::ws::{Incoming, MaskSource, Opcode};
+
+/// What all workers have in common.
+pub(crate) struct Shared {
+    pub counters: Arc<Counters>,
+    pub events: EventQueue,
+    pub ports: Mutex<PortPool>,
+}
+
+impl Shared {
+    pub(crate) fn pool(&self) -> MutexGuard<'_, PortPool> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What all legs of one worker have in common.
+pub(crate) struct Context {
+    pub epoll: OwnedFd,
+    pub shared: Arc<Shared>,
+    pub mailbox: Arc<Mailbox>,
+    pub connector: Connector,
+    pub forks: ForkSockets,
+    pub masks: MaskSource,
+    /// Each outgoing frame is built here.
+    pub frame: Vec<u8>,
+}
+
+/// One socket per address family: the copies of all legs of a worker leave through them. They are
+/// not connected, so that an unreachable target cannot raise an error here.
+pub(crate) struct ForkSockets {
+    bind: IpAddr,
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+}
+
+impl ForkSockets {
+    pub(crate) fn new(bind: IpAddr) -> Self {
+        Self { bind, v4: None, v6: None }
+    }
+
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> std::io::Result<()> {
+        let (socket, any): (_, IpAddr) = match to {
+            SocketAddr::V4(_) => (&mut self.v4, [0_u8; 4].into()),
+            SocketAddr::V6(_) => (&mut self.v6, [0_u16; 8].into()),
+        };
+        if socket.is_none() {
+            let local = if self.bind.is_ipv4() == to.is_ipv4() { self.bind } else { any };
+            *socket = Some(bind_udp(SocketAddr::new(local, 0))?);
+        }
+        socket.as_ref().map_or(Ok(0), |socket| socket.send_to(datagram, to)).map(|_| ())
+    }
+}
+
+/// Names a descriptor in epoll: the leg's slot, and which of its descriptors.
+pub(crate) const fn token(slot: u32, part: u32) -> u64 {
+    ((slot as u64) << 32) | part as u64
+}
+
+pub(crate) const PART_RTP: u32 = 0;
+pub(crate) const PART_RTCP: u32 = 1;
+pub(crate) const PART_STREAMS: u32 = 2;
+
+/// Everything of a leg except its media state.
+struct LegIo {
+    id: u64,
+    slot: u32,
+    rtp: Option<BoundPort>,
+    rtcp: Option<BoundPort>,
+    local_v6: bool,
+    streams: Vec<Stream>,
+    /// Forks and speech taps.
+    taps: Vec<TapId>,
+    next_serial: u16,
+    /// Something about a stream wants `settle`.
+    attention: bool,
+}
+
+/// A leg.
+pub(crate) struct Leg {
+    media: MediaLeg,
+    io: LegIo,
+    closing: bool,
+    /// The deadline that waits in the worker's heap.
+    pub armed: Option<Instant>,
+}
+
+/// Takes what comes out of the media leg.
+struct LegSink<'a> {
+    io: &'a mut LegIo,
+    cx: &'a mut Context,
+}
+
+impl Sink for LegSink<'_> {
+    fn transmit(&mut self, port: Port, to: SocketAddr, datagram: &[u8]) {
+        let bound = match port {
+            Port::Rtp => self.io.rtp.as_ref(),
+            Port::Rtcp => self.io.rtcp.as_ref().or(self.io.rtp.as_ref()),
+        };
+        let to = match to {
+            SocketAddr::V4(v4) if self.io.local_v6 => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            other => other,
+        };
+        if bound.is_none_or(|bound| bound.socket.send_to(datagram, to).is_err()) {
+            Counters::add(&self.cx.shared.counters.transmit_errors_total);
+        }
+    }
+
+    fn fork(&mut self, to: SocketAddr, datagram: &[u8]) {
+        if self.cx.forks.send(to, datagram).is_err() {
+            Counters::add(&self.cx.shared.counters.fork_errors_total);
+        }
+    }
+
+    fn stream_frame(&mut self, tap: TapId, _kind: FrameKind, json: &[u8]) {
+        let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) else { return };
+        stream.send(Opcode::Text, json, &mut self.cx.masks, &mut self.cx.frame);
+        if stream.is_blocked() != stream.told_blocked || stream.end().is_some() {
+            self.io.attention = true;
+        }
+    }
+
+    fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]) {
+        let pcm = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        self.tell(tap.0, What::Audio { at_ms, pcm });
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        let what = match event {
+            MediaEvent::MediaStarted { ssrc, source } => What::MediaStarted { ssrc, source },
+            MediaEvent::MediaTimeout => What::MediaTimeout,
+            MediaEvent::Digit { digit, at_ms, duration_ms } => What::Digit { digit, at_ms, duration_ms },
+            MediaEvent::PlayEnded { played_ms, completed } => What::PlayEnded { played_ms, completed },
+            MediaEvent::TapClosed { tap, stats } => {
+                // A stream has a socket to close before it has ended.
+                if let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) {
+                    stream.stats = Some(stats);
+                    self.io.attention = true;
+                    return;
+                }
+                self.io.taps.retain(|open| *open != tap);
+                Counters::sub(&self.cx.shared.counters.taps_open);
+                return self.tell(tap.0, What::TapClosed { stats });
+            }
+        };
+        self.tell(0, what);
+    }
+}
+
+impl LegSink<'_> {
+    fn tell(&self, tap: u64, what: What) {
+        self.cx.shared.events.push(Event { leg: self.io.id, tap, what });
+    }
+}
+
+impl Leg {
+    /// A leg whose sockets are watched; packets are counted and dropped until `connect`.
+    pub(crate) fn open(
+        id: u64,
+        slot: u32,
+        ports: LegPorts,
+        (now, unix_now, seed): (Instant, Duration, u64),
+        cx: &Context,
+    ) -> rustix::io::Result<Self> {
+        epoll::add(&cx.epoll, &ports.rtp.socket, EventData::new_u64(token(slot, PART_RTP)), EventFlags::IN)?;
+        if let Some(rtcp) = &ports.rtcp {
+            epoll::add(&cx.epoll, &rtcp.socket, EventData::new_u64(token(slot, PART_RTCP)), EventFlags::IN)?;
+        }
+        let local_v6 = ports.rtp.socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        Ok(Self {
+            media: MediaLeg::new(now, unix_now, seed),
+            io: LegIo {
+                id,
+                slot,
+                rtp: Some(ports.rtp),
+                rtcp: ports.rtcp,
+                local_v6,
+                streams: Vec::new(),
+                taps: Vec::new(),
+                next_serial: 0,
+                attention: false,
+            },
+            closing: false,
+            armed: None,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.io.id
+    }
+
+    /// Read one datagram; level-triggered epoll tells of the next.
+    pub(crate) fn receive(&mut self, port: Port, now: Instant, buffer: &mut [u8], cx: &mut Context) {
+        let bound = match port {
+            Port::Rtp => self.io.rtp.as_ref(),
+            Port::Rtcp => self.io.rtcp.as_ref(),
+        };
+        let Some(Ok((count, source))) = bound.map(|bound| bound.socket.recv_from(buffer)) else { return };
+        let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+        let datagram = buffer.get(..count).unwrap_or_default();
+        let mut sink = LegSink { io: &mut self.io, cx };
+        match port {
+            Port::Rtp => self.media.receive_rtp(now, source, datagram, &mut sink),
+            Port::Rtcp => self.media.receive_rtcp(now, source, datagram, &mut sink),
+        }
+    }
+
+    /// Say what offer and answer agreed on.
+    pub(crate) fn connect(
+        &mut self,
+        now: Instant,
+        params: LegParams,
+        cx: &mut Context,
+    ) -> Result<(), Refused> {
+        let mux = params.rtcp_mux;
+        self.media.connect(now, params)?;
+        if mux && let Some(rtcp) = self.io.rtcp.take() {
+            release(rtcp, now, cx);
+        }
+        Ok(())
+    }
+
+    /// Let the media leg do something that puts nothing out at once.
+    pub(crate) fn ask(
+        &mut self,
+        request: impl FnOnce(&mut MediaLeg) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        request(&mut self.media)
+    }
+
+    /// Add a fork or speech tap. A refusal is an end at once.
+    pub(crate) fn add_tap(
+        &mut self,
+        tap: TapId,
+        cx: &mut Context,
+        add: impl FnOnce(&mut MediaLeg) -> Result<(), Refused>,
+    ) {
+        Counters::add(&cx.shared.counters.taps_open);
+        self.io.taps.push(tap);
+        if self.closing || add(&mut self.media).is_err() {
+            Counters::add(&cx.shared.counters.commands_refused_total);
+            let stats = offhook_media::TapStats::default();
+            LegSink { io: &mut self.io, cx }.event(MediaEvent::TapClosed { tap, stats });
+        }
+    }
+
+    /// Add a stream and have it connected.
+    pub(crate) fn add_stream(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        (params, destination, ping_every): (StreamParams, Destination, Duration),
+        cx: &mut Context,
+    ) {
+        Counters::add(&cx.shared.counters.taps_open);
+        let (cancel, cancelled) = oneshot::channel();
+        let serial = self.io.next_serial;
+        self.io.next_serial = serial.wrapping_add(1);
+        let mut stream = Stream::new(tap, serial, ping_every, cancel);
+        let refused = if self.closing { None } else { self.media.add_stream(now, tap, params).err() };
+        if let Some(refused) = refused {
+            Counters::add(&cx.shared.counters.commands_refused_total);
+            stream.fail("connection_failed", refused.to_string());
+        } else if self.closing {
+            stream.fail("connection_failed", "the call ended".into());
+        } else {
+            let request = Request {
+                leg: self.io.id,
+                slot: self.io.slot,
+                serial,
+                destination,
+                mailbox: Arc::clone(&cx.mailbox),
+                cancelled,
+            };
+            if cx.connector.request(request) {
+                stream.counted_connecting = true;
+                Counters::add(&cx.shared.counters.streams_connecting);
+            } else {
+                stream.fail("connection_failed", "too many connections are being opened".into());
+            }
+        }
+        self.io.attention = true;
+        self.io.streams.push(stream);
+    }
+
+    /// The connector has done what it could.
+    pub(crate) fn stream_opened(
+        &mut self,
+        serial: u16,
+        result: Result<OpenSocket, String>,
+        now: Instant,
+        cx: &mut Context,
+    ) {
+        let Some(stream) = self.io.stream(serial).filter(|stream| stream.is_connecting()) else { return };
+        stream.counted_connecting = false;
+        Counters::sub(&cx.shared.counters.streams_connecting);
+        let tap = stream.tap;
+        match result {
+            Err(detail) => stream.fail("connection_failed", detail),
+            Ok(socket) => {
+                stream.open(socket, now);
+                Counters::add(&cx.shared.counters.stream_sockets_open);
+                Counters::add(&cx.shared.counters.streams_connected_total);
+                let mut sink = LegSink { io: &mut self.io, cx };
+                // The tap is there: it was added with the stream and goes with it.
+                let _ = self.media.stream_connected(now, tap, &mut sink);
+                sink.tell(tap.0, What::StreamConnected);
+                let mut buffer = [0_u8; 1_024];
+                self.with_stream(serial, |stream| stream.read_held(&mut buffer));
+                self.take_messages(serial, now, cx);
+            }
+        }
+        self.io.attention = true;
+    }
+
+    /// Send the start frame, and audio from now on.
+    pub(crate) fn begin_stream(&mut self, now: Instant, tap: TapId, cx: &mut Context) -> Result<(), Refused> {
+        self.media.begin_stream(now, tap, &mut LegSink { io: &mut self.io, cx })
+    }
+
+    /// End a tap: stop frame, last chunk, close.
+    pub(crate) fn remove_tap(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        reason: &str,
+        cx: &mut Context,
+    ) -> Result<(), Refused> {
+        self.media.remove_tap(now, tap, reason, &mut LegSink { io: &mut self.io, cx })?;
+        self.close_streams(now, reason, cx);
+        Ok(())
+    }
+
+    /// Drop what is queued to be played.
+    pub(crate) fn clear(&mut self, now: Instant, cx: &mut Context) {
+        self.media.clear(now, &mut LegSink { io: &mut self.io, cx });
+    }
+
+    /// Close every tap and give the ports back; the leg is done when its streams are.
+    pub(crate) fn close(&mut self, now: Instant, cx: &mut Context) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        self.media.close(now, &mut LegSink { io: &mut self.io, cx });
+        self.close_streams(now, "call_ended", cx);
+        self.io.release_ports(now, cx);
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.closing && self.io.streams.is_empty()
+    }
+
+    /// The leg is gone: tell, and forget what it had.
+    pub(crate) fn farewell(self, cx: &Context) {
+        Counters::sub(&cx.shared.counters.legs_open);
+        let stats = Box::new(self.media.stats());
+        cx.shared.events.push(Event { leg: self.io.id, tap: 0, what: What::LegClosed { stats } });
+    }
+
+    /// A fault of ours: every tap ends here, without asking the media leg anything more.
+    pub(crate) fn fail(mut self, message: String, now: Instant, cx: &Context) {
+        self.io.release_ports(now, cx);
+        let counters = Arc::clone(&cx.shared.counters);
+        Counters::add(&counters.legs_failed_total);
+        let id = self.io.id;
+        let tell = |tap, what| cx.shared.events.push(Event { leg: id, tap, what });
+        tell(0, What::LegFailed { message });
+        for tap in &self.io.taps {
+            Counters::sub(&counters.taps_open);
+            tell(tap.0, What::TapClosed { stats: offhook_media::TapStats::default() });
+        }
+        for stream in &mut self.io.streams {
+            stream.fail("connection_lost", "an internal fault ended the leg".into());
+            count_end(stream, &counters);
+            let detail = "an internal fault ended the leg".into();
+            tell(stream.tap.0, What::StreamFailed { reason: "connection_lost", detail });
+        }
+        Counters::sub(&counters.legs_open);
+        tell(0, What::LegClosed { stats: Box::default() });
+    }
+
+    /// A stream's socket is ready for something.
+    pub(crate) fn stream_ready(
+        &mut self,
+        serial: u16,
+        flags: EventFlags,
+        now: Instant,
+        buffer: &mut [u8],
+        cx: &mut Context,
+    ) {
+        if flags.contains(EventFlags::OUT) {
+            self.with_stream(serial, |stream| {
+                stream.flush();
+                false
+            });
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            let part = buffer.len().min(STREAM_READ_BYTES);
+            let buffer = buffer.get_mut(..part).unwrap_or_default();
+            let eof = self.with_stream(serial, |stream| stream.read(buffer));
+            self.take_messages(serial, now, cx);
+            if eof && let Some(stream) = self.io.stream(serial) {
+                stream.ended_by_peer();
+            }
+        }
+        self.io.attention = true;
+    }
+
+    /// Let time pass.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, cx: &mut Context) {
+        self.media.handle_timeout(now, &mut LegSink { io: &mut self.io, cx });
+        for stream in &mut self.io.streams {
+            stream.handle_timeout(now, &mut cx.masks, &mut cx.frame);
+            self.io.attention |= stream.is_done() || stream.is_blocked() != stream.told_blocked;
+        }
+    }
+
+    /// When `handle_timeout` is wanted next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let streams = self.io.streams.iter().filter_map(Stream::poll_timeout).min();
+        let media = if self.closing { None } else { self.media.poll_timeout() };
+        [media, streams].into_iter().flatten().min()
+    }
+
+    /// Bring media leg, sockets and streams to agree, after each input. Costs one test when nothing
+    /// about a stream has changed.
+    pub(crate) fn settle(&mut self, now: Instant, cx: &mut Context) {
+        while std::mem::take(&mut self.io.attention) {
+            for index in 0..self.io.streams.len() {
+                let Some(stream) = self.io.streams.get_mut(index) else { continue };
+                let (tap, blocked) = (stream.tap, stream.is_blocked());
+                if stream.is_done() && stream.stats.is_none() {
+                    // Its stop frame has nowhere to go; what counts are the last figures.
+                    let mut sink = LegSink { io: &mut self.io, cx };
+                    let _ = self.media.remove_tap(now, tap, "error", &mut sink);
+                } else if blocked != stream.told_blocked && stream.is_open() {
+                    stream.told_blocked = blocked;
+                    let mut sink = LegSink { io: &mut self.io, cx };
+                    self.media.stream_writable(now, tap, !blocked, &mut sink);
+                }
+                let slot = self.io.slot;
+                if let Some(stream) = self.io.streams.get_mut(index) {
+                    self.io.attention |= watch(stream, slot, cx);
+                }
+            }
+            self.io.tell_ends(cx);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> LegStats {
+        self.media.stats()
+    }
+
+    /// Close the sockets of streams whose tap has just been removed.
+    fn close_streams(&mut self, now: Instant, reason: &str, cx: &mut Context) {
+        for stream in self.io.streams.iter_mut().filter(|stream| stream.stats.is_some()) {
+            stream.close(reason, now, &mut cx.masks, &mut cx.frame);
+            self.io.attention = true;
+        }
+    }
+
+    fn with_stream(&mut self, serial: u16, act: impl FnOnce(&mut Stream) -> bool) -> bool {
+        self.io.stream(serial).is_some_and(act)
+    }
+
+    fn take_messages(&mut self, serial: u16, now: Instant, cx: &mut Context) {
+        while let Some(stream) = self.io.stream(serial) {
+            let (tap, open) = (stream.tap, stream.is_open());
+            match stream.next_message() {
+                None => return,
+                Some(Err(error)) => return stream.refuse(error, &mut cx.masks, &mut cx.frame),
+                Some(Ok(Incoming::Close(code))) => {
+                    return stream.closed_by_peer(code, &mut cx.masks, &mut cx.frame);
+                }
+                Some(Ok(Incoming::Ping(payload))) => {
+                    stream.send(Opcode::Pong, &payload, &mut cx.masks, &mut cx.frame);
+                }
+                Some(Ok(Incoming::Text(text))) if open => {
+                    let mut sink = LegSink { io: &mut self.io, cx };
+                    self.media.receive_stream_text(now, tap, &text, &mut sink);
+                }
+                Some(Ok(Incoming::Binary)) if open => {
+                    let mut sink = LegSink { io: &mut self.io, cx };
+                    self.media.receive_stream_binary(now, tap, &mut sink);
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}
+
+impl LegIo {
+    fn stream(&mut self, serial: u16) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.serial == serial)
+    }
+
+    fn release_ports(&mut self, now: Instant, cx: &Context) {
+        for bound in [self.rtp.take(), self.rtcp.take()].into_iter().flatten() {
+            release(bound, now, cx);
+        }
+    }
+
+    /// Tell the end of streams that have ended, and forget them.
+    fn tell_ends(&mut self, cx: &Context) {
+        let id = self.id;
+        self.streams.retain(|stream| {
+            if !stream.is_done() {
+                return true;
+            }
+            count_end(stream, &cx.shared.counters);
+            let what = match stream.end().cloned() {
+                Some(End::Failed { reason, detail }) => {
+                    Counters::add(&cx.shared.counters.streams_failed_total);
+                    What::StreamFailed { reason, detail }
+                }
+                Some(End::Closed { reason }) => {
+                    What::StreamClosed { reason, stats: stream.stats.unwrap_or_default() }
+                }
+                None => What::StreamFailed { reason: "connection_lost", detail: "unknown".into() },
+            };
+            cx.shared.events.push(Event { leg: id, tap: stream.tap.0, what });
+            false
+        });
+    }
+}
+
+fn count_end(stream: &Stream, counters: &Counters) {
+    Counters::sub(&counters.taps_open);
+    if stream.counted_connecting {
+        Counters::sub(&counters.streams_connecting);
+    }
+    if stream.transport().is_some() {
+        Counters::sub(&counters.stream_sockets_open);
+    }
+}
+
+fn release(bound: BoundPort, now: Instant, cx: &Context) {
+    // The pool keeps the descriptor open, so epoll would go on telling of it.
+    let _ = epoll::delete(&cx.epoll, &bound.socket);
+    cx.shared.pool().release(bound, now);
+}
+
+/// Tell epoll what the stream waits for, if that has changed. True when the stream failed by it.
+fn watch(stream: &mut Stream, slot: u32, cx: &Context) -> bool {
+    let wanted = stream.wanted_interest();
+    let Some(transport) = stream.transport() else { return false };
+    if wanted == stream.interest || stream.is_done() {
+        return false;
+    }
+    let data = EventData::new_u64(token(slot, PART_STREAMS + u32::from(stream.serial)));
+    let told = if stream.interest.is_empty() {
+        epoll::add(&cx.epoll, transport.fd(), data, wanted)
+    } else {
+        epoll::modify(&cx.epoll, transport.fd(), data, wanted)
+    };
+    match told {
+        Ok(()) => stream.interest = wanted,
+        Err(err) => stream.fail("connection_lost", err.to_string()),
+    }
+    stream.is_done()
+}

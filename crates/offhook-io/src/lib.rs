@@ -1,0 +1,29 @@
+//! Offhook's media workers: sockets, threads and clocks around [`offhook_media::MediaLeg`].
+//!
+//! An [`Engine`] has a few worker threads; a leg lives on one of them from `open_leg` to its
+//! `LegClosed`. Each worker waits on one epoll for the RTP sockets, the stream sockets and the
+//! commands of its legs, so that a packet goes from the socket through the media leg to fork targets
+//! and stream sockets without a task switch, a lock or a log line. Connections are opened by one more
+//! thread, because a TLS handshake would delay other people's calls.
+//!
+//! The control plane calls synchronously and hears back through one bounded event queue.
+
+mod connect;
+mod counters;
+mod engine;
+mod error;
+mod events;
+mod leg;
+pub mod limits;
+mod mailbox;
+pub mod ports;
+mod stream;
+mod tls;
+mod transport;
+mod worker;
+pub mod ws;
+
+pub use counters::Counters;
+pub use engine::{Engine, EngineConfig, StreamTarget};
+pub use error::EngineError;
+pub use events::{Event, EventQueue, What};

@@ -1,0 +1,120 @@
+//! Values of the engine as Python values, and errors as `MediaError`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use offhook_io::{EngineError, Event, What};
+use offhook_media::{Codec, LegStats, TapKind, TapStats, Track};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::MediaError;
+
+/// An engine error on its way to Python.
+pub(crate) struct Refusal(EngineError);
+
+impl From<EngineError> for Refusal {
+    fn from(err: EngineError) -> Self {
+        Self(err)
+    }
+}
+
+impl From<Refusal> for PyErr {
+    fn from(refusal: Refusal) -> Self {
+        MediaError::new_err(refusal.0.to_string())
+    }
+}
+
+pub(crate) fn bad(text: impl Into<String>) -> Refusal {
+    Refusal(EngineError::bad(text))
+}
+
+pub(crate) fn address(text: &str) -> Result<SocketAddr, Refusal> {
+    let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    parsed.ok_or_else(|| bad(format!("{text:?} is not an address of the form ip:port")))
+}
+
+pub(crate) fn codec(name: &str) -> Result<Codec, Refusal> {
+    match name {
+        "PCMU" => Ok(Codec::Pcmu),
+        "PCMA" => Ok(Codec::Pcma),
+        _ => Err(bad(format!("the media core does not speak codec {name:?}"))),
+    }
+}
+
+pub(crate) fn track(name: &str) -> Result<Track, Refusal> {
+    match name {
+        "rx" => Ok(Track::Rx),
+        "tx" => Ok(Track::Tx),
+        _ => Err(bad(format!("{name:?} is not a track: rx or tx"))),
+    }
+}
+
+pub(crate) const fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+/// `bytes` of s16le samples as numbers.
+pub(crate) fn samples(pcm: &[u8]) -> Result<Vec<i16>, Refusal> {
+    let (pairs, rest) = pcm.as_chunks::<2>();
+    if rest.is_empty() {
+        Ok(pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect())
+    } else {
+        Err(bad("s16le audio has an even number of bytes"))
+    }
+}
+
+pub(crate) fn leg_stats<'py>(py: Python<'py>, stats: &LegStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in stats.counters() {
+        dict.set_item(name, value)?;
+    }
+    let taps = PyDict::new(py);
+    for (tap, stats) in &stats.taps {
+        taps.set_item(tap.0, tap_stats(py, stats)?)?;
+    }
+    dict.set_item("taps", taps)?;
+    Ok(dict)
+}
+
+pub(crate) fn tap_stats<'py>(py: Python<'py>, stats: &TapStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let kind = match stats.kind {
+        TapKind::Fork => "fork",
+        TapKind::Stream => "stream",
+        TapKind::Speech => "speech",
+    };
+    dict.set_item("kind", kind)?;
+    for (name, value) in stats.counters() {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
+}
+
+/// The tuple of `_media.pyi` for an event.
+pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
+    let Event { leg, tap, what } = event;
+    match what {
+        What::MediaStarted { ssrc, source } => {
+            ("media_started", leg, tap, ssrc, source.to_string()).into_pyobject(py)
+        }
+        What::MediaTimeout => ("media_timeout", leg, tap).into_pyobject(py),
+        What::Digit { digit, at_ms, duration_ms } => {
+            ("digit", leg, tap, digit, at_ms, duration_ms).into_pyobject(py)
+        }
+        What::StreamConnected => ("stream_connected", leg, tap).into_pyobject(py),
+        What::StreamFailed { reason, detail } => {
+            ("stream_failed", leg, tap, reason, detail).into_pyobject(py)
+        }
+        What::StreamClosed { reason, stats } => {
+            ("stream_closed", leg, tap, reason, tap_stats(py, &stats)?).into_pyobject(py)
+        }
+        What::TapClosed { stats } => ("tap_closed", leg, tap, tap_stats(py, &stats)?).into_pyobject(py),
+        What::Audio { at_ms, pcm } => ("audio", leg, tap, at_ms, PyBytes::new(py, &pcm)).into_pyobject(py),
+        What::PlayEnded { played_ms, completed } => {
+            ("play_ended", leg, tap, played_ms, completed).into_pyobject(py)
+        }
+        What::LegClosed { stats } => ("leg_closed", leg, tap, leg_stats(py, &stats)?).into_pyobject(py),
+        What::LegFailed { message } => ("leg_failed", leg, tap, message).into_pyobject(py),
+    }
+}

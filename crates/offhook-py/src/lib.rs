@@ -1,0 +1,28 @@
+//! The Python door to the media core: the module `offhook._media`.
+//!
+//! It turns Python arguments into the engine's types and events into tuples, and knows nothing else.
+//! What each call promises is written in `src/offhook/_media.pyi`.
+
+mod convert;
+mod engine;
+
+use pyo3::prelude::*;
+
+pyo3::create_exception!(_media, MediaError, pyo3::exceptions::PyException, "A refused call.");
+
+/// The native media core of Offhook.
+#[pymodule(gil_used = false)]
+mod _media {
+    #[pymodule_export]
+    use super::MediaError;
+    #[pymodule_export]
+    use super::engine::Engine;
+    #[pymodule_export]
+    use super::version;
+}
+
+/// Version of the native core.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
