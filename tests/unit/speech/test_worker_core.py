@@ -1,0 +1,234 @@
+"""What a worker decodes first, and what it tells."""
+
+from typing import Any
+
+import pytest
+from tests.fakes.speech_engine import FakeRecognizer, silence, tone
+
+from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
+from offhook.edge.speech.frames import Audio, Message
+from offhook.edge.speech.worker_core import WorkerCore
+
+pytestmark = pytest.mark.unit
+
+CONFIG = {
+    "language": "en",
+    "interim": True,
+    "sample_rate_hz": 8000,
+    "endpoint_ms": 500,
+    "max_segment_s": 12.0,
+    "partial_ms": 500,
+}
+
+
+class Bench:
+    """A core, a clock that decodes push forward, and all it told."""
+
+    def __init__(self, decode_s: float = 0.0, **options: Any) -> None:
+        self.now = 0.0
+        self.recognizer = FakeRecognizer(options)
+        hear = self.recognizer.transcribe
+
+        def timed(pcm: bytes, rate_hz: int) -> Any:
+            self.now += decode_s
+            return hear(pcm, rate_hz)
+
+        self.recognizer.transcribe = timed  # type: ignore[method-assign]
+        self.core = WorkerCore(self.recognizer, lambda: self.now)
+        self.told: list[Message] = []
+        self.at_ms: dict[int, int] = {}
+
+    def open(self, session: int, **config: Any) -> None:
+        self.core.receive({"op": "open", "s": session, "utterance": 0, "config": CONFIG | config})
+
+    def push(self, session: int, pcm: bytes) -> None:
+        """Feed audio in chunks of 100 ms, without letting the core decode."""
+        for at in range(0, len(pcm), 1600):
+            at_ms = self.at_ms.get(session, 0)
+            self.told += self.core.receive(Audio(session, at_ms, pcm[at : at + 1600]))
+            self.at_ms[session] = at_ms + len(pcm[at : at + 1600]) // 16
+
+    def order(self, op: str, session: int) -> None:
+        self.told += self.core.receive({"op": op, "s": session})
+
+    def work(self) -> None:
+        while self.core.has_work:
+            self.told += self.core.work()
+
+    def kinds(self, session: int) -> list[str]:
+        return [message["ev"] for message in self.told if message["s"] == session]
+
+    def texts(self, kind: str) -> list[tuple[int, str]]:
+        return [(message["s"], message["text"]) for message in self.told if message["ev"] == kind]
+
+
+def test_an_utterance_is_told_from_start_to_final() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, silence(1000) + tone(5, 1500))
+    bench.work()
+    bench.push(1, silence(1000))
+    bench.work()
+    kinds = [kind for kind in bench.kinds(1) if kind != "settled"]
+    assert kinds == ["started", "partial", "ended", "final"]
+    final = bench.told[-1]
+    assert (final["text"], final["confidence"], final["u"], final["language"]) == ("word5", 0.9, 0, "en")
+    assert 600 <= final["start"] <= 1000
+    assert 2500 <= final["end"] <= 2800
+
+
+def test_a_partial_that_says_nothing_new_is_not_told() -> None:
+    bench = Bench()
+    bench.open(1)
+    for _ in range(30):
+        bench.push(1, tone(5, 200))
+        bench.work()
+    assert bench.texts("partial") == [(1, "word5")]
+
+
+def test_without_interim_only_finals_are_decoded() -> None:
+    bench = Bench()
+    bench.open(1, interim=False)
+    bench.push(1, tone(5, 3000))
+    assert not bench.core.has_work
+    bench.push(1, silence(600))
+    bench.work()
+    assert bench.recognizer.heard == [5]
+
+
+def test_finals_go_before_partials() -> None:
+    bench = Bench()
+    for session in (1, 2, 3):
+        bench.open(session)
+    bench.push(1, tone(1, 3000))
+    bench.push(2, tone(2, 1000) + silence(600))
+    bench.push(3, tone(3, 1000) + silence(600))
+    bench.work()
+    assert bench.recognizer.heard == [2, 3, 1]
+
+
+def test_who_hangs_up_is_served_first() -> None:
+    bench = Bench()
+    for session in (1, 2):
+        bench.open(session)
+    bench.push(1, tone(1, 1000) + silence(600))
+    bench.push(2, tone(2, 1000))
+    bench.order("close", 2)
+    bench.work()
+    assert bench.recognizer.heard == [2, 1]
+    assert bench.kinds(2)[-2:] == ["final", "closed"]
+
+
+def test_closing_delivers_every_final_before_closed() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, (tone(4, 500) + silence(700)) * 3 + tone(6, 300))
+    bench.order("close", 1)
+    bench.push(1, tone(9, 1000))
+    bench.work()
+    assert [text for _, text in bench.texts("final")] == ["word4", "word4", "word4", "word6"]
+    assert bench.kinds(1)[-1] == "closed"
+    assert bench.kinds(1).count("closed") == 1
+
+
+def test_closing_in_silence_is_immediate() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, silence(500))
+    bench.order("close", 1)
+    assert bench.kinds(1) == ["closed"]
+
+
+def test_flush_ends_the_utterance_at_once() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, tone(5, 400))
+    bench.order("flush", 1)
+    bench.work()
+    assert bench.texts("final") == [(1, "word5")]
+
+
+def test_a_dropped_session_is_forgotten_with_its_work() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, tone(5, 400) + silence(600))
+    bench.order("drop", 1)
+    assert not bench.core.has_work
+    bench.push(1, tone(5, 400) + silence(600))
+    bench.order("close", 1)
+    assert not bench.core.has_work
+
+
+def test_under_load_partials_become_rare_and_finals_all_come() -> None:
+    slow, quick = Bench(decode_s=0.25), Bench(decode_s=0.01)
+    for bench in (slow, quick):
+        for session in range(6):
+            bench.open(session)
+        for turn in range(40):
+            for session in range(6):
+                bench.push(session, tone(1 + (turn + session) % 9, 200))
+            bench.work()
+        for session in range(6):
+            bench.push(session, silence(600))
+        bench.work()
+        assert len(bench.texts("final")) == 6
+    assert len(quick.recognizer.heard) > 3 * len(slow.recognizer.heard)
+
+
+def test_partials_that_cost_too_much_are_given_up_and_counted() -> None:
+    bench = Bench(decode_s=3.0)
+    bench.open(1)
+    bench.push(1, tone(5, 1000))
+    bench.work()
+    bench.push(1, tone(5, 9000))
+    bench.work()
+    assert len(bench.recognizer.heard) == 1
+    assert bench.core.counters["partials_skipped"] == 1
+    bench.push(1, silence(600))
+    bench.work()
+    assert bench.texts("final") == [(1, "word5")]
+
+
+def test_a_model_that_raises_costs_one_utterance() -> None:
+    bench = Bench(raise_on=7)
+    bench.open(1, interim=False)
+    bench.push(1, tone(7, 500) + silence(700) + tone(5, 500) + silence(700))
+    bench.work()
+    assert "failed" in bench.kinds(1)
+    assert bench.texts("final") == [(1, "word5")]
+    assert bench.core.counters["decodes_failed"] == 1
+
+
+def test_a_worker_says_how_far_it_has_settled() -> None:
+    bench = Bench()
+    bench.open(1)
+    bench.push(1, silence(10_000))
+    settled = [message["ms"] for message in bench.told if message["ev"] == "settled"]
+    assert settled == sorted(settled)
+    assert 8_000 <= settled[-1] <= 10_000
+    bench.push(1, tone(5, 5000))
+    assert settled[-1] <= 10_000, "speech that is not final is not settled"
+
+
+def test_too_many_waiting_finals_stop_the_reading() -> None:
+    bench = Bench()
+    bench.open(1, interim=False)
+    for _ in range(SPEECH_FINALS_QUEUED_MAX):
+        assert not bench.core.saturated
+        bench.push(1, tone(5, 200) + silence(600))
+    assert bench.core.saturated
+    bench.told += bench.core.work()
+    assert not bench.core.saturated
+
+
+@pytest.mark.parametrize("message", [{}, {"op": "dance"}, {"op": "flush", "s": 9}, {"op": "drop", "s": 9}])
+def test_orders_that_mean_nothing_change_nothing(message: Message) -> None:
+    bench = Bench()
+    assert bench.core.receive(message) == []
+    assert not bench.core.has_work
+
+
+def test_ping_is_answered_with_the_counters() -> None:
+    (pong,) = Bench().core.receive({"op": "ping"})
+    assert pong["ev"] == "pong"
+    assert pong["counters"]["decodes"] == 0
