@@ -1,0 +1,288 @@
+"""Offer and answer for one audio stream (RFC 3264): what both sides agree to send and hear.
+
+The first audio line with a codec of ours is used; every other line is answered with port 0.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from offhook.proto.sdp.description import STATIC_CODECS, Codec, Media, SdpError, SessionDescription
+
+TELEPHONE_EVENT = "telephone-event"
+PTIME_MS = 20
+PTIME_MS_MIN = 10
+PTIME_MS_MAX = 60
+DTMF_PAYLOAD_TYPE = 101
+_PROFILES = ("RTP/AVP",)
+_NOWHERE = ("0.0.0.0", "::")
+
+HostPort = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiatedMedia:
+    """What was agreed for one audio stream, seen from our side.
+
+    `sending`: we send audio to the peer; `receiving`: the peer sends audio to us. Both are False on
+    hold by `inactive`. `fmtp` is what the peer wrote for the codec.
+    """
+
+    codec_name: str
+    payload_type: int
+    clock_rate_hz: int
+    fmtp: str
+    dtmf_payload_type: int | None
+    ptime_ms: int
+    remote_rtp: HostPort
+    remote_rtcp: HostPort
+    rtcp_mux: bool
+    sending: bool
+    receiving: bool
+    media_index: int
+
+    @property
+    def held(self) -> bool:
+        """Whether the peer does not want to hear us."""
+        return not self.sending
+
+
+def negotiate(
+    offer: SessionDescription, supported: Sequence[str], *, ours_first: bool = False
+) -> NegotiatedMedia | None:
+    """Choose codec and addresses for an offer; None when it has nothing that we can do (488).
+
+    Raises:
+        SdpError: the line chosen has no usable address.
+
+    Args:
+        offer: what the peer wrote.
+        supported: codec names we take, best first, e.g. ("PCMU", "PCMA").
+        ours_first: choose by our order; else by the offer's, as RFC 3264 §6.1 wishes.
+    """
+    wanted = [name.upper() for name in supported]
+    for index, media in enumerate(offer.media):
+        if media.kind != "audio" or media.port == 0 or media.protocol not in _PROFILES:
+            continue
+        codecs = media.codecs()
+        usable = [codec for codec in codecs if _is_ours(codec, wanted)]
+        if not usable:
+            continue
+        if ours_first:
+            usable.sort(key=lambda codec: wanted.index(codec.name.upper()))
+        return _agree(offer, index, usable[0], codecs, mux_allowed=True)
+    return None
+
+
+def make_answer(
+    offer: SessionDescription,
+    media: NegotiatedMedia,
+    *,
+    address: str,
+    rtp_port: int,
+    rtcp_port: int,
+    session_id: int,
+    version: int = 1,
+) -> bytes:
+    """Write the answer: as many media lines as offered, ours filled in, the others refused.
+
+    With `media.rtcp_mux` the two ports may differ; then only `rtp_port` is told (RFC 5761 §5.1.1).
+    """
+    answer = _session(address, session_id, version)
+    for index, offered in enumerate(offer.media):
+        if index != media.media_index:
+            answer.media.append(Media(offered.kind, 0, offered.protocol, offered.formats or ["0"]))
+            continue
+        codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz)]
+        if media.dtmf_payload_type is not None:
+            codecs.append(Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.clock_rate_hz, 1, "0-16"))
+        line = _audio_line(offered.protocol, codecs, rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux)
+        line.attributes.append((_direction(media.sending, media.receiving), ""))
+        if media.rtcp_mux:
+            line.attributes.append(("rtcp-mux", ""))
+        mid = offered.get("mid")
+        if mid:
+            line.attributes.append(("mid", mid))
+        answer.media.append(line)
+    return answer.format()
+
+
+def make_offer(
+    codecs: Sequence[str],
+    *,
+    address: str,
+    rtp_port: int,
+    rtcp_port: int,
+    session_id: int,
+    version: int = 1,
+    ptime_ms: int = PTIME_MS,
+    rtcp_mux: bool = True,
+    sending: bool = True,
+    receiving: bool = True,
+) -> bytes:
+    """Write an offer of one audio stream with `codecs` (names with a static payload type) and DTMF."""
+    by_name = {name: (payload_type, rate_hz) for payload_type, (name, rate_hz, _) in STATIC_CODECS.items()}
+    listed: list[Codec] = []
+    for name in codecs:
+        payload_type, rate_hz = by_name[name.upper()]
+        listed.append(Codec(name.upper(), payload_type, rate_hz))
+    listed.append(Codec(TELEPHONE_EVENT, DTMF_PAYLOAD_TYPE, 8000, 1, "0-16"))
+    # §5.1.3 of RFC 5761: an offer of rtcp-mux still names the RTCP port for a peer that cannot.
+    line = _audio_line("RTP/AVP", listed, rtp_port, rtcp_port, ptime_ms, mux=False)
+    line.attributes.append((_direction(sending, receiving), ""))
+    if rtcp_mux:
+        line.attributes.append(("rtcp-mux", ""))
+    offer = _session(address, session_id, version)
+    offer.media.append(line)
+    return offer.format()
+
+
+def read_answer(offer: SessionDescription, answer: SessionDescription) -> NegotiatedMedia | None:
+    """Return what an answer to our offer agreed on; None when our stream was refused.
+
+    Raises:
+        SdpError: the answer does not belong to the offer.
+    """
+    for index, offered in enumerate(offer.media):
+        if offered.kind != "audio":
+            continue
+        if index >= len(answer.media):
+            raise SdpError("the answer has fewer media lines than the offer")
+        answered = answer.media[index]
+        if answered.kind != "audio":
+            raise SdpError("the answer's media line is of another kind")
+        if answered.port == 0:
+            continue
+        names = [codec.name.upper() for codec in offered.codecs()]
+        codecs = answered.codecs()
+        usable = [codec for codec in codecs if _is_ours(codec, names)]
+        if not usable:
+            raise SdpError("the answer has no codec of the offer")
+        agreed = _agree(answer, index, usable[0], codecs, mux_allowed=offered.get("rtcp-mux") is not None)
+        direction = offer.direction_of(offered)
+        return replace(
+            agreed,
+            sending=agreed.sending and direction in ("sendrecv", "sendonly"),
+            receiving=agreed.receiving and direction in ("sendrecv", "recvonly"),
+        )
+    return None
+
+
+def offered_codecs(description: SessionDescription) -> list[str]:
+    """Return the audio codecs of a description as Telnyx writes them in `offered_codecs` (contract 3.4).
+
+    Name, fmtp after a tilde, and the clock rate unless it is 8000; helpers such as telephone-event
+    are left out.
+    """
+    found: list[str] = []
+    for media in description.media:
+        if media.kind != "audio" or media.port == 0:
+            continue
+        for codec in media.codecs():
+            name = codec.name.upper()
+            if name in ("TELEPHONE-EVENT", "CN", "RED"):
+                continue
+            text = f"{name}~{codec.fmtp.upper()}" if codec.fmtp else name
+            rate = "" if codec.clock_rate_hz == 8000 else f",{codec.clock_rate_hz}H"
+            if text + rate not in found:
+                found.append(text + rate)
+    return found
+
+
+def _is_ours(codec: Codec, wanted: Sequence[str]) -> bool:
+    return codec.name.upper() in wanted and codec.name.lower() != TELEPHONE_EVENT and codec.channels == 1
+
+
+def _agree(
+    theirs: SessionDescription, index: int, codec: Codec, codecs: Sequence[Codec], *, mux_allowed: bool
+) -> NegotiatedMedia:
+    media = theirs.media[index]
+    address = theirs.address_of(media)
+    if address is None:
+        raise SdpError("the description has no connection address")
+    if not _usable(address):
+        raise SdpError("the connection address is not a numeric unicast address")
+    direction = theirs.direction_of(media)
+    dtmf = next(
+        (
+            other.payload_type
+            for other in codecs
+            if other.name.lower() == TELEPHONE_EVENT and other.clock_rate_hz == codec.clock_rate_hz
+        ),
+        None,
+    )
+    mux = mux_allowed and media.get("rtcp-mux") is not None
+    # 0.0.0.0 is the hold of RFC 2543: they may talk, nobody can talk to them.
+    nowhere = address in _NOWHERE
+    return NegotiatedMedia(
+        codec_name=codec.name.upper(),
+        payload_type=codec.payload_type,
+        clock_rate_hz=codec.clock_rate_hz,
+        fmtp=codec.fmtp,
+        dtmf_payload_type=dtmf,
+        ptime_ms=_ptime_ms(media),
+        remote_rtp=(address, media.port),
+        remote_rtcp=(address, media.port) if mux else _rtcp(media, address),
+        rtcp_mux=mux,
+        sending=direction in ("sendrecv", "recvonly") and not nowhere,
+        receiving=direction in ("sendrecv", "sendonly"),
+        media_index=index,
+    )
+
+
+def _usable(address: str) -> bool:
+    # Names never cross into the media plane, and a group address would turn one call into many.
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not parsed.is_multicast and address != "255.255.255.255"
+
+
+def _rtcp(media: Media, address: str) -> HostPort:
+    """Return where RTCP goes: a=rtcp (RFC 3605), else the next port."""
+    parts = (media.get("rtcp") or "").split()
+    if (
+        parts
+        and parts[0].isascii()
+        and parts[0].isdigit()
+        and len(parts[0]) <= 5
+        and 0 < int(parts[0]) < 65536
+    ):
+        return (parts[3] if len(parts) == 4 and _usable(parts[3]) else address), int(parts[0])
+    return address, min(media.port + 1, 65535)
+
+
+def _ptime_ms(media: Media) -> int:
+    text = (media.get("ptime") or "").strip().partition(".")[0]
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        return PTIME_MS
+    wish = min(max(int(text), PTIME_MS_MIN), PTIME_MS_MAX)
+    most = (media.get("maxptime") or "").strip()
+    if most.isascii() and most.isdigit() and len(most) <= 4:
+        wish = max(PTIME_MS_MIN, min(wish, int(most)))
+    return wish // 10 * 10
+
+
+def _direction(sending: bool, receiving: bool) -> str:
+    if sending:
+        return "sendrecv" if receiving else "sendonly"
+    return "recvonly" if receiving else "inactive"
+
+
+def _session(address: str, session_id: int, version: int) -> SessionDescription:
+    return SessionDescription("-", session_id, version, address, "offhook", address)
+
+
+def _audio_line(
+    protocol: str, codecs: Sequence[Codec], rtp_port: int, rtcp_port: int, ptime_ms: int, *, mux: bool
+) -> Media:
+    attributes: list[tuple[str, str]] = []
+    for codec in codecs:
+        attributes.append(("rtpmap", f"{codec.payload_type} {codec.name}/{codec.clock_rate_hz}"))
+        if codec.fmtp:
+            attributes.append(("fmtp", f"{codec.payload_type} {codec.fmtp}"))
+    attributes.append(("ptime", str(ptime_ms)))
+    if not mux:
+        attributes.append(("rtcp", str(rtcp_port)))
+    return Media("audio", rtp_port, protocol, [str(c.payload_type) for c in codecs], None, attributes)
