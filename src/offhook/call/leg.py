@@ -403,9 +403,15 @@ class CallLeg:
         assert self._ended_at is not None
         headers = (*(self._answer.headers if self._answer else ()), *self._farewell)
         told = payloads.hangup(self._record, headers, self._verdict, self._ended_at, self._quality)
+        farewell = self._notify("call.hangup", told, now)
         self.state = LegState.ENDED
         self._deadline = None
-        return [self._notify("call.hangup", told, now), do.Release()]
+        # `status` answers for minutes after the end; headers and SDP need not wait with it.
+        call = replace(self._record.call, headers=(), offer=None)
+        self._record = replace(self._record, call=call)
+        self._answer = None
+        self._farewell = ()
+        return [farewell, do.Release()]
 
     # Helpers
 

@@ -1,0 +1,420 @@
+"""Streams, forks and transcriptions of a leg (contract 2.1, 3.4, 4.2, 4.7)."""
+
+import copy
+from itertools import permutations
+
+import pytest
+from tests.fakes.legs import (
+    URL,
+    Desk,
+    answered,
+    kinds,
+    payload,
+    start_fork,
+    start_stream,
+    start_transcription,
+    told,
+    transcript,
+)
+
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import CommandError
+from offhook.call.tap_commands import Compat
+from offhook.call.values import LegState, Track, UdpTarget
+
+pytestmark = pytest.mark.unit
+
+
+def refused(desk: Desk, command: ask.Command) -> tuple[str, str | None]:
+    before = copy.deepcopy(vars(desk.leg))
+    with pytest.raises(CommandError) as refusal:
+        desk.leg.command(command, desk.now)
+    assert vars(desk.leg) == before
+    return refusal.value.problem.code, refusal.value.problem.pointer
+
+
+def streaming() -> Desk:
+    desk = answered()
+    desk.command(start_stream())
+    desk.tell(facts.StreamConnected("id-1"))
+    return desk
+
+
+def forking() -> Desk:
+    desk = answered()
+    desk.command(start_fork())
+    desk.tell(facts.ForkOpened("id-1"))
+    return desk
+
+
+# Streams
+
+
+def test_a_stream_opens_with_what_its_frames_will_say() -> None:
+    desk = answered()
+    desk.leg.client_state = "eA=="
+    command = start_stream(
+        tracks=(Track.RX, Track.TX), codec="PCMA", auth_token="t", custom_parameters=(("a", "b"),)
+    )
+    reply, effects = desk.command_for_reply(command)
+    assert reply == ask.Reply({"result": "ok", "stream_id": "id-1"})
+    assert effects == [
+        do.OpenStream(
+            stream_id="id-1",
+            url=URL,
+            tracks=(Track.RX, Track.TX),
+            codec="PCMA",
+            sample_rate_hz=8000,
+            auth_token="t",
+            start={
+                "user_id": "user-uuid",
+                "call_control_id": "v3:leg",
+                "call_session_id": "session-uuid",
+                "from": "+15550001111",
+                "to": "+15550002222",
+                "tags": [],
+                "client_state": "eA==",
+                "custom_parameters": {"a": "b"},
+                "media_format": {"encoding": "PCMA", "sample_rate": 8000, "channels": 1},
+                "call_leg_id": "leg-uuid",
+                "connection_id": "1000000000000000001",
+                "direction": "incoming",
+                "tracks": ["inbound", "outbound"],
+            },
+            stop={"user_id": "user-uuid", "call_control_id": "v3:leg"},
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding", "rate_hz"),
+    [(None, "PCMU", 8000), ("G722", "G722", 8000), ("L16", "L16", 8000), ("OPUS", "OPUS", 16000)],
+)
+def test_media_format_tells_the_truth(codec: str | None, encoding: str, rate_hz: int) -> None:
+    (effect,) = answered().command(start_stream(codec=codec))
+    assert isinstance(effect, do.OpenStream)
+    assert effect.start["media_format"] == {"encoding": encoding, "sample_rate": rate_hz, "channels": 1}
+    assert (effect.codec, effect.sample_rate_hz) == (encoding, rate_hz)
+
+
+def test_streaming_started_comes_before_the_start_frame_and_after_the_socket() -> None:
+    desk = answered()
+    desk.command(start_stream(tracks=(Track.TX,)))
+    effects = desk.tell(facts.StreamConnected("id-1"))
+    assert kinds(effects) == [do.Notify, do.BeginStream]
+    started = payload(effects, "streaming.started")
+    assert (started["stream_id"], started["stream_url"]) == ("id-1", URL)
+    assert started["stream_track"] == "outbound_track"
+    assert desk.tell(facts.StreamConnected("id-1")) == []
+
+
+def test_a_stream_that_the_app_closes_is_stopped() -> None:
+    desk = streaming()
+    effects = desk.tell(facts.StreamClosed("id-1", "app_closed"))
+    assert told(effects) == ["streaming.stopped"]
+    assert payload(effects, "streaming.stopped")["stream_id"] == "id-1"
+    assert refused(desk, ask.StopStream()) == ("90048", None)
+
+
+def test_a_stream_that_is_lost_has_failed() -> None:
+    effects = streaming().tell(facts.StreamFailed("id-1", "connection_lost", "reset by peer"))
+    assert told(effects) == ["streaming.failed"]
+    failed = payload(effects, "streaming.failed")
+    assert failed["failure_reason"] == "connection_lost"
+
+
+def test_a_stream_that_cannot_connect_has_failed() -> None:
+    desk = answered()
+    desk.command(start_stream(tracks=(Track.RX, Track.TX)))
+    effects = desk.tell(facts.StreamFailed("id-1", "connection_failed", "HTTP 403"))
+    failed = payload(effects, "streaming.failed")
+    assert failed["failure_reason"] == "connection_failed"
+    assert failed["failure_detail"] == "HTTP 403"
+    assert failed["stream_id"] == "id-1"
+    assert failed["stream_type"] == "websocket"
+    assert failed["stream_params"] == {"stream_url": URL, "track": "both_tracks"}
+    assert desk.leg.state is LegState.ANSWERED
+
+
+def test_a_stream_that_closes_before_it_connected_has_failed() -> None:
+    desk = answered()
+    desk.command(start_stream())
+    effects = desk.tell(facts.StreamClosed("id-1", "app_closed"))
+    assert payload(effects, "streaming.failed")["failure_reason"] == "connection_failed"
+
+
+@pytest.mark.parametrize(
+    "end", [facts.StreamClosed("id-1", "command"), facts.StreamFailed("id-1", "connection_failed", "x")]
+)
+def test_a_stream_that_is_stopped_before_it_connected_is_told_nowhere(end: facts.Fact) -> None:
+    desk = answered()
+    desk.command(start_stream())
+    assert desk.command(ask.StopStream()) == [do.CloseStream("id-1", "command")]
+    assert desk.tell(end) == []
+    assert desk.leg.streams() == []
+
+
+@pytest.mark.parametrize(
+    "end", [facts.StreamClosed("id-1", "command"), facts.StreamFailed("id-1", "connection_lost", "x")]
+)
+def test_a_stream_that_connects_while_it_is_being_stopped_is_told_with_its_end(end: facts.Fact) -> None:
+    desk = answered()
+    desk.command(start_stream())
+    desk.command(ask.StopStream())
+    assert kinds(desk.tell(facts.StreamConnected("id-1"))) == [do.Notify]
+    assert told(desk.tell(end)) == ["streaming.stopped"]
+
+
+def test_one_stream_or_all_can_be_stopped() -> None:
+    desk = answered()
+    for _ in range(3):
+        desk.command(start_stream())
+    assert desk.command(ask.StopStream(stream_id="id-2")) == [do.CloseStream("id-2", "command")]
+    assert refused(desk, ask.StopStream(stream_id="id-2")) == ("90048", "/stream_id")
+    assert refused(desk, ask.StopStream(stream_id="other")) == ("90048", "/stream_id")
+    assert desk.command(ask.StopStream()) == [
+        do.CloseStream("id-1", "command"),
+        do.CloseStream("id-3", "command"),
+    ]
+    assert refused(desk, ask.StopStream()) == ("90048", None)
+
+
+def test_a_leg_has_room_for_a_bounded_number_of_streams() -> None:
+    desk = answered()
+    for _ in range(limits.STREAMS_PER_LEG_MAX):
+        desk.command(start_stream())
+    assert refused(desk, start_stream()) == ("90045", None)
+    desk.tell(facts.StreamFailed("id-3", "connection_failed", "x"))
+    assert kinds(desk.command(start_stream())) == [do.OpenStream]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        facts.StreamConnected("?"),
+        facts.StreamClosed("?", "command"),
+        facts.StreamFailed("?", "connection_lost", "x"),
+        facts.ForkOpened("?"),
+        facts.ForkClosed("?"),
+        facts.TranscriptionClosed("?"),
+        transcript(),
+    ],
+)
+def test_facts_of_unknown_taps_are_ignored(fact: facts.Fact) -> None:
+    assert answered().tell(fact) == []
+
+
+# Forks
+
+
+def test_a_fork_tells_where_its_packets_go_and_what_they_hold() -> None:
+    desk = answered()
+    rx, tx = UdpTarget("192.0.2.9", 5000), UdpTarget("2001:db8::9", 5002)
+    reply, effects = desk.command_for_reply(ask.StartFork(rx=rx, tx=tx))
+    assert reply == ask.Reply({"result": "ok"})
+    assert effects == [do.OpenFork("id-1", rx, tx, None, ask.ForkType.DECRYPTED)]
+    effects = desk.tell(facts.ForkOpened("id-1"))
+    started = payload(effects, "call.fork.started")
+    assert {key: started[key] for key in ("rx", "tx", "stream_type", "codec")} == {
+        "rx": "udp:192.0.2.9:5000",
+        "tx": "udp:[2001:db8::9]:5002",
+        "stream_type": "decrypted",
+        "codec": "PCMU",
+    }
+    assert (started["payload_type"], started["clock_rate"]) == (0, 8000)
+    assert desk.tell(facts.ForkOpened("id-1")) == []
+    assert told(desk.tell(facts.ForkClosed("id-1"))) == ["call.fork.stopped"]
+    assert desk.tell(facts.ForkClosed("id-1")) == []
+
+
+def test_a_fork_to_one_target_names_it() -> None:
+    desk = answered()
+    desk.command(ask.StartFork(target=UdpTarget("192.0.2.9", 5000)))
+    started = payload(desk.tell(facts.ForkOpened("id-1")), "call.fork.started")
+    assert started["target"] == "udp:192.0.2.9:5000"
+    assert "rx" not in started
+
+
+def test_a_fork_that_could_not_open_is_told_nowhere() -> None:
+    desk = answered()
+    desk.command(start_fork())
+    assert desk.tell(facts.ForkClosed("id-1")) == []
+    assert refused(desk, ask.StopFork()) == ("90031", None)
+
+
+def test_forks_stop_by_type_or_all() -> None:
+    desk = answered()
+    desk.command(start_fork(ask.ForkType.RAW))
+    desk.command(start_fork())
+    desk.command(start_fork())
+    assert desk.command(ask.StopFork(fork_type=ask.ForkType.RAW)) == [do.CloseFork("id-1")]
+    assert refused(desk, ask.StopFork(fork_type=ask.ForkType.RAW)) == ("90031", None)
+    assert desk.command(ask.StopFork()) == [do.CloseFork("id-2"), do.CloseFork("id-3")]
+    assert refused(desk, ask.StopFork()) == ("90031", None)
+
+
+def test_a_fork_that_opens_while_it_is_being_stopped_is_told_with_its_end() -> None:
+    desk = answered()
+    desk.command(start_fork())
+    desk.command(ask.StopFork())
+    assert told(desk.tell(facts.ForkOpened("id-1"))) == ["call.fork.started"]
+    assert told(desk.tell(facts.ForkClosed("id-1"))) == ["call.fork.stopped"]
+
+
+def test_a_leg_has_room_for_a_bounded_number_of_forks() -> None:
+    desk = answered()
+    for _ in range(limits.FORKS_PER_LEG_MAX):
+        desk.command(start_fork())
+    assert refused(desk, start_fork()) == ("10027", None)
+
+
+# Transcription
+
+
+def test_a_transcription_tells_what_was_said() -> None:
+    desk = answered()
+    command = start_transcription()
+    assert desk.command(command) == [do.OpenTranscription("id-1", command.transcription)]
+    effects = desk.tell(transcript("hello there"))
+    assert payload(effects, "call.transcription")["transcription_data"] == {
+        "transcript": "hello there",
+        "confidence": 0.9,
+        "is_final": True,
+        "transcription_track": "inbound",
+        "utterance_id": "u-1",
+        "start_ms": 100,
+        "end_ms": 900,
+        "language": "en",
+        "engine": "local",
+    }
+
+
+def test_interim_results_are_told_only_when_asked_for() -> None:
+    desk = answered()
+    desk.command(start_transcription())
+    assert desk.tell(transcript(is_final=False)) == []
+    desk.command(ask.StopTranscription())
+    desk.tell(facts.TranscriptionClosed("id-1"))
+    desk.command(start_transcription(interim=True))
+    assert told(desk.tell(transcript(is_final=False))) == ["call.transcription"]
+
+
+def test_only_the_tracks_asked_for_are_told() -> None:
+    desk = answered()
+    desk.command(start_transcription(tracks=(Track.TX,)))
+    assert desk.tell(transcript(track=Track.RX)) == []
+    effects = desk.tell(transcript(track=Track.TX))
+    assert payload(effects, "call.transcription")["transcription_data"]["transcription_track"] == "outbound"
+
+
+def test_the_last_words_are_told_after_a_stop() -> None:
+    desk = answered()
+    desk.command(start_transcription())
+    assert desk.command(ask.StopTranscription()) == [do.CloseTranscription("id-1")]
+    assert told(desk.tell(transcript())) == ["call.transcription"]
+    assert desk.tell(facts.TranscriptionClosed("id-1")) == []
+    assert desk.tell(transcript()) == []
+
+
+def test_one_transcription_runs_at_a_time() -> None:
+    desk = answered()
+    desk.command(start_transcription())
+    assert refused(desk, start_transcription()) == ("90054", None)
+    desk.command(ask.StopTranscription())
+    assert kinds(desk.command(start_transcription())) == [do.OpenTranscription]
+
+
+def test_a_transcription_that_broke_down_may_be_started_again() -> None:
+    desk = answered()
+    desk.command(start_transcription())
+    desk.tell(facts.TranscriptionClosed("id-1", "the worker ended"))
+    assert kinds(desk.command(start_transcription())) == [do.OpenTranscription]
+
+
+def test_transcriptions_that_do_not_end_are_bounded() -> None:
+    desk = answered()
+    for _ in range(limits.TRANSCRIPTIONS_PER_LEG_MAX):
+        desk.command(start_transcription())
+        desk.command(ask.StopTranscription())
+    assert refused(desk, start_transcription()) == ("90054", None)
+
+
+def test_stopping_no_transcription_is_fine_unless_the_letter_is_wanted() -> None:
+    assert answered().command(ask.StopTranscription()) == []
+    strict = answered(compat=Compat(strict_transcription_stop=True))
+    assert refused(strict, ask.StopTranscription()) == ("10027", None)
+    strict.command(start_transcription())
+    assert kinds(strict.command(ask.StopTranscription())) == [do.CloseTranscription]
+
+
+# The end of the call
+
+
+def test_the_end_of_a_call_closes_every_tap_once() -> None:
+    desk = streaming()
+    desk.command(start_stream())
+    desk.command(ask.StopStream(stream_id="id-2"))
+    desk.command(start_fork())
+    desk.command(start_transcription())
+    effects = desk.command(ask.Hangup())
+    assert effects == [
+        do.EndCall(),
+        do.CloseStream("id-1", "call_ended"),
+        do.CloseFork("id-3"),
+        do.CloseTranscription("id-4"),
+        do.CloseMedia(),
+    ]
+
+
+ENDS: list[facts.Fact] = [
+    facts.StreamClosed("id-1", "call_ended"),
+    facts.ForkClosed("id-2"),
+    facts.TranscriptionClosed("id-3"),
+    facts.MediaClosed(),
+]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_every_end_is_told_before_the_hangup_in_whatever_order_it_comes(order: tuple[int, ...]) -> None:
+    desk = streaming()
+    desk.command(start_fork())
+    desk.tell(facts.ForkOpened("id-2"))
+    desk.command(start_transcription())
+    desk.tell(facts.PeerHungUp())
+    for index in order:
+        assert desk.leg.state is LegState.ENDING
+        desk.tell(ENDS[index])
+    assert desk.events[-1] == "call.hangup"
+    assert sorted(desk.events[-3:-1]) == ["call.fork.stopped", "streaming.stopped"]
+    assert desk.done[-1] == do.Release()
+
+
+def test_words_of_the_last_moment_are_told_before_the_hangup() -> None:
+    desk = answered()
+    desk.command(start_transcription())
+    desk.tell(facts.PeerHungUp(), facts.MediaClosed())
+    assert told(desk.tell(transcript())) == ["call.transcription"]
+    assert told(desk.tell(facts.TranscriptionClosed("id-1"))) == ["call.hangup"]
+
+
+def test_ends_that_are_never_reported_are_told_with_the_hangup() -> None:
+    desk = streaming()
+    desk.command(start_stream())
+    desk.command(start_fork())
+    desk.tell(facts.ForkOpened("id-3"))
+    desk.command(start_fork())
+    desk.command(start_transcription())
+    desk.tell(facts.PeerHungUp())
+    effects = desk.wait(limits.ENDING_TIMEOUT_S)
+    assert told(effects) == ["streaming.stopped", "call.fork.stopped", "call.hangup"]
+    assert effects[-1] == do.Release()
+    assert desk.tell(facts.StreamClosed("id-1", "call_ended")) == []
+
+
+def test_a_stop_of_a_fork_that_runs_is_told_once() -> None:
+    desk = forking()
+    assert desk.command(ask.StopFork()) == [do.CloseFork("id-1")]
+    assert told(desk.tell(facts.ForkClosed("id-1"))) == ["call.fork.stopped"]
