@@ -99,6 +99,8 @@ class Calls:
                 options = command.transcription
             case Answer():
                 options, pointer = command.transcription, "/transcription_config/transcription_engine"
+            case _:
+                pass
         if options is None:
             return
         try:
@@ -130,7 +132,7 @@ class Calls:
                 if event.by_peer:
                     runner.feed(facts.PeerHungUp(headers))
                 else:
-                    runner.feed(facts.SignallingFailed(event.reason))
+                    runner.feed(facts.SignallingFailed(event.reason or "the dialog ended"))
             case sip.CallRejected():
                 runner.feed(facts.SignallingFailed(event.reason, event.status))
             case sip.OfferReceived():
@@ -167,11 +169,10 @@ class Calls:
         if refusal is None and event.sdp is not None:
             try:
                 offer = SessionDescription.parse(event.sdp)
-            except SdpError:
-                refusal = (400, "Bad Request", "malformed_sdp")
-            else:
                 if negotiate(offer, SUPPORTED_CODECS) is None:
                     refusal = (488, "Not Acceptable Here", "no_common_codec")
+            except SdpError:
+                refusal = (400, "Bad Request", "malformed_sdp")
         if refusal is not None or route is None:
             status, reason, cause = refusal or (480, "Temporarily Unavailable", "no_webhook_url")
             self.refused_total[cause] = self.refused_total.get(cause, 0) + 1
@@ -206,7 +207,14 @@ class Calls:
             new_id=lambda: uuid4(system_random),
             compat=Compat(strict_transcription_stop=self._services.settings.compat.strict_transcription_stop),
         )
-        runner = LegRunner(leg, self._services, sip_call=event.call, offer=offer, on_released=self._released)
+        runner = LegRunner(
+            leg,
+            self._services,
+            sip_call=event.call,
+            local_address=event.source.local[0],
+            offer=offer,
+            on_released=self._released,
+        )
         self._runners[identity.call_control_id] = runner
         self._none_left.clear()
         self._by_sip_call[event.call] = runner

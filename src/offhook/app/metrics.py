@@ -28,7 +28,7 @@ class OffhookCollector(Collector):
         webhook = self._services.outbox.counters
         rooms: dict[str, Mapping[str, int]] = {
             "media": self._services.media.counters(),
-            "sip": self._services.sip.counters(),
+            "sip": self._services.sip.stats(),
             "webhook": {name: getattr(webhook, name) for name in webhook.__slots__},
             "speech": self._services.speech.counters(),
         }

@@ -21,10 +21,18 @@ from offhook.call import facts
 from offhook.call.commands import Command, Hangup, Reply
 from offhook.call.errors import CommandError
 from offhook.call.leg import SUPPORTED_CODECS, CallLeg
+from offhook.call.values import Header
 from offhook.edge.media import events as media_events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.webhook.outbox import Receipt
-from offhook.proto.sdp import NegotiatedMedia, SdpError, SessionDescription, make_answer, make_offer, negotiate
+from offhook.proto.sdp import (
+    NegotiatedMedia,
+    SdpError,
+    SessionDescription,
+    make_answer,
+    make_offer,
+    negotiate,
+)
 from offhook.proto.sip import CallHandle
 
 log = structlog.get_logger(__name__)
@@ -39,6 +47,7 @@ class LegRunner:
         services: Services,
         *,
         sip_call: CallHandle,
+        local_address: str,
         offer: SessionDescription | None,
         on_released: Callable[["LegRunner"], None],
     ) -> None:
@@ -54,6 +63,8 @@ class LegRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._media_open = False
         self._ports = (0, 0)
+        self._local_address = local_address
+        self._sdp_version = 0
         self._silence_when_idle = False
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
@@ -98,17 +109,16 @@ class LegRunner:
     def on_offer(self, sdp: bytes | None) -> None:
         """Answer a re-INVITE: same codecs, new addresses or directions (hold)."""
         agreed = None
-        offer = None
         if sdp is not None and self._media_open:
             with suppress(SdpError):
                 offer = SessionDescription.parse(sdp)
                 agreed = negotiate(offer, SUPPORTED_CODECS)
-        if offer is None or agreed is None:
-            self._services.sip.reject(self.sip_call, 488, reason="Not Acceptable Here")
+                self.offer = offer if agreed is not None else self.offer
+        if agreed is None:
+            self._services.sip.refuse_offer(self.sip_call, status=488)
             return
-        self.offer = offer
         self._connect_media(agreed)
-        self._services.sip.accept(self.sip_call, self._answer(offer, agreed))
+        self._services.sip.answer_offer(self.sip_call, self._answer(agreed))
 
     def hang_up(self) -> None:
         """End the call as the app would."""
@@ -118,7 +128,8 @@ class LegRunner:
     def streams(self) -> list[dict[str, Any]]:
         """Return what each open stream of this leg is doing."""
         return [
-            stream | {"counters": self._taps.stream_counters(stream["stream_id"])} for stream in self.leg.streams()
+            stream | {"counters": self._taps.stream_counters(stream["stream_id"])}
+            for stream in self.leg.streams()
         ]
 
     # What goes out
@@ -172,7 +183,7 @@ class LegRunner:
             case do.RejectCall():
                 sip.reject(self.sip_call, effect.status, reason=effect.reason)
             case do.EndCall():
-                sip.hangup(self.sip_call, headers=[(h.name, h.value) for h in effect.headers])
+                sip.hangup(self.sip_call, headers=_pairs(effect.headers))
             case do.CloseMedia():
                 if self._media_open:
                     media.close_leg(self.media_leg_id)
@@ -243,23 +254,43 @@ class LegRunner:
     def _accept(self, effect: do.AcceptCall) -> None:
         if not self._media_open:
             return  # MediaFailed is on its way through the leg and refuses the call
-        if effect.media is not None and self.offer is not None:
-            sdp = self._answer(self.offer, effect.media)
+        if effect.media is not None:
+            sdp = self._answer(effect.media)
         else:
-            address = self._services.sip.media_address(self.sip_call)
-            sdp = make_offer(SUPPORTED_CODECS, address, *self._ports)
+            rtp_port, rtcp_port = self._ports
+            sdp = make_offer(
+                SUPPORTED_CODECS,
+                address=self._local_address,
+                rtp_port=rtp_port,
+                rtcp_port=rtcp_port,
+                session_id=self.media_leg_id,
+            )
             self.local_offer = SessionDescription.parse(sdp)
-        headers = [(header.name, header.value) for header in effect.headers]
-        self._services.sip.accept(self.sip_call, sdp, headers=headers)
+        self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
 
-    def _answer(self, offer: SessionDescription, agreed: NegotiatedMedia) -> bytes:
-        return make_answer(offer, agreed, self._services.sip.media_address(self.sip_call), *self._ports)
+    def _answer(self, agreed: NegotiatedMedia) -> bytes:
+        assert self.offer is not None, "there is an offer where something was agreed on"
+        rtp_port, rtcp_port = self._ports
+        self._sdp_version += 1
+        return make_answer(
+            self.offer,
+            agreed,
+            address=self._local_address,
+            rtp_port=rtp_port,
+            rtcp_port=rtcp_port,
+            session_id=self.media_leg_id,
+            version=self._sdp_version,
+        )
 
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         await self._taps.close()
         self._on_released(self)
+
+
+def _pairs(headers: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((header.name, header.value) for header in headers)
 
 
 def _is_interim(effect: do.Effect) -> bool:

@@ -91,7 +91,11 @@ class _Server:
             tls_verify=settings.stream.tls_verify,
         )
         stack.callback(media.shutdown)
-        sip = SipServer(UserAgentConfig(user_agent=settings.sip.user_agent, max_calls=settings.limits.legs))
+        sip = SipServer(
+            UserAgentConfig(user_agent=settings.sip.user_agent, max_calls=settings.limits.legs),
+            lambda event: self._calls.on_sip_event(event),
+            public_address=settings.sip.public_address or None,
+        )
         speech = self._speech()
         stack.push_async_callback(speech.close)
         services = Services(
@@ -113,15 +117,11 @@ class _Server:
         http = self._http(services, keys)
         await http.start()
         stack.push_async_callback(http.close)
-        bound = await sip.start(
-            [Listen(*listen) for listen in settings.sip.listeners],
-            on_event=self._calls.on_sip_event,
-            public_address=settings.sip.public_address or None,
-        )
+        await sip.start([Listen(*listen) for listen in settings.sip.listeners])
         stack.push_async_callback(sip.close)
         self._tell_first_start(keys)
         self._check_speech(services)
-        listeners = ",".join(f"{listen.transport}:{listen.host}:{listen.port}" for listen in bound)
+        listeners = ",".join(f"{listen.transport}:{listen.host}:{listen.port}" for listen in sip.bound)
         return f"offhook ready api={http.url}/v2 sip={listeners} public_key={keys.public_key}"
 
     async def _start_webhooks(

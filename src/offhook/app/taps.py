@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -183,10 +184,9 @@ class LegTaps:
     def open_fork(self, effect: do.OpenFork, call_leg_id: str) -> None:
         """Begin to copy packets."""
         tap_id = next(self._services.tap_ids)
+        rx, tx, strep_leg_id = effect.rx, effect.tx, None
         if effect.target is not None:
             rx, tx, strep_leg_id = effect.target, effect.target, UUID(call_leg_id).bytes
-        else:
-            rx, tx, strep_leg_id = effect.rx, effect.tx, None
         try:
             self._services.media.add_fork(
                 self._media_leg_id,
@@ -230,7 +230,7 @@ class LegTaps:
                         sample_rate_hz=SPEECH_RATE_HZ,
                     ),
                     options.engine,
-                    lambda event, track=track: self._on_speech(item, track, options.engine, event),
+                    partial(self._on_speech, item, track, options.engine),
                 )
                 item.handles[tap_id] = handle
                 self._services.media.add_speech(
