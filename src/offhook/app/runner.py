@@ -33,7 +33,7 @@ from offhook.proto.sdp import (
     make_offer,
     negotiate,
 )
-from offhook.proto.sip import CallHandle
+from offhook.proto.sip import CallHandle, CallStateError
 
 log = structlog.get_logger(__name__)
 
@@ -166,6 +166,9 @@ class LegRunner:
                     return
                 try:
                     await self._act(effect)
+                except CallStateError as error:
+                    # The far end was quicker: the dialog ended while this effect waited its turn.
+                    self._log.debug("the dialog is over", effect=type(effect).__name__, reason=str(error))
                 except Exception:  # noqa: BLE001 - one effect that breaks must not keep the rest of the call from ending
                     self._log.exception("effect failed", effect=type(effect).__name__)
 
