@@ -364,8 +364,8 @@ class CallLeg:
                 return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
             case facts.MediaTimedOut() if self.state is LegState.ANSWERED:
                 return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
-            case facts.MediaTimedOut():
-                return []
+            case _:
+                return []  # no media is expected before the answer
 
     def _media_closed(self, fact: facts.MediaClosed, now: float) -> list[do.Effect]:
         if not self._media_open:

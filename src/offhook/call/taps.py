@@ -223,7 +223,7 @@ class Taps:
                 return [Tell("call.fork.stopped", fork.told)] if fork and fork.opened else []
             case TranscriptReady():
                 return [Tell("call.transcription", transcription(fact))] if self._wanted(fact) else []
-            case TranscriptionClosed():
+            case _:
                 self.transcriptions.pop(fact.transcription_id, None)
                 return []
 

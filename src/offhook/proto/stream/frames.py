@@ -152,7 +152,7 @@ def format_app_frame(frame: AppFrame) -> str:
             return _json({"event": "media", "media": {"payload": payload}})
         case AppMark():
             return _json({"event": "mark", "mark": {"name": frame.name}})
-        case AppClear():
+        case _:
             return _json({"event": "clear"})
 
 
@@ -179,7 +179,7 @@ def _server_body(frame: ServerFrame) -> dict[str, Any]:
         case ErrorFrame():
             error = {"code": frame.code, "title": frame.title, "detail": frame.detail}
             return {"event": "error", "stream_id": frame.stream_id, "payload": error}
-        case StopFrame():
+        case _:
             stop = {"user_id": frame.user_id, "call_control_id": frame.call_control_id}
             reason = {} if frame.reason is None else {"reason": frame.reason}
             return {**_head("stop", frame), "stop": {**stop, **reason}}

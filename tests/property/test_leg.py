@@ -1,0 +1,383 @@
+"""No history of commands, facts and waiting breaks the promises a leg makes.
+
+A history is random and hostile: commands in every state, facts twice, too late, in the wrong
+order, and about taps that never were. Nothing plays the far end's part correctly, except that
+facts about taps are mostly about taps that the leg opened.
+"""
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.fakes.legs import (
+    QUALITY,
+    Desk,
+    incoming,
+    media,
+    sdp,
+    start_fork,
+    start_stream,
+    start_transcription,
+    stream,
+    transcript,
+)
+
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import CommandError
+from offhook.call.values import LegState, Track
+
+pytestmark = pytest.mark.property
+
+command_ids = st.none() | st.sampled_from(["a", "b"])
+client_states = st.none() | st.sampled_from(["eA==", "eQ=="])
+tracks = st.sampled_from([(Track.RX,), (Track.TX,), (Track.RX, Track.TX)])
+plain_commands = st.one_of(
+    st.builds(
+        ask.Answer,
+        preferred_codecs=st.sampled_from([(), ("PCMA",), ("G722",)]),
+        stream=st.none() | st.builds(stream, tracks=tracks),
+        transcription=st.none() | st.builds(ask.TranscriptionOptions, tracks=tracks),
+    ),
+    st.builds(ask.Reject, cause=st.sampled_from(ask.RejectCause)),
+    st.builds(ask.Hangup),
+    st.builds(start_stream, tracks=tracks),
+    st.builds(ask.StopStream, stream_id=st.none() | st.sampled_from(["id-1", "id-2", "id-9"])),
+    st.builds(start_fork, st.sampled_from(ask.ForkType)),
+    st.builds(ask.StopFork, fork_type=st.none() | st.sampled_from(ask.ForkType)),
+    st.builds(start_transcription, interim=st.booleans(), tracks=tracks),
+    st.builds(ask.StopTranscription),
+    st.builds(ask.UpdateClientState),
+)
+tap_commands = st.sampled_from(
+    [
+        start_stream(),
+        start_fork(),
+        start_transcription(interim=True),
+        ask.StopStream(),
+        ask.StopFork(),
+        ask.StopTranscription(),
+    ]
+)
+ids = st.sampled_from([f"id-{number}" for number in range(1, 13)])
+call_facts = st.one_of(
+    st.builds(incoming, offer=st.none() | st.just(sdp())),
+    st.builds(facts.AckReceived, st.none() | st.just(media())),
+    st.builds(facts.CallerCancelled),
+    st.builds(facts.PeerHungUp),
+    st.builds(facts.SignallingFailed, st.just("x"), st.none() | st.just(503)),
+    st.builds(facts.MediaFailed, st.just("x")),
+    st.builds(facts.MediaTimedOut),
+    st.builds(facts.MediaClosed, st.none() | st.just(QUALITY)),
+    st.builds(facts.DigitReceived, st.just("1")),
+)
+tap_facts = st.one_of(
+    st.builds(facts.StreamConnected, ids),
+    st.builds(facts.StreamClosed, ids, st.just("app_closed")),
+    st.builds(facts.StreamFailed, ids, st.just("connection_lost"), st.just("x")),
+    st.builds(facts.ForkOpened, ids),
+    st.builds(facts.ForkClosed, ids),
+    st.builds(transcript, is_final=st.booleans(), track=st.sampled_from(Track)),
+    st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
+)
+
+TERMINAL = {
+    facts.StreamClosed: lambda fact: ("stream", fact.stream_id),
+    facts.StreamFailed: lambda fact: ("stream", fact.stream_id),
+    facts.ForkClosed: lambda fact: ("fork", fact.fork_id),
+    facts.TranscriptionClosed: lambda fact: ("transcription", fact.transcription_id),
+    facts.MediaClosed: lambda _: ("media", ""),
+}
+OPENS = {
+    do.OpenStream: lambda effect: ("stream", effect.stream_id),
+    do.OpenFork: lambda effect: ("fork", effect.fork_id),
+    do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
+    do.OpenMedia: lambda _: ("media", ""),
+}
+CLOSES = {
+    do.CloseStream: lambda effect: ("stream", effect.stream_id),
+    do.CloseFork: lambda effect: ("fork", effect.fork_id),
+    do.CloseTranscription: lambda effect: ("transcription", effect.transcription_id),
+    do.CloseMedia: lambda _: ("media", ""),
+}
+TAP_BOUND = limits.STREAMS_PER_LEG_MAX + limits.FORKS_PER_LEG_MAX + limits.TRANSCRIPTIONS_PER_LEG_MAX
+
+
+@dataclass
+class Observer:
+    """Watches one leg from outside, knowing only what it was told and what it decided."""
+
+    desk: Desk = field(default_factory=Desk)
+    opened: list[tuple[str, str]] = field(default_factory=list)
+    closed: list[tuple[str, str]] = field(default_factory=list)
+    reported: set[tuple[str, str]] = field(default_factory=set)
+    accepted: dict[tuple[type, str], tuple[float, ask.Reply]] = field(default_factory=dict)
+
+    def command(self, command: ask.Command) -> None:
+        """Ask, and hold the leg to what it promises about refusals and repetitions."""
+        desk = self.desk
+        before = copy.deepcopy(vars(desk.leg))
+        key = (type(command), command.command_id or "")
+        known = self.accepted.get(key) if command.command_id else None
+        replayed = known is not None and desk.now < known[0] + limits.COMMAND_IDS_KEPT_S
+        try:
+            reply, effects = desk.command_for_reply(command)
+        except CommandError:
+            assert not replayed, "an accepted command_id is never refused within its time"
+            assert vars(desk.leg) == before, "a refused command must leave no trace"
+            return
+        assert reply.duplicate is replayed
+        if replayed:
+            assert known is not None
+            assert (reply.data, effects) == (known[1].data, []), "a repetition has no effect of its own"
+            assert vars(desk.leg) == before
+            return
+        self.accepted[key] = (desk.now, reply)
+        assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
+        if command.client_state is not None:
+            assert desk.leg.client_state == command.client_state
+        self.look(effects)
+
+    def tell(self, fact: facts.Fact) -> None:
+        """Tell a fact, and remember what it says about taps."""
+        if type(fact) in TERMINAL:
+            self.reported.add(TERMINAL[type(fact)](fact))
+        self.look(self.desk.tell(fact))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.look(self.desk.wait(seconds))
+
+    def look(self, effects: list[do.Effect]) -> None:
+        """Keep book of new effects, and check each against what came before it."""
+        for effect in effects:
+            kind: Any = type(effect)
+            if kind in OPENS:
+                assert OPENS[kind](effect) not in self.opened, "an id is used once"
+                self.opened.append(OPENS[kind](effect))
+                self.reported.discard(OPENS[kind](effect))
+            if kind in CLOSES:
+                name = CLOSES[kind](effect)
+                assert name in self.opened, "what was never opened is not closed"
+                assert name not in self.closed, "nothing is closed twice"
+                self.closed.append(name)
+            if isinstance(effect, do.BeginStream):
+                assert ("stream", effect.stream_id) not in self.closed
+            if isinstance(effect, do.Notify):
+                assert effect.payload["client_state"] == self.desk.leg.client_state
+                assert effect.occurred_at == self.desk.now
+            if isinstance(effect, do.Release):
+                self.look_at_release()
+
+    def look_at_release(self) -> None:
+        """Check that nothing is left behind."""
+        for name in self.opened:
+            assert name in self.closed or name in self.reported, f"{name} outlives the leg"
+
+    def look_at_history(self) -> None:
+        """Check the promises about everything decided so far."""
+        done, events = self.desk.done, self.desk.events
+        over = do.Release() in done
+        assert done.count(do.Release()) <= 1
+        assert over is (self.desk.leg.state is LegState.ENDED)
+        assert events.count("call.hangup") == int(over)
+        if over:
+            assert done[-1] == do.Release()
+            assert isinstance(done[-2], do.Notify)
+            assert done[-2].event_type == "call.hangup"
+        assert events[:1] in ([], ["call.initiated"])
+        assert events.count("call.initiated") == min(1, len(events))
+        assert events.count("call.answered") <= 1
+        self.look_at_pairs(over=over)
+        self.look_at_order()
+
+    def look_at_pairs(self, *, over: bool) -> None:
+        """Check that each started has exactly one end, and no end comes without a start."""
+        ends: Counter[str] = Counter()
+        started: set[str] = set()
+        forks = 0
+        for effect in self.desk.done:
+            if not isinstance(effect, do.Notify):
+                continue
+            stream_id = effect.payload.get("stream_id", "")
+            match effect.event_type:
+                case "streaming.started":
+                    assert stream_id not in started
+                    assert not ends[stream_id]
+                    started.add(stream_id)
+                case "streaming.stopped":
+                    assert stream_id in started
+                    ends[stream_id] += 1
+                case "streaming.failed":
+                    ends[stream_id] += 1
+                case "call.fork.started":
+                    forks += 1
+                case "call.fork.stopped":
+                    forks -= 1
+                    assert forks >= 0
+        assert max(ends.values(), default=0) <= 1
+        if over:
+            assert started <= set(ends)
+            assert forks == 0
+
+    def look_at_order(self) -> None:
+        """Check that effects stand in an order in which they can be carried out."""
+        seen: list[type] = []
+        for effect in self.desk.done:
+            match effect:
+                case do.AcceptCall():
+                    assert do.OpenMedia in seen
+                case do.OpenStream() | do.OpenFork() | do.OpenTranscription():
+                    assert "call.answered" in self.desk.events
+                    assert do.CloseMedia not in seen
+                case do.BeginStream():
+                    assert seen[-1] is do.Notify, "streaming.started comes just before the start frame"
+                case do.RejectCall() | do.EndCall():
+                    assert do.RejectCall not in seen
+                    assert do.EndCall not in seen
+            seen.append(type(effect))
+
+    def look_at_bounds(self) -> None:
+        """Check that nothing grows or waits without a bound."""
+        leg = self.desk.leg
+        deadline = leg.poll_timeout()
+        assert (deadline is None) is (leg.state in (LegState.NEW, LegState.ENDED))
+        if deadline is not None:
+            longest = max(limits.RING_TIMEOUT_S, limits.CALL_TIME_LIMIT_S, limits.ACK_TIMEOUT_S)
+            assert deadline <= self.desk.now + longest
+        assert len(leg.streams()) <= limits.STREAMS_PER_LEG_MAX
+        alive = [name for name in self.opened if name not in self.reported]
+        assert leg.state is LegState.ENDED or len(alive) <= TAP_BOUND + 1
+
+    def finish(self) -> None:
+        """Let only time pass: every leg that rang ends, in a few steps, whatever is outstanding."""
+        for _ in range(4):
+            deadline = self.desk.leg.poll_timeout()
+            if deadline is None:
+                break
+            self.wait(max(0.0, deadline - self.desk.now))
+        assert self.desk.leg.state in (LegState.NEW, LegState.ENDED)
+        self.look_at_history()
+        assert self.desk.wait(1e6) == []
+
+
+class LegMachine(RuleBasedStateMachine):
+    """Plays a history step by step and looks after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observer = Observer()
+
+    @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
+    @rule(offer=st.none() | st.just(sdp()))
+    def call_arrives(self, offer: Any) -> None:
+        self.observer.tell(incoming(offer=offer))
+
+    @precondition(lambda self: self.observer.desk.leg.state is LegState.PARKED)
+    @rule(inline=st.booleans(), command_id=command_ids)
+    def app_answers(self, inline: bool, command_id: str | None) -> None:
+        self.observer.command(ask.Answer(stream=stream() if inline else None, command_id=command_id))
+
+    @precondition(lambda self: self.observer.desk.leg.state is LegState.ANSWERING)
+    @rule()
+    def ack_arrives(self) -> None:
+        self.observer.tell(facts.AckReceived(media()))
+
+    @rule(command=plain_commands, command_id=command_ids, client_state=client_states)
+    def any_command(self, command: ask.Command, command_id: str | None, client_state: str | None) -> None:
+        self.observer.command(replace(command, command_id=command_id, client_state=client_state))
+
+    @rule(command=tap_commands, command_id=command_ids)
+    def tap_command(self, command: ask.Command, command_id: str | None) -> None:
+        self.observer.command(replace(command, command_id=command_id))
+
+    @rule(fact=call_facts)
+    def any_fact(self, fact: facts.Fact) -> None:
+        self.observer.tell(fact)
+
+    @rule(fact=tap_facts)
+    def any_tap_fact(self, fact: facts.Fact) -> None:
+        self.observer.tell(fact)
+
+    @rule(data=st.data())
+    def fact_of_a_real_tap(self, data: st.DataObject) -> None:
+        taps = [name for name in self.observer.opened if name[0] != "media"]
+        if not taps:
+            return
+        kind, tap_id = data.draw(st.sampled_from(taps))
+        choices: dict[str, list[facts.Fact]] = {
+            "stream": [
+                facts.StreamConnected(tap_id),
+                facts.StreamConnected(tap_id),
+                facts.StreamClosed(tap_id, "command"),
+                facts.StreamFailed(tap_id, "connection_failed", "x"),
+            ],
+            "fork": [facts.ForkOpened(tap_id), facts.ForkOpened(tap_id), facts.ForkClosed(tap_id)],
+            "transcription": [transcript(), facts.TranscriptionClosed(tap_id)],
+        }
+        self.observer.tell(data.draw(st.sampled_from(choices[kind])))
+
+    @rule(seconds=st.sampled_from([0.0, 0.02, 1.0, 5.0, 59.0, 61.0, 200.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.observer.wait(seconds)
+
+    @invariant()
+    def the_history_keeps_every_promise(self) -> None:
+        self.observer.look_at_history()
+        self.observer.look_at_bounds()
+
+    def teardown(self) -> None:
+        self.observer.finish()
+
+
+TestNoHistoryBreaksThePromisesOfALeg = LegMachine.TestCase
+
+
+@given(st.lists(st.tuples(tap_commands, command_ids) | tap_facts, max_size=40), call_facts)
+def test_no_history_of_an_answered_call_breaks_its_promises(history: list[Any], last: facts.Fact) -> None:
+    observer = Observer()
+    observer.tell(incoming())
+    observer.command(ask.Answer())
+    observer.tell(facts.AckReceived())
+    for item in [*history, last]:
+        if isinstance(item, tuple):
+            observer.command(replace(item[0], command_id=item[1]))
+        else:
+            observer.tell(item)
+        observer.look_at_history()
+        observer.look_at_bounds()
+    observer.finish()
+
+
+@given(st.permutations(range(4)), st.permutations(range(4)))
+def test_the_order_of_tap_ends_never_matters_to_what_is_told(first: list[int], second: list[int]) -> None:
+    def told_in(order: list[int]) -> list[str]:
+        observer = Observer()
+        observer.tell(incoming())
+        observer.command(ask.Answer())
+        observer.tell(facts.AckReceived())
+        for command in (start_stream(), start_fork(), start_transcription()):
+            observer.command(command)
+        observer.tell(facts.StreamConnected("id-1"))
+        observer.tell(facts.ForkOpened("id-2"))
+        observer.tell(facts.PeerHungUp())
+        ends: list[facts.Fact] = [
+            facts.StreamClosed("id-1", "call_ended"),
+            facts.ForkClosed("id-2"),
+            facts.TranscriptionClosed("id-3"),
+            facts.MediaClosed(QUALITY),
+        ]
+        for index in order:
+            observer.tell(ends[index])
+        observer.look_at_history()
+        return observer.desk.events
+
+    assert sorted(told_in(first)) == sorted(told_in(second))
+    assert told_in(first)[-1] == "call.hangup"
