@@ -218,7 +218,7 @@ class SipServer:
         self._agent.answer_offer(call, sdp, self._now())
         self.pump()
 
-    def refuse_offer(self, call: CallHandle, *, status: int = 488) -> None:
+    def refuse_offer(self, call: CallHandle, status: int = 488) -> None:
         """Refuse a re-INVITE (`UserAgent.refuse_offer`)."""
         self._agent.refuse_offer(call, self._now(), status=status)
         self.pump()
