@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from offhook.base import limits
@@ -168,8 +168,8 @@ StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=[
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
 Target = Annotated[
     UdpTarget,
-    PlainValidator(_udp_target),
-    WithJsonSchema({"type": "string", "examples": ["udp:192.0.2.7:9000", "udp:[2001:db8::7]:9000"]}),
+    PlainValidator(_udp_target, json_schema_input_type=str),
+    Field(examples=["udp:192.0.2.7:9000", "udp:[2001:db8::7]:9000"]),
 ]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]

@@ -1,0 +1,148 @@
+"""Real call legs behind the HTTP API, with an edge that does at once whatever a leg decides."""
+
+import uuid
+from typing import Any
+
+from offhook.base.ids import CallControlIds, uuid4
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.commands import Answer, Command, Reply
+from offhook.call.leg import CallLeg
+from offhook.call.values import LegIdentity, WebhookRoute
+from offhook.edge.http.service import UnknownCall
+from offhook.proto.sdp import SessionDescription
+
+OFFER = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
+)
+
+
+class SteppedClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_790_000_000.0
+
+    def now(self) -> float:
+        """Return the time set."""
+        return self.seconds
+
+    def unix_time(self) -> float:
+        """Return the time set."""
+        return self.seconds
+
+
+class LegService:
+    """The `CallService` of tests: every leg is a real `CallLeg`, every effect succeeds at once."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.effects: list[do.Effect] = []
+        self.commands: list[tuple[str, Command]] = []
+        self.failure: Exception | None = None
+        self.healthy = True
+        self._legs: dict[str, CallLeg] = {}
+        self._ids = CallControlIds(b"testnode", b"a secret of sixteen bytes")
+        self._count = 0
+
+    def ring(self, *, answered: bool = False) -> str:
+        """Let a call arrive and return its call_control_id."""
+        leg_id = uuid.UUID(self._new_id())
+        identity = LegIdentity(self._ids.mint(leg_id), str(leg_id), self._new_id(), "1000000000000000001")
+        leg = CallLeg(
+            identity,
+            user_id=self._new_id(),
+            route=WebhookRoute("http://127.0.0.1:9/webhooks"),
+            codecs=("PCMU", "PCMA"),
+            new_id=self._new_id,
+        )
+        self._legs[identity.call_control_id] = leg
+        self._carry_out(leg, leg.handle(self._incoming(), self.clock.now()))
+        if answered:
+            self.command(identity.call_control_id, "answer", Answer())
+            self.commands.clear()
+            self.effects.clear()
+        return identity.call_control_id
+
+    def stranger(self) -> str:
+        """Return a well-formed call_control_id that no call has."""
+        return self._ids.mint(uuid.UUID(self._new_id()))
+
+    def command(self, call_control_id: str, action: str, command: Command) -> Reply:
+        """Decide the command by the leg and carry out what follows."""
+        if self.failure is not None:
+            raise self.failure
+        leg = self._legs.get(call_control_id)
+        if leg is None:
+            raise UnknownCall
+        reply, effects = leg.command(command, self.clock.now())
+        self.commands.append((action, command))
+        self._carry_out(leg, effects)
+        return reply
+
+    def status(self, call_control_id: str) -> dict[str, Any] | None:
+        """Return the leg's own account of itself."""
+        leg = self._legs.get(call_control_id)
+        return None if leg is None else leg.status(self.clock.now())
+
+    def public_key(self) -> str:
+        """Return a key of the right shape."""
+        return "A" * 43 + "="
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return the streams of all legs."""
+        return [stream for leg in self._legs.values() for stream in leg.streams()]
+
+    def health(self) -> dict[str, Any]:
+        """Return what the test has set."""
+        return {"status": "ok" if self.healthy else "draining"}
+
+    def effects_of(self, kind: type[Any]) -> list[Any]:
+        """Return the effects of one kind so far."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def _carry_out(self, leg: CallLeg, effects: list[do.Effect]) -> None:
+        waiting = list(effects)
+        while waiting:
+            effect = waiting.pop(0)
+            self.effects.append(effect)
+            fact = _outcome(effect)
+            if fact is not None:
+                waiting += leg.handle(fact, self.clock.now())
+
+    def _incoming(self) -> facts.IncomingCall:
+        return facts.IncomingCall(
+            caller="+15550100001",
+            callee="+15550100002",
+            caller_name="",
+            from_sip_uri="sip:+15550100001@192.0.2.9",
+            to_sip_uri="sip:+15550100002@192.0.2.1",
+            headers=(),
+            offer=SessionDescription.parse(OFFER),
+        )
+
+    def _new_id(self) -> str:
+        self._count += 1
+        count = self._count
+        return uuid4(lambda size: count.to_bytes(size, "big"))
+
+
+def _outcome(effect: do.Effect) -> facts.Fact | None:
+    match effect:
+        case do.AcceptCall():
+            return facts.AckReceived()
+        case do.CloseMedia():
+            return facts.MediaClosed()
+        case do.OpenStream():
+            return facts.StreamConnected(effect.stream_id)
+        case do.CloseStream():
+            return facts.StreamClosed(effect.stream_id, effect.reason)
+        case do.OpenFork():
+            return facts.ForkOpened(effect.fork_id)
+        case do.CloseFork():
+            return facts.ForkClosed(effect.fork_id)
+        case do.CloseTranscription():
+            return facts.TranscriptionClosed(effect.transcription_id)
+        case _:
+            return None

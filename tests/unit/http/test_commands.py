@@ -1,0 +1,285 @@
+"""From parameters to commands: our words, defaults, and what is refused until a later version."""
+
+from typing import Any
+
+import pytest
+
+from offhook.base.errors import OffhookError
+from offhook.call import commands as domain
+from offhook.call.values import Header, Track, UdpTarget
+from offhook.edge.http.commands import ACTIONS, Rules
+from offhook.edge.http.problems import Refusal
+
+pytestmark = pytest.mark.unit
+
+URL = "wss://app.example/media"
+ACTION = {action.name: action for action in ACTIONS}
+
+
+def public_only(ip: str) -> None:
+    if ip.startswith(("127.", "10.")):
+        raise OffhookError("private")
+
+
+RULES = Rules(check_ip=public_only, engines_refused=frozenset({"Azure"}))
+
+
+def build(name: str, rules: Rules = RULES, **members: Any) -> Any:
+    action = ACTION[name]
+    return action.build(action.body.model_validate(members), rules)
+
+
+def refusals(name: str, rules: Rules = RULES, **members: Any) -> list[tuple[str, str | None]]:
+    with pytest.raises(Refusal) as refused:
+        build(name, rules, **members)
+    assert refused.value.status == 422
+    return [(problem.code, problem.pointer) for problem in refused.value.problems]
+
+
+def test_every_command_carries_client_state_and_command_id() -> None:
+    extra = {"reject": {"cause": "USER_BUSY"}, "streaming_start": {"stream_url": URL}}
+    extra["fork_start"] = {"target": "udp:192.0.2.1:5000"}
+    for name in ACTION:
+        command = build(name, client_state="YQ==", command_id="id-1", **extra.get(name, {}))
+        assert (command.client_state, command.command_id) == ("YQ==", "id-1"), name
+
+
+def test_an_empty_command_id_is_none_because_it_tells_nothing_apart() -> None:
+    assert build("hangup", command_id="").command_id is None
+
+
+@pytest.mark.parametrize(
+    ("track", "tracks"),
+    [
+        ("inbound_track", (Track.RX,)),
+        ("outbound_track", (Track.TX,)),
+        ("both_tracks", (Track.RX, Track.TX)),
+    ],
+)
+def test_a_streams_track_becomes_rx_and_tx(track: str, tracks: tuple[Track, ...]) -> None:
+    assert build("streaming_start", stream_url=URL, stream_track=track).stream.tracks == tracks
+
+
+def test_a_stream_has_telnyxs_defaults() -> None:
+    assert build("streaming_start", stream_url=URL) == domain.StartStream(
+        stream=domain.StreamOptions(url=URL, tracks=(Track.RX,), codec=None)
+    )
+
+
+def test_a_stream_carries_all_that_was_asked_for() -> None:
+    stream = build(
+        "streaming_start",
+        stream_url=URL,
+        stream_codec="PCMA",
+        stream_auth_token="token",
+        custom_parameters=[{"name": "a", "value": "1"}, {"name": "b", "value": "2"}],
+    ).stream
+    assert stream == domain.StreamOptions(
+        url=URL, codec="PCMA", auth_token="token", custom_parameters=(("a", "1"), ("b", "2"))
+    )
+
+
+def test_defaults_sent_explicitly_change_nothing() -> None:
+    explicit = build(
+        "streaming_start",
+        stream_url=URL,
+        stream_track="inbound_track",
+        stream_codec="default",
+        stream_bidirectional_mode="mp3",
+        stream_bidirectional_codec="PCMU",
+        stream_bidirectional_sampling_rate="8000",
+        stream_bidirectional_target_legs="opposite",
+        stream_auth_token="",
+        enable_dialogflow=False,
+        custom_parameters=[],
+    )
+    assert explicit == build("streaming_start", stream_url=URL)
+
+
+@pytest.mark.parametrize("command", ["streaming_start", "answer"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("stream_codec", codec) for codec in ("G722", "OPUS", "AMR-WB", "L16")),
+        ("stream_bidirectional_mode", "rtp"),
+        *(("stream_bidirectional_codec", codec) for codec in ("PCMA", "G722", "OPUS", "AMR-WB", "L16")),
+        *(("stream_bidirectional_sampling_rate", rate) for rate in (16000, 22050, 24000, 48000, "16000")),
+        *(("stream_bidirectional_target_legs", legs) for legs in ("both", "self")),
+        ("enable_dialogflow", True),
+    ],
+)
+def test_a_value_of_a_later_version_is_refused_by_name(command: str, field: str, value: object) -> None:
+    assert refusals(command, stream_url=URL, **{field: value}) == [("10038", f"/{field}")]
+
+
+def test_dialogflow_is_refused_even_without_a_url() -> None:
+    assert refusals("streaming_start", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
+    assert refusals("answer", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
+
+
+def test_a_stream_needs_its_url() -> None:
+    assert refusals("streaming_start", stream_track="both_tracks") == [("10004", "/stream_url")]
+
+
+def test_a_stream_is_stopped_by_its_id_in_either_case() -> None:
+    stream_id = "32DE0DEA-53CB-4B21-89A4-9E1819C043BC"
+    assert build("streaming_stop", stream_id=stream_id).stream_id == stream_id.lower()
+    assert build("streaming_stop").stream_id is None
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("udp:192.0.2.1:5000", UdpTarget("192.0.2.1", 5000)),
+        ("192.0.2.1:5000", UdpTarget("192.0.2.1", 5000)),
+        ("UDP:192.0.2.1:5000", UdpTarget("192.0.2.1", 5000)),
+        ("udp:[2001:DB8:0::1]:65535", UdpTarget("2001:db8::1", 65535)),
+        ("udp:[::ffff:192.0.2.1]:1", UdpTarget("192.0.2.1", 1)),
+    ],
+)
+def test_a_fork_target_is_an_address_and_a_port(text: str, target: UdpTarget) -> None:
+    assert build("fork_start", rx=text, tx=text).rx == target
+
+
+def test_a_fork_has_rx_and_tx_or_a_target() -> None:
+    one = "udp:192.0.2.1:5000"
+    two = "udp:192.0.2.1:5002"
+    assert build("fork_start", rx=one, tx=two) == domain.StartFork(
+        rx=UdpTarget("192.0.2.1", 5000), tx=UdpTarget("192.0.2.1", 5002)
+    )
+    assert build("fork_start", target=one, stream_type="raw") == domain.StartFork(
+        target=UdpTarget("192.0.2.1", 5000), fork_type=domain.ForkType.RAW
+    )
+    assert refusals("fork_start") == [("10004", "/rx")]
+    assert refusals("fork_start", tx=one) == [("10004", "/rx")]
+    assert refusals("fork_start", rx=one) == [("10004", "/tx")]
+    assert refusals("fork_start", rx=one, tx=one, target=one) == [("10015", "/target")]
+
+
+@pytest.mark.parametrize("name", ["rx", "tx"])
+def test_a_fork_goes_only_where_the_egress_policy_lets_it(name: str) -> None:
+    targets = {"rx": "udp:192.0.2.1:1", "tx": "udp:192.0.2.1:2"}
+    for private in ("udp:127.0.0.1:9", "udp:[::ffff:10.0.0.1]:9"):
+        with pytest.raises(Refusal) as refused:
+            build("fork_start", **(targets | {name: private}))
+        [problem] = refused.value.problems
+        assert (problem.code, problem.pointer) == ("10015", f"/{name}")
+        assert f"`{name}`" in problem.detail
+        assert "OFFHOOK_ALLOW_PRIVATE_EGRESS" in problem.detail
+    assert refusals("fork_start", target="udp:127.0.0.1:9") == [("10015", "/target")]
+
+
+def test_host_names_as_fork_targets_need_a_setting() -> None:
+    assert refusals("fork_start", target="udp:Media.example:9") == [("10015", "/target")]
+    allowing = Rules(check_ip=public_only, fork_host_names=True)
+    assert build("fork_start", allowing, target="udp:Media.example:9").target == UdpTarget("media.example", 9)
+
+
+def test_stopping_forks_without_a_type_means_all_of_them() -> None:
+    assert build("fork_stop").fork_type is None
+    assert build("fork_stop", stream_type="raw").fork_type is domain.ForkType.RAW
+
+
+@pytest.mark.parametrize("cause", list(domain.RejectCause))
+def test_a_reject_carries_its_cause(cause: domain.RejectCause) -> None:
+    assert build("reject", cause=cause.value) == domain.Reject(cause=cause)
+
+
+def test_a_hangup_carries_its_headers() -> None:
+    command = build("hangup", custom_headers=[{"name": "X-Why", "value": "done"}], reason="bye")
+    assert command == domain.Hangup(headers=(Header("X-Why", "done"),))
+
+
+def test_a_plain_answer_asks_for_nothing_more() -> None:
+    assert build("answer") == domain.Answer()
+
+
+def test_an_answer_carries_all_that_was_asked_for() -> None:
+    assert build(
+        "answer",
+        preferred_codecs="pcma,OPUS,PCMA",
+        custom_headers=[{"name": "X-A", "value": "1"}],
+        sip_headers=[{"name": "User-to-User", "value": "00"}],
+        send_silence_when_idle=True,
+        webhook_url="https://app.example/hook",
+        stream_url=URL,
+        stream_track="both_tracks",
+        stream_auth_token="token",
+        custom_parameters=[{"name": "a", "value": "1"}],
+        transcription=True,
+        transcription_config={"transcription_engine": "Telnyx", "transcription_tracks": "both"},
+        billing_group_id="f5586561-8ff0-4291-a0ac-84fe544797bd",
+    ) == domain.Answer(
+        preferred_codecs=("PCMA", "OPUS"),
+        headers=(Header("User-to-User", "00"), Header("X-A", "1")),
+        silence_when_idle=True,
+        webhook_url="https://app.example/hook",
+        stream=domain.StreamOptions(
+            url=URL, tracks=(Track.RX, Track.TX), auth_token="token", custom_parameters=(("a", "1"),)
+        ),
+        transcription=domain.TranscriptionOptions(engine="Telnyx", tracks=(Track.RX, Track.TX)),
+    )
+
+
+def test_transcription_on_answer_needs_the_switch_and_no_configuration() -> None:
+    assert build("answer", transcription=True).transcription == domain.TranscriptionOptions()
+    assert build("answer", transcription_config={"language": "en"}).transcription is None
+
+
+def test_a_wrong_transcription_configuration_is_told_where_it_stands() -> None:
+    assert refusals("answer", transcription=True, transcription_config={"language": "tlh"}) == [
+        ("10032", "/transcription_config/language")
+    ]
+    config = {"transcription_engine": "Telnyx", "transcription_engine_config": {"transcription_model": "x"}}
+    assert refusals("answer", transcription_config=config) == [
+        ("10032", "/transcription_config/transcription_engine_config/transcription_model")
+    ]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"record_channels": "single", "record_max_length": 60, "record_trim": "trim-silence"},
+        {"webhook_urls": {}, "webhook_retries_policies": {}, "webhook_url_method": "POST"},
+        {"deepfake_detection": {"enabled": False}, "sound_modifications": {"pitch": 0, "track": "outbound"}},
+        {"assistant": {}, "conversation_relay_config": {}, "webhook_urls_method": "POST"},
+    ],
+)
+def test_features_of_later_versions_that_are_off_are_harmless(members: dict[str, Any]) -> None:
+    assert build("answer", **members) == domain.Answer()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("record", "record-from-answer"),
+        ("webhook_urls", {"call.hangup": "https://app.example/h"}),
+        ("webhook_urls_method", "GET"),
+        ("webhook_url_method", "GET"),
+        ("webhook_retries_policies", {"call.hangup": {"retries_ms": [1000]}}),
+        ("sound_modifications", {"semitone": -2}),
+        ("deepfake_detection", {"enabled": True}),
+        ("assistant", {"id": "assistant-1"}),
+        ("conversation_relay_config", {"url": "wss://app.example"}),
+    ],
+)
+def test_features_of_later_versions_that_are_on_are_refused_by_name(field: str, value: object) -> None:
+    assert refusals("answer", **{field: value}) == [("10038", f"/{field}")]
+
+
+def test_webhook_urls_are_for_known_events() -> None:
+    assert refusals("answer", webhook_urls={"call.sneezed": "https://h"}) == [("90057", "/webhook_urls")]
+
+
+@pytest.mark.parametrize("retries", [[-1], [30_000, 30_001]])
+def test_retry_policies_are_bounded(retries: list[int]) -> None:
+    policy = {"call.hangup": {"retries_ms": retries}}
+    assert refusals("answer", webhook_retries_policies=policy) == [("10033", "/webhook_retries_policies")]
+
+
+def test_an_engine_that_is_switched_off_is_refused() -> None:
+    azure = {"transcription_engine": "Azure"}
+    assert refusals("transcription_start", **azure) == [("10032", "/transcription_engine")]
+    assert refusals("answer", transcription_config=azure) == [
+        ("10032", "/transcription_config/transcription_engine")
+    ]
