@@ -94,10 +94,12 @@ class Engine:
         connect_retry_ms: list[int],
         buffer_ms: int = 5000,
         ping_ms: int = 20000,
+        fill_gaps: bool = True,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
-        `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`."""
+        `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
+        short losses become silence, otherwise a jump of `timestamp`."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
     def add_speech(

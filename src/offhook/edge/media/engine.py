@@ -1,0 +1,125 @@
+"""What a media engine can do, for whoever drives calls. The stub of the native core says it at length."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from offhook.base.errors import OffhookError
+from offhook.edge.media.events import LegStats
+
+__all__ = ["MediaEngine", "MediaError"]
+
+
+class MediaError(OffhookError):
+    """A refused call: unknown leg, no free port, bad argument. Nothing has changed."""
+
+
+class MediaEngine(Protocol):
+    """Legs, taps and their media. Calls return at once; what happens comes as `events`.
+
+    Every `add_*` is answered by exactly one `TapClosed`, `StreamClosed` or `StreamFailed`, and
+    every `open_leg` by one `LegClosed`. A leg or tap is known until that event was delivered.
+    """
+
+    def open_leg(self, leg_id: int, *, rtcp_mux: bool) -> tuple[int, int]:
+        """Bind (rtp_port, rtcp_port); the same port twice with `rtcp_mux`."""
+        ...
+
+    def connect_leg(
+        self,
+        leg_id: int,
+        *,
+        codec: str,
+        payload_type: int,
+        clock_rate_hz: int,
+        ptime_ms: int,
+        dtmf_payload_type: int | None,
+        remote_rtp: str,
+        remote_rtcp: str,
+        rtcp_mux: bool,
+        sending: bool = True,
+        receiving: bool = True,
+        silence_when_idle: bool = False,
+        keepalive_ms: int = 5000,
+        media_timeout_ms: int = 0,
+    ) -> None:
+        """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
+        ...
+
+    def close_leg(self, leg_id: int) -> None:
+        """Close every tap, then the leg."""
+        ...
+
+    def add_fork(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        rx: str | None,
+        tx: str | None,
+        strep_leg_id: bytes | None = None,
+        strep_b_leg: bool = False,
+    ) -> None:
+        """Copy RTP byte for byte to UDP targets."""
+        ...
+
+    def add_stream(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        url: str,
+        addresses: Sequence[str],
+        headers: Sequence[tuple[str, str]],
+        rx: bool,
+        tx: bool,
+        codec: str,
+        sample_rate_hz: int,
+        frame_ms: int,
+        stream_id: str,
+        connected_json: str,
+        start_json: str,
+        stop_json: str,
+        connect_timeout_ms: int,
+        connect_retry_ms: Sequence[int],
+        buffer_ms: int = 5000,
+        ping_ms: int = 20000,
+        fill_gaps: bool = True,
+    ) -> None:
+        """Open a WebSocket and keep audio for it until `begin_stream`."""
+        ...
+
+    def begin_stream(self, leg_id: int, tap_id: int) -> None:
+        """Send the start frame, then media."""
+        ...
+
+    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
+        """Decode one track ("rx" or "tx") for a recogniser."""
+        ...
+
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+        """End a tap."""
+        ...
+
+    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+        """Queue s16le mono audio for the far end."""
+        ...
+
+    def clear(self, leg_id: int) -> None:
+        """Drop what is queued and not yet sent."""
+        ...
+
+    def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
+        """Send telephone-events."""
+        ...
+
+    def stats(self, leg_id: int) -> LegStats:
+        """Return the counters of a leg and its taps."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters of the process."""
+        ...
+
+    def shutdown(self) -> None:
+        """Close every leg and stop."""
+        ...

@@ -1,0 +1,202 @@
+"""What a media engine reports. Events of one leg come in order; `LegClosed` is the last one."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+__all__ = [
+    "AudioChunk",
+    "DigitReceived",
+    "LegClosed",
+    "LegFailed",
+    "LegStats",
+    "MediaEvent",
+    "MediaStarted",
+    "MediaTimedOut",
+    "PlayEnded",
+    "StreamClosed",
+    "StreamConnected",
+    "StreamFailed",
+    "TapClosed",
+    "TapStats",
+]
+
+
+class TapStats(TypedDict):
+    """Counters of one tap; those of other kinds of tap stay zero."""
+
+    kind: str
+    """fork, stream or speech."""
+    rx_packets: int
+    """Packets copied from the rx track."""
+    tx_packets: int
+    """Packets copied from the tx track."""
+    frames_sent: int
+    """Frames of any kind sent to the application."""
+    rx_frames: int
+    """Media frames of the rx track sent."""
+    tx_frames: int
+    """Media frames of the tx track sent."""
+    frames_dropped: int
+    """Media frames dropped because the application was too slow."""
+    filled_ms: int
+    """Silence put in for lost audio."""
+    app_frames: int
+    """Frames received from the application."""
+    app_frames_refused: int
+    """Frames of the application that were answered by an error, or ignored after too many."""
+    chunks: int
+    """Chunks of decoded audio given to a recogniser."""
+    audio_ms: int
+    """Audio given out."""
+
+
+class LegStats(TypedDict):
+    """Counters of one leg, and of the taps that are open."""
+
+    packets_received: int
+    bytes_received: int
+    packets_lost: int
+    packets_duplicate: int
+    packets_reordered: int
+    packets_late: int
+    packets_malformed: int
+    packets_foreign: int
+    packets_early: int
+    packets_unexpected: int
+    packets_not_receiving: int
+    resyncs: int
+    gap_ms: int
+    jitter_us: int
+    digits_received: int
+    packets_sent: int
+    bytes_sent: int
+    played_ms: int
+    queued_ms: int
+    discarded_ms: int
+    playout_slips: int
+    digits_sent: int
+    rtcp_received: int
+    rtcp_sent: int
+    rtcp_foreign: int
+    remote_lost: int
+    remote_jitter_us: int
+    rtt_us: int
+    taps: dict[int, TapStats]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStarted:
+    """The first packet from the far end has come, or its source has changed."""
+
+    leg_id: int
+    ssrc: int
+    source: str
+    """`ip:port`; never for a log line above DEBUG."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTimedOut:
+    """Nothing has come for the agreed time. Told once per silence."""
+
+    leg_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """The far end pressed a key."""
+
+    leg_id: int
+    digit: str
+    at_ms: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConnected:
+    """A stream's socket is open and its `connected` frame is sent; `begin_stream` comes next."""
+
+    leg_id: int
+    tap_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """A stream could not be opened, or its socket was lost. The tap has ended."""
+
+    leg_id: int
+    tap_id: int
+    reason: str
+    """connection_failed or connection_lost."""
+    detail: str
+    """One sentence for a person: an HTTP status, an error of the system."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """A stream has ended in order. The tap has ended."""
+
+    leg_id: int
+    tap_id: int
+    reason: str
+    """app_closed, call_ended, or what `remove_tap` said."""
+    stats: TapStats
+
+
+@dataclass(frozen=True, slots=True)
+class TapClosed:
+    """A fork or speech tap has ended; its last chunk came before."""
+
+    leg_id: int
+    tap_id: int
+    stats: TapStats
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Decoded audio of a speech tap: s16le mono."""
+
+    leg_id: int
+    tap_id: int
+    at_ms: int
+    """Time of the first sample on the leg's clock."""
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEnded:
+    """What was queued for the far end has been sent, or was cleared."""
+
+    leg_id: int
+    played_ms: int
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegClosed:
+    """The leg is gone with everything that was its own."""
+
+    leg_id: int
+    stats: LegStats
+
+
+@dataclass(frozen=True, slots=True)
+class LegFailed:
+    """A fault of the engine ended the leg; `LegClosed` follows."""
+
+    leg_id: int
+    message: str
+
+
+MediaEvent = (
+    MediaStarted
+    | MediaTimedOut
+    | DigitReceived
+    | StreamConnected
+    | StreamFailed
+    | StreamClosed
+    | TapClosed
+    | AudioChunk
+    | PlayEnded
+    | LegClosed
+    | LegFailed
+)

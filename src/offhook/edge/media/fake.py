@@ -1,0 +1,413 @@
+"""A media engine in memory, for tests of whatever drives one. No socket, no thread, no clock.
+
+It keeps the promises of `MediaEngine` and reports the same events in the same order as the native
+core. The test plays the far end (`feed_rtp`, `feed_pcm`, `press`), the application (`app_closes`,
+`fail_stream`, `connect_stream`) and the clock (`advance`), and looks at what was sent.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from offhook.edge.media import events
+from offhook.edge.media.engine import MediaError
+from offhook.edge.media.events import LegStats, MediaEvent
+from offhook.edge.media.fake_audio import encode_g711
+from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
+
+__all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
+
+TAPS_PER_LEG_MAX = 32
+PLAY_MS_MAX = 60_000
+
+
+class FakeEngine:
+    """A `MediaEngine` whose world is the test.
+
+    Args:
+        port_range: first and last port to give out.
+        auto_connect: whether streams connect by themselves as soon as they are added.
+    """
+
+    def __init__(self, *, port_range: tuple[int, int] = (20000, 20999), auto_connect: bool = True) -> None:
+        self.auto_connect = auto_connect
+        self.now_ms = 0
+        self.legs: dict[int, FakeLeg] = {}
+        self.down = False
+        self._port_range = port_range
+        self._ports: set[int] = set()
+        self._next_port = port_range[0]
+        self._known: dict[int, set[int]] = {}
+        self._waiting: list[MediaEvent] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_event: Callable[[MediaEvent], None] | None = None
+        self._totals = {"legs_total": 0, "streams_connected_total": 0, "streams_failed_total": 0}
+
+    # Events, as `NativeEngine` has them
+
+    def attach(self, loop: asyncio.AbstractEventLoop, on_event: Callable[[MediaEvent], None]) -> None:
+        """Deliver events on `loop`, never from within the call that caused them."""
+        self._loop, self._on_event = loop, on_event
+
+    def detach(self) -> None:
+        """Deliver no more events by themselves."""
+        self._loop = None
+
+    def drain(self) -> None:
+        """Deliver what waits now."""
+        for event in self.poll():
+            if self._on_event is not None:
+                self._on_event(event)
+
+    def poll(self) -> list[MediaEvent]:
+        """Take what waits. Legs and taps whose end is among it are forgotten here, not before."""
+        taken, self._waiting = self._waiting, []
+        for event in taken:
+            match event:
+                case events.LegClosed(leg_id=leg_id):
+                    self._known.pop(leg_id, None)
+                case events.StreamFailed() | events.StreamClosed() | events.TapClosed():
+                    self._known.get(event.leg_id, set()).discard(event.tap_id)
+                case _:
+                    pass
+        return taken
+
+    def _tell(self, told: Iterable[MediaEvent]) -> None:
+        for event in told:
+            if not self._waiting and self._loop is not None:
+                self._loop.call_soon(self.drain)
+            self._waiting.append(event)
+            if isinstance(event, events.StreamFailed):
+                self._totals["streams_failed_total"] += 1
+
+    # Legs
+
+    def open_leg(self, leg_id: int, *, rtcp_mux: bool) -> tuple[int, int]:
+        """Give out ports; the same one twice with `rtcp_mux`."""
+        if self.down:
+            raise MediaError("the media engine has been shut down")
+        if leg_id in self._known:
+            raise MediaError(f"leg {leg_id} exists already")
+        ports = self._take_ports(rtcp_mux)
+        self.legs[leg_id] = FakeLeg(leg_id, set(ports), self.now_ms)
+        self._known[leg_id] = set()
+        self._totals["legs_total"] += 1
+        return ports
+
+    def connect_leg(
+        self,
+        leg_id: int,
+        *,
+        codec: str,
+        payload_type: int,
+        clock_rate_hz: int,
+        ptime_ms: int,
+        dtmf_payload_type: int | None,
+        remote_rtp: str,
+        remote_rtcp: str,
+        rtcp_mux: bool,
+        sending: bool = True,
+        receiving: bool = True,
+        silence_when_idle: bool = False,
+        keepalive_ms: int = 5000,
+        media_timeout_ms: int = 0,
+    ) -> None:
+        """Take what offer and answer agreed on."""
+        if codec not in ("PCMU", "PCMA"):
+            raise MediaError(f'the media core does not speak codec "{codec}"')
+        for address in (remote_rtp, remote_rtcp):
+            _check_address(address)
+        leg = self._leg(leg_id)
+        if leg is None:
+            return
+        if rtcp_mux and len(leg.ports) == 2:
+            self._give_back({max(leg.ports)})
+            leg.ports = {min(leg.ports)}
+        leg.connect(
+            codec=codec,
+            payload_type=payload_type,
+            dtmf_payload_type=dtmf_payload_type,
+            ptime_ms=ptime_ms,
+            media_timeout_ms=media_timeout_ms,
+            now_ms=self.now_ms,
+        )
+        leg.remote_rtp, leg.sending, leg.receiving = remote_rtp, sending, receiving
+
+    def close_leg(self, leg_id: int) -> None:
+        """End every tap, then the leg."""
+        if leg_id not in self._known:
+            raise MediaError(f"leg {leg_id} does not exist")
+        leg = self.legs.pop(leg_id, None)
+        if leg is not None:
+            self._give_back(leg.ports)
+            self._tell(leg.close())
+
+    def stats(self, leg_id: int) -> LegStats:
+        """Return the counters of a leg and its taps."""
+        leg = self.legs.get(leg_id)
+        if leg is None:
+            raise MediaError(f"leg {leg_id} does not exist")
+        return leg.stats()
+
+    # Taps
+
+    def add_fork(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        rx: str | None,
+        tx: str | None,
+        strep_leg_id: bytes | None = None,
+        strep_b_leg: bool = False,
+    ) -> None:
+        """Keep a copy of each packet in `FakeFork.rx_packets` and `tx_packets`."""
+        if rx is None and tx is None:
+            raise MediaError("a fork needs a target for rx or tx")
+        for address in (rx, tx):
+            if address is not None:
+                _check_address(address)
+        if strep_leg_id is not None and len(strep_leg_id) != 16:
+            raise MediaError("strep_leg_id must have 16 bytes")
+        self._add_tap(leg_id, FakeFork(tap_id, rx=rx, tx=tx, strep_leg_id=strep_leg_id))
+
+    def add_stream(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        url: str,
+        addresses: Sequence[str],
+        headers: Sequence[tuple[str, str]],
+        rx: bool,
+        tx: bool,
+        codec: str,
+        sample_rate_hz: int,
+        frame_ms: int,
+        stream_id: str,
+        connected_json: str,
+        start_json: str,
+        stop_json: str,
+        connect_timeout_ms: int,
+        connect_retry_ms: Sequence[int],
+        buffer_ms: int = 5000,
+        ping_ms: int = 20000,
+        fill_gaps: bool = True,
+    ) -> None:
+        """Keep each frame in `FakeStream.frames`."""
+        if not url.startswith(("ws://", "wss://")):
+            raise MediaError("the stream URL must be a ws:// or wss:// URL")
+        if not addresses:
+            raise MediaError("a stream needs an address to connect to")
+        if not rx and not tx:
+            raise MediaError("a stream needs the rx or the tx track")
+        for address in addresses:
+            _check_address(address)
+        stream = FakeStream(
+            tap_id,
+            url=url,
+            headers=tuple(headers),
+            rx=rx,
+            tx=tx,
+            codec=codec,
+            stream_id=stream_id,
+            connected_json=connected_json,
+            start_json=start_json,
+            stop_json=stop_json,
+            buffer_frames=buffer_ms // frame_ms,
+        )
+        self._add_tap(leg_id, stream)
+        if self.auto_connect and leg_id in self.legs:
+            self.connect_stream(leg_id, tap_id)
+
+    def begin_stream(self, leg_id: int, tap_id: int) -> None:
+        """Send the start frame and what was kept."""
+        tap = self._tap(leg_id, tap_id)
+        if isinstance(tap, FakeStream):
+            tap.begin()
+
+    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
+        """Give out `AudioChunk`s of what is fed or played."""
+        if track not in ("rx", "tx"):
+            raise MediaError(f'"{track}" is not a track: rx or tx')
+        self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
+
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+        """End a tap."""
+        tap = self._tap(leg_id, tap_id)
+        if tap is not None:
+            self._tell(self.legs[leg_id].remove_tap(tap, reason))
+
+    # Sending
+
+    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+        """Queue audio; `advance` sends it."""
+        if sample_rate_hz not in (8000, 16000):
+            raise MediaError("audio to play must have 8000 or 16000 samples a second")
+        if len(pcm) % 2:
+            raise MediaError("s16le audio has an even number of bytes")
+        if len(pcm) * 500 > PLAY_MS_MAX * sample_rate_hz:
+            raise MediaError("audio to play must be 60 s at most")
+        leg = self._leg(leg_id)
+        if leg is not None:
+            leg.play(pcm if sample_rate_hz == 8000 else _every_other(pcm))
+
+    def clear(self, leg_id: int) -> None:
+        """Drop what is queued."""
+        leg = self._leg(leg_id)
+        if leg is not None:
+            self._tell(leg.clear())
+
+    def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
+        """Keep the digits in `FakeLeg.digits_sent`."""
+        leg = self._leg(leg_id)
+        if leg is None:
+            return
+        if leg.dtmf_payload_type is None:
+            raise MediaError("offer and answer have no telephone-event")
+        leg.digits_sent += digits.upper()
+
+    # The process
+
+    def counters(self) -> dict[str, int]:
+        """Return what is open, by the names of the native core."""
+        taps = [tap for leg in self.legs.values() for tap in leg.taps.values()]
+        return {
+            "legs_open": len(self.legs),
+            "taps_open": len(taps),
+            "stream_sockets_open": sum(isinstance(tap, FakeStream) and tap.connected for tap in taps),
+            "ports_in_use": len(self._ports),
+            "ports_draining": 0,
+            "events_waiting": len(self._waiting),
+            **self._totals,
+        }
+
+    def shutdown(self) -> None:
+        """Close every leg."""
+        for leg_id in tuple(self.legs):
+            self.close_leg(leg_id)
+        self.down = True
+
+    def assert_no_leaks(self) -> None:
+        """Fail unless every leg, tap and port was given back and every event was taken."""
+        counters = self.counters()
+        open_things = {name: counters[name] for name in ("legs_open", "taps_open", "ports_in_use")}
+        assert not any(open_things.values()), f"left behind: {open_things}"
+        assert not self._waiting, f"nobody took {len(self._waiting)} events"
+
+    # The test as far end, application and clock
+
+    def stream(self, leg_id: int, tap_id: int) -> FakeStream:
+        """Return an open stream."""
+        tap = self.legs[leg_id].taps[tap_id]
+        assert isinstance(tap, FakeStream)
+        return tap
+
+    def fork(self, leg_id: int, tap_id: int) -> FakeFork:
+        """Return an open fork."""
+        tap = self.legs[leg_id].taps[tap_id]
+        assert isinstance(tap, FakeFork)
+        return tap
+
+    def connect_stream(self, leg_id: int, tap_id: int) -> None:
+        """Let the application accept the connection."""
+        self.stream(leg_id, tap_id).connect()
+        self._totals["streams_connected_total"] += 1
+        self._tell([events.StreamConnected(leg_id, tap_id)])
+
+    def fail_stream(self, leg_id: int, tap_id: int, reason: str, detail: str = "HTTP 403") -> None:
+        """Refuse the connection (connection_failed) or break it (connection_lost)."""
+        self.legs[leg_id].drop_tap(self.stream(leg_id, tap_id))
+        self._tell([events.StreamFailed(leg_id, tap_id, reason, detail)])
+
+    def app_closes(self, leg_id: int, tap_id: int) -> None:
+        """Let the application close the socket in order."""
+        stream = self.stream(leg_id, tap_id)
+        self.legs[leg_id].drop_tap(stream)
+        self._tell([events.StreamClosed(leg_id, tap_id, "app_closed", stream.stats)])
+
+    def feed_rtp(self, leg_id: int, packet: bytes, source: str = "127.0.0.1:40000") -> None:
+        """Let a packet arrive."""
+        self._tell(self.legs[leg_id].receive(packet, source, self.now_ms))
+
+    def feed_pcm(self, leg_id: int, pcm: bytes) -> None:
+        """Let 8 kHz audio arrive as packets of one ptime, without loss."""
+        leg = self.legs[leg_id]
+        size = leg.ptime_ms * 16
+        for start in range(0, len(pcm), size):
+            payload = encode_g711(leg.codec, pcm[start : start + size])
+            self.feed_rtp(leg_id, leg.next_far_packet(payload))
+
+    def press(self, leg_id: int, digit: str, duration_ms: int = 100) -> None:
+        """Let the far end press a key."""
+        self._tell(self.legs[leg_id].press(digit, duration_ms, self.now_ms))
+
+    def advance(self, ms: int) -> None:
+        """Let time pass: queued audio is sent, silence is noticed."""
+        self.now_ms += ms
+        for leg in tuple(self.legs.values()):
+            self._tell(leg.advance(ms, self.now_ms))
+
+    def fail_leg(self, leg_id: int, message: str = "a fault") -> None:
+        """Let the engine lose a leg by a fault of its own."""
+        leg = self.legs.pop(leg_id)
+        self._give_back(leg.ports)
+        self._tell(leg.fail(message))
+
+    # Helpers
+
+    def _leg(self, leg_id: int) -> FakeLeg | None:
+        """Return the leg; None while its unexpected end waits to be told."""
+        if leg_id not in self._known:
+            raise MediaError(f"leg {leg_id} does not exist")
+        leg = self.legs.get(leg_id)
+        closed = any(
+            isinstance(event, events.LegFailed) and event.leg_id == leg_id for event in self._waiting
+        )
+        if leg is None and not closed:
+            raise MediaError(f"leg {leg_id} is closing")
+        return leg
+
+    def _tap(self, leg_id: int, tap_id: int) -> FakeTap | None:
+        if leg_id not in self._known:
+            raise MediaError(f"leg {leg_id} does not exist")
+        if tap_id not in self._known[leg_id]:
+            raise MediaError(f"leg {leg_id} has no tap {tap_id}")
+        leg = self.legs.get(leg_id)
+        return None if leg is None else leg.taps.get(tap_id)
+
+    def _add_tap(self, leg_id: int, tap: FakeTap) -> None:
+        leg = self._leg(leg_id)
+        known = self._known[leg_id]
+        if tap.tap_id in known:
+            raise MediaError(f"leg {leg_id} has a tap {tap.tap_id} already")
+        if len(known) >= TAPS_PER_LEG_MAX:
+            raise MediaError(f"leg {leg_id} has {TAPS_PER_LEG_MAX} taps, which is the most there may be")
+        known.add(tap.tap_id)
+        if leg is not None:
+            leg.taps[tap.tap_id] = tap
+
+    def _take_ports(self, rtcp_mux: bool) -> tuple[int, int]:
+        first, last = self._port_range
+        count = last - first + 1
+        for step in range(count):
+            port = first + (self._next_port - first + step) % count
+            wanted = (port, port) if rtcp_mux else (port, port + 1)
+            fits = rtcp_mux or (port % 2 == 0 and port < last)
+            if fits and self._ports.isdisjoint(wanted):
+                self._ports.update(wanted)
+                self._next_port = wanted[1] + 1
+                return wanted
+        raise MediaError(f"no RTP port is free between {first} and {last}; widen [media] rtp_ports")
+
+    def _give_back(self, ports: set[int]) -> None:
+        self._ports -= ports
+
+
+def _check_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise MediaError(f'"{address}" is not an address of the form ip:port')
+
+
+def _every_other(pcm: bytes) -> bytes:
+    return b"".join(pcm[at : at + 2] for at in range(0, len(pcm), 4))

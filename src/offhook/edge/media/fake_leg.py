@@ -1,0 +1,401 @@
+"""A leg of the fake engine: plain lists where the native core has sockets."""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from offhook.edge.media import events
+from offhook.edge.media.events import LegStats, MediaEvent, TapStats
+from offhook.edge.media.fake_audio import RtpFields, build_rtp, decode_g711, encode_g711, parse_rtp
+
+__all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
+
+_EVENT_CODES = "0123456789*#ABCD"
+_GAP_FILL_SAMPLES_MAX = 8000
+
+
+def empty_tap_stats(kind: str) -> TapStats:
+    """Return the counters of a tap that has done nothing."""
+    return {
+        "kind": kind,
+        "rx_packets": 0,
+        "tx_packets": 0,
+        "frames_sent": 0,
+        "rx_frames": 0,
+        "tx_frames": 0,
+        "frames_dropped": 0,
+        "filled_ms": 0,
+        "app_frames": 0,
+        "app_frames_refused": 0,
+        "chunks": 0,
+        "audio_ms": 0,
+    }
+
+
+@dataclass(slots=True)
+class FakeFork:
+    """A fork: the copies are here."""
+
+    tap_id: int
+    rx: str | None
+    tx: str | None
+    strep_leg_id: bytes | None
+    rx_packets: list[bytes] = field(default_factory=list)
+    tx_packets: list[bytes] = field(default_factory=list)
+    stats: TapStats = field(default_factory=lambda: empty_tap_stats("fork"))
+
+    def take(self, track: str, packet: bytes) -> None:
+        """Copy a packet if the track is wanted."""
+        if track == "rx" and self.rx is not None:
+            self.rx_packets.append(packet)
+            self.stats["rx_packets"] += 1
+        elif track == "tx" and self.tx is not None:
+            self.tx_packets.append(packet)
+            self.stats["tx_packets"] += 1
+
+
+@dataclass(slots=True)
+class FakeStream:
+    """A stream: the frames are here, as an application would parse them."""
+
+    tap_id: int
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    rx: bool
+    tx: bool
+    codec: str
+    stream_id: str
+    connected_json: str
+    start_json: str
+    stop_json: str
+    buffer_frames: int
+    connected: bool = False
+    begun: bool = False
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    stats: TapStats = field(default_factory=lambda: empty_tap_stats("stream"))
+    _kept: list[dict[str, Any]] = field(default_factory=list)
+    _chunks: dict[str, int] = field(default_factory=lambda: {"inbound": 0, "outbound": 0})
+    _sequence: int = 0
+
+    def connect(self) -> None:
+        """Send the connected frame."""
+        self.connected = True
+        self.frames.append(json.loads(self.connected_json))
+        self.stats["frames_sent"] += 1
+
+    def begin(self) -> None:
+        """Send the start frame and what was kept."""
+        if not self.connected or self.begun:
+            return
+        self.begun = True
+        self._send({"event": "start", "stream_id": self.stream_id, "start": json.loads(self.start_json)})
+        kept, self._kept = self._kept, []
+        for frame in kept:
+            self._send(frame)
+
+    def media(self, track: str, at_ms: int, payload: bytes) -> None:
+        """Send or keep a media frame if the track is wanted."""
+        if not self.connected or not (self.rx if track == "inbound" else self.tx):
+            return
+        text = base64.b64encode(payload).decode()
+        media = {"track": track, "chunk": "", "timestamp": str(at_ms), "payload": text}
+        self._send_or_keep({"event": "media", "stream_id": self.stream_id, "media": media})
+
+    def digit(self, digit: str) -> None:
+        """Tell a digit of the far end."""
+        if self.connected and self.rx:
+            self._send_or_keep({"event": "dtmf", "stream_id": self.stream_id, "dtmf": {"digit": digit}})
+
+    def stop(self, reason: str) -> None:
+        """Send the stop frame, if the stream was begun."""
+        if self.begun:
+            stop = json.loads(self.stop_json) | {"reason": reason}
+            self._send({"event": "stop", "stream_id": self.stream_id, "stop": stop})
+
+    def _send_or_keep(self, frame: dict[str, Any]) -> None:
+        if self.begun:
+            self._send(frame)
+            return
+        self._kept.append(frame)
+        if len(self._kept) > self.buffer_frames:
+            del self._kept[0]
+            self.stats["frames_dropped"] += 1
+
+    def _send(self, frame: dict[str, Any]) -> None:
+        self._sequence += 1
+        frame["sequence_number"] = str(self._sequence)
+        if (media := frame.get("media")) is not None:
+            self._chunks[media["track"]] += 1
+            media["chunk"] = str(self._chunks[media["track"]])
+            self.stats["rx_frames" if media["track"] == "inbound" else "tx_frames"] += 1
+        self.stats["frames_sent"] += 1
+        self.frames.append(frame)
+
+
+@dataclass(slots=True)
+class FakeSpeech:
+    """A speech tap: chunks go out as events."""
+
+    tap_id: int
+    track: str
+    sample_rate_hz: int
+    chunk_ms: int
+    stats: TapStats = field(default_factory=lambda: empty_tap_stats("speech"))
+    _pcm: bytearray = field(default_factory=bytearray)
+    _at_ms: int = 0
+
+    def take(self, at_ms: int, pcm: bytes) -> list[tuple[int, bytes]]:
+        """Add 8 kHz audio; return whole chunks."""
+        if not self._pcm:
+            self._at_ms = at_ms
+        wide = self.sample_rate_hz == 16000
+        self._pcm += pcm if not wide else b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))
+        size = self.chunk_ms * self.sample_rate_hz // 1000 * 2
+        chunks = []
+        while len(self._pcm) >= size:
+            chunks.append(self._cut(size))
+        return chunks
+
+    def flush(self) -> list[tuple[int, bytes]]:
+        """Return the last, short chunk."""
+        return [self._cut(len(self._pcm))] if self._pcm else []
+
+    def _cut(self, size: int) -> tuple[int, bytes]:
+        chunk = (self._at_ms, bytes(self._pcm[:size]))
+        del self._pcm[:size]
+        self._at_ms += size * 500 // self.sample_rate_hz
+        self.stats["chunks"] += 1
+        self.stats["audio_ms"] += size * 500 // self.sample_rate_hz
+        return chunk
+
+
+FakeTap = FakeFork | FakeStream | FakeSpeech
+
+
+class FakeLeg:
+    """One leg of a `FakeEngine`."""
+
+    def __init__(self, leg_id: int, ports: set[int], now_ms: int) -> None:
+        self.leg_id = leg_id
+        self.ports = ports
+        self.taps: dict[int, FakeTap] = {}
+        self.codec, self.ptime_ms, self.payload_type = "PCMU", 20, 0
+        self.dtmf_payload_type: int | None = None
+        self.remote_rtp = ""
+        self.sending = self.receiving = True
+        self.connected = False
+        self.digits_sent = ""
+        self.sent_packets: list[bytes] = []
+        self.packets_received = self.packets_early = self.packets_malformed = self.packets_unexpected = 0
+        self._media_timeout_ms = 0
+        self._zero_ms = self._heard_ms = now_ms
+        self._silence_told = False
+        self._source: tuple[str, int] | None = None
+        self._next_timestamp: int | None = None
+        self._rx_samples = self._tx_samples = self._far_packets = 0
+        self._last_digit: int | None = None
+        self._queue = bytearray()
+        self._played_ms = self._owed_ms = 0
+
+    def connect(
+        self,
+        *,
+        codec: str,
+        payload_type: int,
+        dtmf_payload_type: int | None,
+        ptime_ms: int,
+        media_timeout_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Take what was agreed on; the clock of the leg begins with the first time."""
+        if not self.connected:
+            self._zero_ms = now_ms
+        self.connected = True
+        self.codec, self.payload_type, self.ptime_ms = codec, payload_type, ptime_ms
+        self.dtmf_payload_type = dtmf_payload_type
+        self._media_timeout_ms = media_timeout_ms
+        self._heard_ms, self._silence_told, self._source = now_ms, False, None
+
+    # From the far end
+
+    def next_far_packet(self, payload: bytes) -> bytes:
+        """Return the next packet of a far end that loses nothing."""
+        fields = RtpFields(self.payload_type, self._far_packets, self._rx_samples, 0xFA4E, payload)
+        self._far_packets += 1
+        return build_rtp(fields)
+
+    def receive(self, packet: bytes, source: str, now_ms: int) -> list[MediaEvent]:
+        """Take a packet: statistics, fork, stream, speech, in this order."""
+        fields = parse_rtp(packet)
+        if fields is None:
+            self.packets_malformed += 1
+            return []
+        if not self.connected:
+            self.packets_early += 1
+            return []
+        if fields.payload_type not in (self.payload_type, self.dtmf_payload_type):
+            self.packets_unexpected += 1
+            return []
+        told: list[MediaEvent] = []
+        self.packets_received += 1
+        self._heard_ms, self._silence_told = now_ms, False
+        if self._source != (source, fields.ssrc):
+            self._source = (source, fields.ssrc)
+            self._next_timestamp = None
+            told.append(events.MediaStarted(self.leg_id, fields.ssrc, source))
+        self._copy("rx", packet)
+        if fields.payload_type == self.dtmf_payload_type:
+            return told + self._receive_digit(fields, now_ms)
+        gap = 0 if self._next_timestamp is None else (fields.timestamp - self._next_timestamp) & 0xFFFFFFFF
+        self._next_timestamp = fields.timestamp + len(fields.payload)
+        if 0 < gap <= _GAP_FILL_SAMPLES_MAX:
+            told += self._audio("rx", encode_g711(self.codec, bytes(2 * gap)))
+        return told + self._audio("rx", fields.payload)
+
+    def _receive_digit(self, fields: RtpFields, now_ms: int) -> list[MediaEvent]:
+        # RFC 4733: the end bit, once per timestamp.
+        if len(fields.payload) < 4 or not fields.payload[1] & 0x80 or fields.timestamp == self._last_digit:
+            return []
+        self._last_digit = fields.timestamp
+        code = fields.payload[0]
+        duration_ms = int.from_bytes(fields.payload[2:4]) // 8
+        return self.press(_EVENT_CODES[code], duration_ms, now_ms) if code < len(_EVENT_CODES) else []
+
+    def press(self, digit: str, duration_ms: int, now_ms: int) -> list[MediaEvent]:
+        """Tell a digit to the streams and the owner."""
+        for tap in self.taps.values():
+            if isinstance(tap, FakeStream):
+                tap.digit(digit)
+        return [events.DigitReceived(self.leg_id, digit, now_ms - self._zero_ms, duration_ms)]
+
+    # To the far end
+
+    def play(self, pcm: bytes) -> None:
+        """Queue 8 kHz audio."""
+        self._queue += pcm
+
+    def clear(self) -> list[MediaEvent]:
+        """Drop the queue."""
+        return self._end_play(completed=False) if self._queue else []
+
+    def advance(self, ms: int, now_ms: int) -> list[MediaEvent]:
+        """Send what is due, notice silence."""
+        told: list[MediaEvent] = []
+        self._owed_ms += ms
+        while self._queue and self._owed_ms >= self.ptime_ms and self.connected and self.sending:
+            self._owed_ms -= self.ptime_ms
+            size = self.ptime_ms * 16
+            pcm = bytes(self._queue[:size]).ljust(size, b"\0")
+            del self._queue[:size]
+            payload = encode_g711(self.codec, pcm)
+            fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_samples, 0x0FF, payload)
+            packet = build_rtp(fields)
+            self.sent_packets.append(packet)
+            self._played_ms += self.ptime_ms
+            self._copy("tx", packet)
+            told += self._audio("tx", payload)
+            if not self._queue:
+                told += self._end_play(completed=True)
+        if not self._queue:
+            self._owed_ms = 0
+        silent = self._media_timeout_ms and now_ms - self._heard_ms >= self._media_timeout_ms
+        if silent and self.connected and not self._silence_told:
+            self._silence_told = True
+            told.append(events.MediaTimedOut(self.leg_id))
+        return told
+
+    def _end_play(self, *, completed: bool) -> list[MediaEvent]:
+        self._queue.clear()
+        played_ms, self._played_ms = self._played_ms, 0
+        return [events.PlayEnded(self.leg_id, played_ms, completed)]
+
+    # Taps
+
+    def remove_tap(self, tap: FakeTap, reason: str) -> list[MediaEvent]:
+        """End a tap in order."""
+        self.drop_tap(tap)
+        if isinstance(tap, FakeStream):
+            tap.stop(reason)
+            return [events.StreamClosed(self.leg_id, tap.tap_id, reason, tap.stats)]
+        told: list[MediaEvent] = []
+        if isinstance(tap, FakeSpeech):
+            told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in tap.flush()]
+        return [*told, events.TapClosed(self.leg_id, tap.tap_id, tap.stats)]
+
+    def drop_tap(self, tap: FakeTap) -> None:
+        """Forget a tap without a word."""
+        del self.taps[tap.tap_id]
+
+    def close(self) -> list[MediaEvent]:
+        """End everything. Streams last: the native core waits for their sockets."""
+        ordered = sorted(self.taps.values(), key=lambda tap: isinstance(tap, FakeStream))
+        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended")]
+        return [*told, events.LegClosed(self.leg_id, self.stats())]
+
+    def fail(self, message: str) -> list[MediaEvent]:
+        """End everything by a fault."""
+        told: list[MediaEvent] = [events.LegFailed(self.leg_id, message)]
+        for tap in self.taps.values():
+            if isinstance(tap, FakeStream):
+                detail = "an internal fault ended the leg"
+                told.append(events.StreamFailed(self.leg_id, tap.tap_id, "connection_lost", detail))
+            else:
+                told.append(events.TapClosed(self.leg_id, tap.tap_id, tap.stats))
+        self.taps.clear()
+        return [*told, events.LegClosed(self.leg_id, self.stats())]
+
+    def _copy(self, track: str, packet: bytes) -> None:
+        for tap in self.taps.values():
+            if isinstance(tap, FakeFork):
+                tap.take(track, packet)
+
+    def _audio(self, track: str, payload: bytes) -> list[MediaEvent]:
+        if track == "rx":
+            at_ms = self._rx_samples // 8
+            self._rx_samples += len(payload)
+        else:
+            at_ms = self._tx_samples // 8
+            self._tx_samples += len(payload)
+        told: list[MediaEvent] = []
+        for tap in self.taps.values():
+            if isinstance(tap, FakeStream):
+                tap.media("inbound" if track == "rx" else "outbound", at_ms, payload)
+            elif isinstance(tap, FakeSpeech) and tap.track == track:
+                chunks = tap.take(at_ms, decode_g711(self.codec, payload))
+                told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
+        return told
+
+    def stats(self) -> LegStats:
+        """Return the counters; what the fake has no idea of is zero."""
+        return {
+            "packets_received": self.packets_received,
+            "bytes_received": 0,
+            "packets_lost": 0,
+            "packets_duplicate": 0,
+            "packets_reordered": 0,
+            "packets_late": 0,
+            "packets_malformed": self.packets_malformed,
+            "packets_foreign": 0,
+            "packets_early": self.packets_early,
+            "packets_unexpected": self.packets_unexpected,
+            "packets_not_receiving": 0,
+            "resyncs": 0,
+            "gap_ms": 0,
+            "jitter_us": 0,
+            "digits_received": 0,
+            "packets_sent": len(self.sent_packets),
+            "bytes_sent": sum(len(packet) for packet in self.sent_packets),
+            "played_ms": self._played_ms,
+            "queued_ms": len(self._queue) // 16,
+            "discarded_ms": 0,
+            "playout_slips": 0,
+            "digits_sent": len(self.digits_sent),
+            "rtcp_received": 0,
+            "rtcp_sent": 0,
+            "rtcp_foreign": 0,
+            "remote_lost": 0,
+            "remote_jitter_us": 0,
+            "rtt_us": 0,
+            "taps": {tap_id: tap.stats for tap_id, tap in self.taps.items()},
+        }
