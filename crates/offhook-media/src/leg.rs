@@ -3,116 +3,380 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, TapId};
-use crate::sink::Sink;
+use offhook_rtp::{DigitReceived, is_rtcp};
+
+use crate::clock::{Clock, samples, to_ms};
+use crate::fork::ForkTap;
+use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, TapId, Track};
+use crate::report::{Reporter, Sent};
+use crate::rx::Receiver;
+use crate::seed::Seed;
+use crate::sink::{Event, Port, Sink};
+use crate::speech::SpeechTap;
 use crate::stats::LegStats;
+use crate::stream::StreamTap;
+use crate::taps::{Tap, Taps};
+use crate::tx::{Transmitter, reachable};
 
 /// One leg's media, from the first datagram until the last tap is closed.
 ///
-/// After each call that takes a [`Sink`], ask [`MediaLeg::poll_timeout`] again.
+/// After each call ask [`MediaLeg::poll_timeout`] again.
 #[derive(Debug)]
-pub struct MediaLeg {}
+pub struct MediaLeg {
+    clock: Clock,
+    params: Option<LegParams>,
+    closed: bool,
+    rx: Receiver,
+    tx: Transmitter,
+    reporter: Reporter,
+    taps: Taps,
+}
 
 impl MediaLeg {
     /// A leg that drops packets until it is connected. `unix_now` is the wall clock at `now`;
     /// `seed` (random, from the caller) gives SSRC, first sequence number, first timestamp, CNAME.
     pub fn new(now: Instant, unix_now: Duration, seed: u64) -> Self {
-        todo!()
+        let mut seed = Seed::new(seed);
+        let tx = Transmitter::new(seed.next_u32(), seed.next_u16(), seed.next_u32());
+        Self {
+            clock: Clock::new(now, unix_now),
+            params: None,
+            closed: false,
+            rx: Receiver::default(),
+            tx,
+            reporter: Reporter::new(seed),
+            taps: Taps::default(),
+        }
     }
 
     /// Say what offer and answer agreed on. Again on re-INVITE: taps stay, the source lock resets.
     pub fn connect(&mut self, now: Instant, params: LegParams) -> Result<(), Refused> {
-        todo!()
+        check(&params)?;
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        if self.params.is_none() {
+            self.clock.restart(now);
+        }
+        self.rx.connect(now, &params);
+        self.tx.connect(now, &params);
+        self.reporter.connect(now);
+        self.params = Some(params);
+        Ok(())
     }
 
     /// Take a datagram from the RTP port. RTCP is told apart when both share the port (RFC 5761).
     pub fn receive_rtp(&mut self, now: Instant, source: SocketAddr, datagram: &[u8], sink: &mut impl Sink) {
-        todo!()
+        let Some(params) = &self.params else {
+            self.rx.dropped.early = self.rx.dropped.early.saturating_add(1);
+            return;
+        };
+        if params.rtcp_mux && is_rtcp(datagram) {
+            return self.receive_rtcp(now, source, datagram, sink);
+        }
+        let here = self.clock.position(now);
+        let Some((accepted, payload)) = self.rx.accept(now, here, source, datagram, params) else { return };
+        if let Some(ssrc) = accepted.started {
+            sink.event(Event::MediaStarted { ssrc, source });
+        }
+        let (taps, codec) = (&mut self.taps, params.codec);
+        taps.packet(Track::Rx, datagram, sink);
+        self.rx.order(now, here, &accepted, payload, &mut |at, audio| {
+            taps.audio(now, Track::Rx, at, audio, codec, sink);
+        });
+        for digit in self.rx.digits(now, &accepted).into_iter().flatten() {
+            self.tell_digit(now, digit, sink);
+        }
     }
 
     /// Take a datagram from the RTCP port.
-    pub fn receive_rtcp(&mut self, now: Instant, source: SocketAddr, datagram: &[u8], sink: &mut impl Sink) {
-        todo!()
+    pub fn receive_rtcp(&mut self, now: Instant, source: SocketAddr, datagram: &[u8], _sink: &mut impl Sink) {
+        let Some(params) = &self.params else {
+            self.rx.dropped.early = self.rx.dropped.early.saturating_add(1);
+            return;
+        };
+        let from_far_end = source.ip() == params.remote_rtcp.ip()
+            || self.rx.target().is_some_and(|target| target.ip() == source.ip());
+        if !from_far_end {
+            self.reporter.foreign = self.reporter.foreign.saturating_add(1);
+        } else if datagram.len() > DATAGRAM_BYTES_MAX {
+            self.reporter.malformed = self.reporter.malformed.saturating_add(1);
+        } else if self.reporter.receive(now, self.clock.unix(now), self.tx.ssrc, datagram) {
+            self.reporter.source.get_or_insert(source);
+        }
     }
 
     /// Let time pass. Safe to call early, late, or twice.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
-        todo!()
+        let Some(params) = &self.params else { return };
+        let (taps, codec) = (&mut self.taps, params.codec);
+        self.rx.handle_timeout(now, &self.clock, &mut |at, audio| {
+            taps.audio(now, Track::Rx, at, audio, codec, sink);
+        });
+        if let Some(digit) = self.rx.expire_digit(now) {
+            self.tell_digit(now, digit, sink);
+        }
+        if self.rx.take_silence(now) {
+            sink.event(Event::MediaTimeout);
+        }
+        self.send_due(now, sink);
+        if self.reporter.take_due(now) {
+            self.send_report(now, false, sink);
+        }
+        self.taps.handle_timeout(now, self.clock.position(now), sink);
     }
 
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let dues = [
+            self.rx.poll_timeout(),
+            self.tx.poll_timeout(),
+            self.reporter.poll_timeout(),
+            self.taps.poll_timeout(),
+        ];
+        dues.into_iter().flatten().min()
     }
 
     /// Copy packets to UDP targets from now on.
-    pub fn add_fork(&mut self, now: Instant, tap: TapId, params: ForkParams) -> Result<(), Refused> {
-        todo!()
+    pub fn add_fork(&mut self, _now: Instant, tap: TapId, params: &ForkParams) -> Result<(), Refused> {
+        self.check_tap(tap)?;
+        self.taps.add(tap, Tap::Fork(Box::new(ForkTap::new(params))));
+        Ok(())
     }
 
     /// Add a stream whose socket is not open yet; its audio begins with `stream_connected`.
-    pub fn add_stream(&mut self, now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
-        todo!()
+    pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: &StreamParams) -> Result<(), Refused> {
+        self.check_tap(tap)?;
+        self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params)?)));
+        Ok(())
     }
 
-    /// The socket is open: sends the connected frame, and keeps audio from now on.
-    pub fn stream_connected(&mut self, now: Instant, tap: TapId, sink: &mut impl Sink) -> Result<(), Refused> {
-        todo!()
+    /// The socket is open: sends the connected frame, and keeps audio from now on. On a stream whose
+    /// socket was lost and is open again, everything begins anew: numbers, chunks, timestamps.
+    pub fn stream_connected(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        let here = self.clock.position(now);
+        self.taps.stream(tap)?.connected(here, sink);
+        Ok(())
     }
 
     /// Send the start frame, then what was kept, then media as it comes.
-    pub fn begin_stream(&mut self, now: Instant, tap: TapId, sink: &mut impl Sink) -> Result<(), Refused> {
-        todo!()
+    pub fn begin_stream(&mut self, _now: Instant, tap: TapId, sink: &mut impl Sink) -> Result<(), Refused> {
+        self.taps.stream(tap)?.begin(sink)
     }
 
     /// Tell whether the stream's socket takes more. While it does not, media is kept inside the leg
-    /// (up to `buffer_ms`, the oldest is dropped and counted) so that sequence numbers have no gaps.
-    pub fn stream_writable(&mut self, now: Instant, tap: TapId, writable: bool, sink: &mut impl Sink) {
-        todo!()
+    /// (up to `buffer_ms`, the oldest is dropped and counted) so that sequence numbers have no gaps;
+    /// one error frame then tells the application. Control frames are always given out.
+    pub fn stream_writable(&mut self, _now: Instant, tap: TapId, writable: bool, sink: &mut impl Sink) {
+        if let Ok(stream) = self.taps.stream(tap) {
+            stream.writable(writable, sink);
+        }
     }
 
     /// Take a text message from the application.
     pub fn receive_stream_text(&mut self, now: Instant, tap: TapId, text: &str, sink: &mut impl Sink) {
-        todo!()
+        if let Ok(stream) = self.taps.stream(tap) {
+            stream.receive_text(now, text, sink);
+        }
     }
 
     /// Take a binary message from the application: answered by error 100003.
     pub fn receive_stream_binary(&mut self, now: Instant, tap: TapId, sink: &mut impl Sink) {
-        todo!()
+        if let Ok(stream) = self.taps.stream(tap) {
+            stream.receive_binary(now, sink);
+        }
     }
 
     /// Decode one track for a recogniser from now on.
-    pub fn add_speech(&mut self, now: Instant, tap: TapId, params: SpeechParams) -> Result<(), Refused> {
-        todo!()
+    pub fn add_speech(&mut self, _now: Instant, tap: TapId, params: SpeechParams) -> Result<(), Refused> {
+        self.check_tap(tap)?;
+        if !matches!(params.sample_rate_hz, 8000 | 16_000) {
+            return Err(Refused::OutOfRange("sample_rate_hz"));
+        }
+        if !(10..=1000).contains(&params.chunk_ms) {
+            return Err(Refused::OutOfRange("chunk_ms"));
+        }
+        self.taps.add(tap, Tap::Speech(Box::new(SpeechTap::new(tap, params))));
+        Ok(())
     }
 
     /// End a tap: a begun stream sends its stop frame, speech its last chunk, then `TapClosed`.
-    pub fn remove_tap(&mut self, now: Instant, tap: TapId, reason: &str, sink: &mut impl Sink) -> Result<(), Refused> {
-        todo!()
+    pub fn remove_tap(
+        &mut self,
+        _now: Instant,
+        tap: TapId,
+        reason: &str,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        self.taps.remove(tap, reason, sink)
     }
 
-    /// Queue mono audio of 8000 or 16000 Hz; all of it or nothing. Call `handle_timeout` when due.
+    /// Queue mono audio of 8000 or 16000 Hz; all of it or nothing. It goes out by `handle_timeout`,
+    /// the first packet at once.
     pub fn play(&mut self, now: Instant, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
-        todo!()
+        self.check_open()?;
+        self.tx.playout.play(pcm, sample_rate_hz)?;
+        self.wake(now);
+        Ok(())
     }
 
-    /// Drop what is queued and not yet sent, digits too.
-    pub fn clear(&mut self, now: Instant, sink: &mut impl Sink) {
-        todo!()
+    /// Drop what is queued and not yet sent; digits too, but for one under way.
+    pub fn clear(&mut self, _now: Instant, sink: &mut impl Sink) {
+        if let Some(played_ms) = self.tx.playout.clear() {
+            sink.event(Event::PlayEnded { played_ms, completed: false });
+        }
     }
 
-    /// Send digits as telephone-events (RFC 4733).
-    pub fn send_digits(&mut self, now: Instant, digits: &str, duration_ms: u32, gap_ms: u32) -> Result<(), Refused> {
-        todo!()
+    /// Send digits as telephone-events (RFC 4733), all of them or nothing; audio waits meanwhile.
+    pub fn send_digits(
+        &mut self,
+        now: Instant,
+        digits: &str,
+        duration_ms: u32,
+        gap_ms: u32,
+    ) -> Result<(), Refused> {
+        self.check_open()?;
+        if self.params.as_ref().is_none_or(|params| params.dtmf_payload_type.is_none()) {
+            return Err(Refused::NoTelephoneEvent);
+        }
+        self.tx.playout.send_digits(digits, duration_ms, gap_ms)?;
+        self.wake(now);
+        Ok(())
     }
 
     /// Counters up to now.
     pub fn stats(&self) -> LegStats {
-        todo!()
+        let (rx, tx, reporter) = (&self.rx, &self.tx, &self.reporter);
+        let jitter_us = |units: u32| u64::from(units).saturating_mul(1000) / samples(1);
+        LegStats {
+            taps: self.taps.stats(),
+            packets_received: rx.packets,
+            bytes_received: rx.bytes,
+            packets_lost: rx.stats.lost(),
+            packets_duplicate: rx.stats.duplicates(),
+            packets_reordered: rx.stats.reordered(),
+            packets_late: rx.reorder.late,
+            packets_malformed: rx.dropped.malformed.saturating_add(reporter.malformed),
+            packets_foreign: rx.dropped.foreign,
+            packets_early: rx.dropped.early,
+            packets_unexpected: rx.dropped.unexpected,
+            packets_not_receiving: rx.dropped.not_receiving,
+            resyncs: rx.reorder.resyncs,
+            gap_ms: to_ms(rx.reorder.gap_samples),
+            jitter_us: jitter_us(rx.stats.jitter()),
+            digits_received: rx.digits,
+            packets_sent: tx.packets,
+            bytes_sent: tx.bytes,
+            played_ms: to_ms(tx.playout.played_samples),
+            queued_ms: tx.playout.queued_ms(),
+            discarded_ms: to_ms(tx.playout.discarded_samples),
+            playout_slips: tx.slips,
+            digits_sent: tx.playout.digits_sent,
+            rtcp_received: reporter.received,
+            rtcp_sent: reporter.sent,
+            rtcp_foreign: reporter.foreign,
+            remote_lost: reporter.remote_lost,
+            remote_jitter_us: jitter_us(reporter.remote_jitter),
+            rtt_us: reporter.rtt_us,
+        }
     }
 
     /// Close every tap with reason `call_ended`, say goodbye by RTCP, and send nothing after that.
     pub fn close(&mut self, now: Instant, sink: &mut impl Sink) {
-        todo!()
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.clear(now, sink);
+        self.taps.close_all("call_ended", sink);
+        self.send_report(now, true, sink);
+        self.params = None;
+        self.rx.stop();
+        self.tx.stop();
+        self.reporter.stop();
+    }
+
+    fn check_open(&self) -> Result<(), Refused> {
+        if self.closed { Err(Refused::Closed) } else { Ok(()) }
+    }
+
+    fn check_tap(&self, tap: TapId) -> Result<(), Refused> {
+        self.check_open()?;
+        self.taps.check_free(tap)
+    }
+
+    fn wake(&mut self, now: Instant) {
+        if let Some(params) = &self.params {
+            self.tx.wake(now, params);
+        }
+    }
+
+    fn tell_digit(&mut self, now: Instant, received: DigitReceived, sink: &mut impl Sink) {
+        let duration_ms = to_ms(u64::from(received.duration));
+        self.rx.digits = self.rx.digits.saturating_add(1);
+        sink.event(Event::Digit {
+            digit: received.digit,
+            at_ms: self.clock.ms(now).saturating_sub(duration_ms),
+            duration_ms: u32::try_from(duration_ms).unwrap_or(u32::MAX),
+        });
+        let occurred_at = self.clock.unix(now).saturating_sub(Duration::from_millis(duration_ms));
+        self.taps.digit(received.digit, occurred_at, sink);
+    }
+
+    fn send_due(&mut self, now: Instant, sink: &mut impl Sink) {
+        let (Some(params), Some(target)) = (&self.params, self.rx.target()) else { return };
+        let (taps, codec) = (&mut self.taps, params.codec);
+        let ended = self.tx.handle_timeout(now, &self.clock, params, &mut |sent| {
+            sink.transmit(Port::Rtp, target, sent.datagram);
+            taps.packet(Track::Tx, sent.datagram, sink);
+            if let Some((at, payload)) = sent.audio {
+                taps.audio(now, Track::Tx, at, payload, codec, sink);
+            }
+        });
+        if let Some(played_ms) = ended {
+            sink.event(Event::PlayEnded { played_ms, completed: true });
+        }
+    }
+
+    fn send_report(&mut self, now: Instant, bye: bool, sink: &mut impl Sink) {
+        let (Some(params), Some(rtp_target)) = (&self.params, self.rx.target()) else { return };
+        let (port, target) = if params.rtcp_mux {
+            (Port::Rtp, rtp_target)
+        } else {
+            (Port::Rtcp, self.reporter.source.unwrap_or(params.remote_rtcp))
+        };
+        if !reachable(target) {
+            return;
+        }
+        let sent = Sent {
+            ssrc: self.tx.ssrc,
+            packets: self.tx.packets,
+            octets: self.tx.octets,
+            timestamp: self.tx.timestamp(self.clock.position(now)),
+        };
+        let compound = self.reporter.build(now, self.clock.unix(now), sent, &mut self.rx.stats, bye);
+        sink.transmit(port, target, compound);
+    }
+}
+
+fn check(params: &LegParams) -> Result<(), Refused> {
+    let wrong = [
+        (params.clock_rate_hz != params.codec.sample_rate_hz(), "clock_rate_hz"),
+        (params.payload_type > 127, "payload_type"),
+        (
+            params.dtmf_payload_type.is_some_and(|dtmf| dtmf > 127 || dtmf == params.payload_type),
+            "dtmf_payload_type",
+        ),
+        (!(5..=200).contains(&params.ptime_ms), "ptime_ms"),
+    ];
+    match wrong.into_iter().find(|(wrong, _)| *wrong) {
+        Some((_, name)) => Err(Refused::OutOfRange(name)),
+        None => Ok(()),
     }
 }

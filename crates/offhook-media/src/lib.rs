@@ -5,10 +5,28 @@
 
 pub mod limits;
 
+mod app_frame;
+mod clock;
+mod fork;
+mod frame;
+mod framer;
 mod leg;
+mod lock;
 mod params;
+mod playout;
+mod reorder;
+mod report;
+mod rx;
+mod seed;
 mod sink;
+mod speech;
 mod stats;
+mod stream;
+mod taps;
+mod tx;
+
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use leg::MediaLeg;
 pub use offhook_codec::Codec;

@@ -129,6 +129,9 @@ pub enum Refused {
     /// Offer and answer have no telephone-event.
     #[error("telephone-event was not agreed on for this leg")]
     NoTelephoneEvent,
+    /// The leg has been closed.
+    #[error("the leg is closed")]
+    Closed,
     /// A parameter is out of range; the text names it.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),

@@ -6,7 +6,7 @@
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-/// A small fast generator of pseudo-random numbers (SplitMix64). Not for secrets.
+/// A small fast generator of pseudo-random numbers (`SplitMix64`). Not for secrets.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 

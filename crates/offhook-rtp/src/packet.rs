@@ -93,14 +93,19 @@ pub struct RtpHeader {
 }
 
 impl RtpHeader {
+    /// The twelve bytes that go in front of the payload.
+    pub const fn to_bytes(&self) -> [u8; 12] {
+        let [s0, s1] = self.seq.0.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [r0, r1, r2, r3] = self.ssrc.to_be_bytes();
+        let marker = if self.marker { 0x80 } else { 0 };
+        [0x80, marker | (self.payload_type & 0x7f), s0, s1, t0, t1, t2, t3, r0, r1, r2, r3]
+    }
+
     /// Replace the content of `datagram` by this header; append the payload after it.
     pub fn write(&self, datagram: &mut Vec<u8>) {
         datagram.clear();
-        datagram.push(0x80);
-        datagram.push((u8::from(self.marker) << 7) | (self.payload_type & 0x7f));
-        datagram.extend_from_slice(&self.seq.0.to_be_bytes());
-        datagram.extend_from_slice(&self.timestamp.to_be_bytes());
-        datagram.extend_from_slice(&self.ssrc.to_be_bytes());
+        datagram.extend_from_slice(&self.to_bytes());
     }
 }
 

@@ -1,0 +1,96 @@
+//! The leg's clocks: samples since the leg was connected, and the wall clock.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// Samples on the media clock since the leg was first connected. Never goes back.
+pub(crate) type Position = u64;
+
+/// Every codec so far counts 8 samples per millisecond on its RTP clock.
+pub(crate) const SAMPLES_PER_MS: u64 = 8;
+
+pub(crate) const fn samples(ms: u64) -> u64 {
+    ms.saturating_mul(SAMPLES_PER_MS)
+}
+
+pub(crate) const fn to_ms(samples: u64) -> u64 {
+    samples / SAMPLES_PER_MS
+}
+
+/// Turns moments into positions and into wall time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    made: Instant,
+    unix_made: Duration,
+    zero: Instant,
+}
+
+impl Clock {
+    pub(crate) const fn new(now: Instant, unix_now: Duration) -> Self {
+        Self { made: now, unix_made: unix_now, zero: now }
+    }
+
+    /// Let position 0 be now.
+    pub(crate) const fn restart(&mut self, now: Instant) {
+        self.zero = now;
+    }
+
+    pub(crate) fn position(&self, now: Instant) -> Position {
+        let us = now.saturating_duration_since(self.zero).as_micros();
+        u64::try_from(us).unwrap_or(u64::MAX).saturating_mul(SAMPLES_PER_MS) / 1000
+    }
+
+    pub(crate) fn ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.zero).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The wall clock, as steady as the monotonic one since the leg was made.
+    pub(crate) fn unix(&self, now: Instant) -> Duration {
+        self.unix_made.saturating_add(now.saturating_duration_since(self.made))
+    }
+}
+
+/// ISO 8601 in UTC with microseconds.
+pub(crate) fn iso_8601(unix: Duration) -> String {
+    let seconds = unix.as_secs();
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let of_day = seconds % 86_400;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let mut text = String::with_capacity(27);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z",
+        unix.subsec_micros()
+    );
+    text
+}
+
+/// Year, month and day of a day number since 1970-01-01, counting years from March on.
+const fn civil_date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let at = |s| iso_8601(Duration::from_secs(s));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000000Z");
+        assert_eq!(at(4_107_542_399), "2100-02-28T23:59:59.000000Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000000Z");
+        assert_eq!(iso_8601(Duration::from_micros(1_795_420_800_123_456)), "2026-11-23T08:00:00.123456Z");
+    }
+}

@@ -1,0 +1,204 @@
+//! Cuts one track's audio into frames of equal length, with its losses filled or jumped over.
+
+use offhook_codec::Codec;
+
+use crate::clock::{Position, samples, to_ms};
+use crate::limits::GAP_FILL_MS_MAX;
+
+static PCMU_SILENCE: [u8; 160] = [0xff; 160];
+static PCMA_SILENCE: [u8; 160] = [0xd5; 160];
+
+const fn silence(codec: Codec) -> &'static [u8; 160] {
+    match codec {
+        Codec::Pcmu => &PCMU_SILENCE,
+        Codec::Pcma => &PCMA_SILENCE,
+    }
+}
+
+/// Takes audio in pieces of any length; gives out frames by the position of their first sample.
+///
+/// A piece that is as long as a frame goes through without a copy.
+#[derive(Debug)]
+pub(crate) struct Framer {
+    codec: Codec,
+    frame_samples: usize,
+    fill_gaps: bool,
+    end: Option<Position>,
+    partial: Vec<u8>,
+    partial_at: Position,
+    transcoded: Vec<u8>,
+    pub(crate) filled_ms: u64,
+}
+
+impl Framer {
+    pub(crate) fn new(codec: Codec, frame_ms: u32, fill_gaps: bool) -> Self {
+        Self {
+            codec,
+            frame_samples: usize::try_from(samples(u64::from(frame_ms))).unwrap_or(160).max(1),
+            fill_gaps,
+            end: None,
+            partial: Vec::new(),
+            partial_at: 0,
+            transcoded: Vec::new(),
+            filled_ms: 0,
+        }
+    }
+
+    /// Take audio in the leg's codec whose first sample is at `at`.
+    pub(crate) fn audio(
+        &mut self,
+        at: Position,
+        payload: &[u8],
+        codec: Codec,
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        self.close_gap(at, out);
+        if codec == self.codec {
+            self.append(payload, out);
+        } else {
+            let mut transcoded = std::mem::take(&mut self.transcoded);
+            transcoded.clear();
+            codec.transcode(self.codec, payload, &mut transcoded);
+            self.append(&transcoded, out);
+            self.transcoded = transcoded;
+        }
+    }
+
+    /// Give out what is short of a frame, and forget where the track was.
+    pub(crate) fn flush(&mut self, out: &mut impl FnMut(Position, &[u8])) {
+        if !self.partial.is_empty() {
+            out(self.partial_at, &self.partial);
+            self.partial.clear();
+        }
+        self.end = None;
+    }
+
+    fn close_gap(&mut self, at: Position, out: &mut impl FnMut(Position, &[u8])) {
+        let gap = self.end.map_or(0, |end| at.saturating_sub(end));
+        if gap == 0 {
+            self.end.get_or_insert(at);
+            return;
+        }
+        if self.fill_gaps && gap <= samples(GAP_FILL_MS_MAX) {
+            self.filled_ms = self.filled_ms.saturating_add(to_ms(gap));
+            self.silence(gap, out);
+            return;
+        }
+        if self.fill_gaps && !self.partial.is_empty() {
+            // Frames keep their length; the silence lies within the gap.
+            let missing = self.frame_samples.saturating_sub(self.partial.len());
+            self.silence(gap.min(u64::try_from(missing).unwrap_or(0)), out);
+        }
+        self.flush(out);
+        self.end = Some(at);
+    }
+
+    fn silence(&mut self, mut count: u64, out: &mut impl FnMut(Position, &[u8])) {
+        let block = silence(self.codec);
+        while count > 0 {
+            let part = count.min(160);
+            self.append(block.get(..usize::try_from(part).unwrap_or(160)).unwrap_or(block), out);
+            count -= part;
+        }
+    }
+
+    fn append(&mut self, payload: &[u8], out: &mut impl FnMut(Position, &[u8])) {
+        let mut at = self.end.unwrap_or(0);
+        let mut rest = payload;
+        if !self.partial.is_empty() {
+            let wanted = self.frame_samples.saturating_sub(self.partial.len());
+            let (taken, after) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
+            self.partial.extend_from_slice(taken);
+            rest = after;
+            at = advance(at, taken.len());
+            if self.partial.len() >= self.frame_samples {
+                out(self.partial_at, &self.partial);
+                self.partial.clear();
+            }
+        }
+        while let Some((frame, after)) = rest.split_at_checked(self.frame_samples) {
+            out(at, frame);
+            rest = after;
+            at = advance(at, frame.len());
+        }
+        if !rest.is_empty() {
+            // Only with an empty partial can anything be left here.
+            self.partial_at = at;
+            self.partial.extend_from_slice(rest);
+            at = advance(at, rest.len());
+        }
+        self.end = Some(at);
+    }
+}
+
+fn advance(at: Position, by: usize) -> Position {
+    at.saturating_add(u64::try_from(by).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(framer: &mut Framer, pieces: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
+        let mut frames = Vec::new();
+        for (at, payload) in pieces {
+            framer.audio(*at, payload, Codec::Pcmu, &mut |at, bytes| frames.push((at, bytes.to_vec())));
+        }
+        framer.flush(&mut |at, bytes| frames.push((at, bytes.to_vec())));
+        frames
+    }
+
+    #[test]
+    fn a_short_gap_is_filled_with_silence() {
+        let mut framer = Framer::new(Codec::Pcmu, 20, true);
+        let frames = run(&mut framer, &[(0, vec![1; 160]), (480, vec![2; 160])]);
+        let expected =
+            [(0, vec![1; 160]), (160, vec![0xff; 160]), (320, vec![0xff; 160]), (480, vec![2; 160])];
+        assert_eq!(frames, expected);
+        assert_eq!(framer.filled_ms, 40);
+    }
+
+    #[test]
+    fn a_gap_is_a_jump_when_filling_is_off_or_it_is_long() {
+        let pieces = [(0, vec![1; 100]), (480, vec![2; 160])];
+        let frames = run(&mut Framer::new(Codec::Pcmu, 20, false), &pieces);
+        assert_eq!(frames, [(0, vec![1; 100]), (480, vec![2; 160])]);
+        let far = 100 + 8001;
+        let frames = run(&mut Framer::new(Codec::Pcmu, 20, true), &[(0, vec![1; 100]), (far, vec![2; 160])]);
+        assert_eq!(frames[0], (0, [vec![1; 100], vec![0xff; 60]].concat()));
+        assert_eq!(frames[1], (far, vec![2; 160]));
+    }
+
+    #[test]
+    fn the_other_law_is_transcoded() {
+        let mut framer = Framer::new(Codec::Pcma, 20, true);
+        let frames = run(&mut framer, &[(0, vec![0xff; 160])]);
+        assert_eq!(frames, [(0, vec![0xd5; 160])]);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_joined_are_the_audio_whatever_the_pieces(
+            lengths in proptest::collection::vec(1usize..500, 1..30), frame_ms in 20u32..100
+        ) {
+            let total: usize = lengths.iter().sum();
+            let audio: Vec<u8> = (0..total).map(|n| n.to_le_bytes()[0]).collect();
+            let mut pieces = Vec::new();
+            let mut at = 0;
+            for length in lengths {
+                pieces.push((5000 + at as u64, audio[at..at + length].to_vec()));
+                at += length;
+            }
+            let frames = run(&mut Framer::new(Codec::Pcmu, frame_ms, true), &pieces);
+            let mut expected_at = 5000;
+            let frame = frame_ms as usize * 8;
+            for (n, (at, bytes)) in frames.iter().enumerate() {
+                prop_assert_eq!(*at, expected_at);
+                prop_assert!(bytes.len() == frame || n + 1 == frames.len());
+                expected_at += bytes.len() as u64;
+            }
+            prop_assert_eq!(frames.into_iter().flat_map(|(_, bytes)| bytes).collect::<Vec<_>>(), audio);
+        }
+    }
+}

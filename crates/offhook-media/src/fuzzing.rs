@@ -1,0 +1,1 @@
+//! Bodies of the fuzz targets; a unit test runs them too.

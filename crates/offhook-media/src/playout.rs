@@ -1,0 +1,167 @@
+//! What is due to be sent next: played audio, digits, silence.
+
+use std::collections::VecDeque;
+
+use offhook_codec::{Codec, Downsampler};
+use offhook_rtp::{TelephoneEventSender, event_of};
+
+use crate::clock::{samples, to_ms};
+use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
+use crate::params::Refused;
+
+#[derive(Clone, Copy, Debug)]
+struct Digit {
+    digit: char,
+    duration_ms: u32,
+    gap_ms: u32,
+}
+
+/// What one ptime carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// Audio, written to the payload.
+    Audio,
+    /// A packet of a telephone-event, written to the payload.
+    Event {
+        /// First packet of the digit.
+        first: bool,
+    },
+    /// The pause behind a digit.
+    Pause,
+    /// There is nothing.
+    Idle,
+}
+
+/// Audio and digits that wait, in order; digits go first, and audio waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Playout {
+    queue: VecDeque<i16>,
+    downsampler: Option<Downsampler>,
+    digits: VecDeque<Digit>,
+    sending: Option<(TelephoneEventSender, u32)>,
+    pause_ms: u32,
+    /// Samples sent since the queue was last empty; `None` when nothing plays.
+    run: Option<u64>,
+    pub(crate) played_samples: u64,
+    pub(crate) discarded_samples: u64,
+    pub(crate) digits_sent: u64,
+}
+
+impl Playout {
+    /// Queue all of `pcm` or nothing.
+    pub(crate) fn play(&mut self, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
+        let halved = match sample_rate_hz {
+            8000 => false,
+            16_000 => true,
+            _ => return Err(Refused::OutOfRange("sample_rate_hz")),
+        };
+        let added = if halved { pcm.len().div_ceil(2) } else { pcm.len() };
+        let queued = u64::try_from(self.queue.len().saturating_add(added)).unwrap_or(u64::MAX);
+        if queued > samples(PLAYOUT_MS_MAX) {
+            return Err(Refused::PlayoutFull);
+        }
+        if pcm.is_empty() {
+            return Ok(());
+        }
+        if halved {
+            let mut out = Vec::with_capacity(added);
+            self.downsampler.get_or_insert_default().process(pcm, &mut out);
+            self.queue.extend(out);
+        } else {
+            self.drain_downsampler();
+            self.queue.extend(pcm);
+        }
+        self.run.get_or_insert(0);
+        Ok(())
+    }
+
+    /// Queue all of `digits` or nothing.
+    pub(crate) fn send_digits(&mut self, digits: &str, duration_ms: u32, gap_ms: u32) -> Result<(), Refused> {
+        if !digits.chars().all(|digit| event_of(digit).is_some()) {
+            return Err(Refused::OutOfRange("digits"));
+        }
+        if !(40..=8000).contains(&duration_ms) {
+            return Err(Refused::OutOfRange("duration_ms"));
+        }
+        if gap_ms > 8000 {
+            return Err(Refused::OutOfRange("gap_ms"));
+        }
+        if self.digits.len().saturating_add(digits.len()) > DIGITS_MAX {
+            return Err(Refused::DigitsFull);
+        }
+        self.digits.extend(digits.chars().map(|digit| Digit { digit, duration_ms, gap_ms }));
+        Ok(())
+    }
+
+    /// Drop what waits. A digit under way is finished. Gives the milliseconds played of what was cut.
+    pub(crate) fn clear(&mut self) -> Option<u64> {
+        let dropped = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
+        self.discarded_samples = self.discarded_samples.saturating_add(dropped);
+        self.queue.clear();
+        self.downsampler = None;
+        self.digits.clear();
+        self.run.take().map(to_ms)
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        self.run.is_some() || !self.digits.is_empty() || self.sending.is_some() || self.pause_ms > 0
+    }
+
+    pub(crate) fn queued_ms(&self) -> u64 {
+        to_ms(u64::try_from(self.queue.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Fill `payload` (appending) with what is due for one ptime.
+    pub(crate) fn next(&mut self, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+        if self.pause_ms > 0 {
+            self.pause_ms = self.pause_ms.saturating_sub(ptime_ms);
+            return Tick::Pause;
+        }
+        if self.sending.is_none()
+            && let Some(next) = self.digits.pop_front()
+        {
+            let sender =
+                TelephoneEventSender::new(next.digit, next.duration_ms, ptime_ms, codec.sample_rate_hz());
+            self.sending = sender.map(|sender| (sender, next.gap_ms));
+        }
+        if let Some((sender, gap_ms)) = &mut self.sending
+            && let Some(packet) = sender.next_packet()
+        {
+            payload.extend_from_slice(&packet.payload);
+            if packet.last {
+                self.pause_ms = *gap_ms;
+                self.sending = None;
+                self.digits_sent = self.digits_sent.saturating_add(1);
+            }
+            return Tick::Event { first: packet.marker };
+        }
+        if self.run.is_some() { self.next_audio(ptime_ms, codec, payload) } else { Tick::Idle }
+    }
+
+    /// After a tick: what was played in milliseconds, if it has just come to its end.
+    pub(crate) fn take_ended(&mut self) -> Option<u64> {
+        if self.queue.is_empty() && self.downsampler.is_none() { self.run.take().map(to_ms) } else { None }
+    }
+
+    fn next_audio(&mut self, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+        let wanted = usize::try_from(samples(u64::from(ptime_ms))).unwrap_or(160);
+        if self.queue.len() <= wanted {
+            self.drain_downsampler();
+        }
+        let count = self.queue.len().min(wanted);
+        payload.extend(self.queue.drain(..count).map(|sample| codec.encode_sample(sample)));
+        payload.resize(payload.len().saturating_add(wanted.saturating_sub(count)), codec.silence());
+        let count = u64::try_from(count).unwrap_or(0);
+        self.run = self.run.map(|run| run.saturating_add(count));
+        self.played_samples = self.played_samples.saturating_add(count);
+        Tick::Audio
+    }
+
+    fn drain_downsampler(&mut self) {
+        if let Some(mut downsampler) = self.downsampler.take() {
+            let mut tail = Vec::new();
+            downsampler.finish(&mut tail);
+            self.queue.extend(tail);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Puts the audio of the rx track in order and on the media clock, without delaying what is in order.
+
+use std::time::Instant;
+
+use crate::clock::{Position, samples};
+use crate::limits::{GAP_FILL_MS_MAX, REORDER_HOLD, REORDER_PACKETS_MAX};
+
+/// What a packet brings to the track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Audio whose first sample has this RTP timestamp.
+    Audio(u32),
+    /// Nothing to hear, but a number in the sequence.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    content: Content,
+    payload: Vec<u8>,
+    arrived: Instant,
+}
+
+/// Takes packets by extended sequence number and gives out audio by position.
+///
+/// Positions never go back and never overlap. A short gap in RTP timestamps is a gap of the same
+/// length in positions; a longer one, or a step back, makes the clock jump to the time of arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Reorder {
+    next_number: Option<u64>,
+    /// RTP timestamp that belongs to `next_at`; `None` until audio came since the last restart.
+    next_timestamp: Option<u32>,
+    next_at: Position,
+    heard: bool,
+    /// Sorted by number; the front may be given out first.
+    held: Vec<Held>,
+    spare: Vec<Vec<u8>>,
+    pub(crate) late: u64,
+    pub(crate) resyncs: u64,
+    pub(crate) gap_samples: u64,
+}
+
+impl Reorder {
+    /// Take one packet; `here` is the position of `now`. Audio comes out through `out`.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        here: Position,
+        number: u64,
+        content: Content,
+        payload: &[u8],
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        loop {
+            let next = *self.next_number.get_or_insert(number);
+            if number < next {
+                self.late = self.late.saturating_add(1);
+                return;
+            }
+            if number == next {
+                self.release(here, number, content, payload, out);
+                self.release_successors(here, out);
+                return;
+            }
+            if self.held.len() < REORDER_PACKETS_MAX {
+                self.hold(now, number, content, payload);
+                return;
+            }
+            // Enough packets have come after the missing one: it is lost.
+            self.skip(here, out);
+        }
+    }
+
+    /// Give up waiting for what has not come in time.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        here: Position,
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        while self.poll_timeout().is_some_and(|due| due <= now) {
+            self.skip(here, out);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.arrived).min()?.checked_add(REORDER_HOLD)
+    }
+
+    /// The numbering starts anew: give out what is held, then believe the next packet.
+    pub(crate) fn restart(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+        while !self.held.is_empty() {
+            self.skip(here, out);
+        }
+        self.next_number = None;
+        self.next_timestamp = None;
+    }
+
+    fn hold(&mut self, now: Instant, number: u64, content: Content, payload: &[u8]) {
+        let place = self.held.partition_point(|held| held.number < number);
+        if self.held.get(place).is_some_and(|held| held.number == number) {
+            return;
+        }
+        let mut copy = self.spare.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(payload);
+        self.held.insert(place, Held { number, content, payload: copy, arrived: now });
+    }
+
+    /// Treat all before the first held packet as lost.
+    fn skip(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+        if let Some(first) = self.held.first() {
+            self.next_number = Some(first.number);
+        }
+        self.release_successors(here, out);
+    }
+
+    fn release_successors(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+        while self.held.first().is_some_and(|held| Some(held.number) == self.next_number) {
+            let held = self.held.remove(0);
+            self.release(here, held.number, held.content, &held.payload, out);
+            self.spare.push(held.payload);
+        }
+    }
+
+    fn release(
+        &mut self,
+        here: Position,
+        number: u64,
+        content: Content,
+        payload: &[u8],
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        self.next_number = Some(number.saturating_add(1));
+        let Content::Audio(timestamp) = content else { return };
+        if payload.is_empty() {
+            return;
+        }
+        let at = self.place(here, timestamp);
+        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        self.next_at = at.saturating_add(length);
+        self.next_timestamp = Some(timestamp.wrapping_add(u32::try_from(payload.len()).unwrap_or(u32::MAX)));
+        self.heard = true;
+        out(at, payload);
+    }
+
+    /// The position of the sample with this RTP timestamp.
+    fn place(&mut self, here: Position, timestamp: u32) -> Position {
+        if let Some(next) = self.next_timestamp {
+            let gap = u64::from(timestamp.wrapping_sub(next));
+            if gap <= samples(GAP_FILL_MS_MAX) {
+                self.gap_samples = self.gap_samples.saturating_add(gap);
+                return self.next_at.saturating_add(gap);
+            }
+        }
+        if self.heard {
+            self.resyncs = self.resyncs.saturating_add(1);
+        }
+        self.next_at.max(here)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    struct Bench {
+        start: Instant,
+        reorder: Reorder,
+        out: Vec<(u64, u8)>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { start: Instant::now(), reorder: Reorder::default(), out: Vec::new() }
+        }
+
+        /// Packet `n` of 20 ms with RTP timestamp `160 n`, at `ms`.
+        fn audio(&mut self, ms: u64, n: u64) {
+            self.at(ms, n, Content::Audio(u32::try_from(n * 160).unwrap()));
+        }
+
+        fn at(&mut self, ms: u64, n: u64, content: Content) {
+            let payload = [n.to_le_bytes()[0]; 160];
+            let out = &mut self.out;
+            let now = self.start + Duration::from_millis(ms);
+            self.reorder
+                .receive(now, ms * 8, n, content, &payload, &mut |at, bytes| out.push((at, bytes[0])));
+        }
+
+        fn timeout(&mut self, ms: u64) {
+            let out = &mut self.out;
+            let now = self.start + Duration::from_millis(ms);
+            self.reorder.handle_timeout(now, ms * 8, &mut |at, bytes| out.push((at, bytes[0])));
+        }
+    }
+
+    #[test]
+    fn what_is_in_order_goes_straight_through() {
+        let mut bench = Bench::new();
+        for n in 0..5 {
+            bench.audio(n * 20, n);
+            assert_eq!(bench.out.len() as u64, n + 1);
+        }
+        assert_eq!(bench.out, [(0, 0), (160, 1), (320, 2), (480, 3), (640, 4)]);
+        assert_eq!(bench.reorder.poll_timeout(), None);
+    }
+
+    #[test]
+    fn two_that_are_swapped_are_put_right() {
+        let mut bench = Bench::new();
+        for n in [0, 2, 1, 3] {
+            bench.audio(n * 20, n);
+        }
+        assert_eq!(bench.out, [(0, 0), (160, 1), (320, 2), (480, 3)]);
+        assert_eq!((bench.reorder.late, bench.reorder.gap_samples), (0, 0));
+    }
+
+    #[test]
+    fn a_loss_is_believed_after_three_more_packets() {
+        let mut bench = Bench::new();
+        for n in [0, 2, 3, 4] {
+            bench.audio(0, n);
+        }
+        assert_eq!(bench.out, [(0, 0)]);
+        bench.audio(0, 5);
+        assert_eq!(bench.out, [(0, 0), (320, 2), (480, 3), (640, 4), (800, 5)]);
+        bench.audio(0, 1);
+        assert_eq!((bench.reorder.late, bench.reorder.gap_samples), (1, 160));
+    }
+
+    #[test]
+    fn a_loss_is_believed_after_sixty_milliseconds() {
+        let mut bench = Bench::new();
+        bench.audio(0, 0);
+        bench.audio(40, 2);
+        bench.timeout(99);
+        assert_eq!(bench.out.len(), 1);
+        bench.timeout(100);
+        assert_eq!(bench.out, [(0, 0), (320, 2)]);
+        assert_eq!(bench.reorder.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_long_pause_jumps_to_the_time_of_arrival() {
+        let mut bench = Bench::new();
+        bench.audio(0, 0);
+        bench.at(3000, 1, Content::Audio(160 + 8001));
+        assert_eq!(bench.out, [(0, 0), (24_000, 1)]);
+        assert_eq!(bench.reorder.resyncs, 1);
+    }
+
+    #[test]
+    fn a_step_back_never_overlaps() {
+        let mut bench = Bench::new();
+        bench.at(0, 0, Content::Audio(5000));
+        bench.at(5, 1, Content::Audio(100));
+        bench.at(10, 2, Content::Audio(260));
+        assert_eq!(bench.out, [(0, 0), (160, 1), (320, 2)]);
+    }
+
+    #[test]
+    fn packets_without_audio_keep_the_numbers_in_line() {
+        let mut bench = Bench::new();
+        bench.audio(0, 0);
+        bench.at(20, 1, Content::Nothing);
+        bench.at(40, 2, Content::Nothing);
+        bench.at(60, 3, Content::Audio(480));
+        assert_eq!(bench.out, [(0, 0), (480, 3)]);
+        assert_eq!(bench.reorder.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_restart_gives_out_what_was_held() {
+        let mut bench = Bench::new();
+        bench.audio(0, 0);
+        bench.audio(20, 2);
+        let out = &mut bench.out;
+        bench.reorder.restart(320, &mut |at, bytes| out.push((at, bytes[0])));
+        bench.at(40, 9000, Content::Audio(77));
+        assert_eq!(bench.out, [(0, 0), (320, 2), (480, 40)]);
+        assert_eq!(bench.reorder.resyncs, 1);
+    }
+}

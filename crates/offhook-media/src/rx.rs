@@ -1,0 +1,188 @@
+//! The rx track: whom we listen to, what is counted, what is audio and what a digit.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use offhook_rtp::{Arrival, DigitReceived, ReceiverStats, RtpPacket, TelephoneEvent, TelephoneEventReceiver};
+
+use crate::clock::{Clock, Position};
+use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::lock::{Admission, SourceLock};
+use crate::params::LegParams;
+use crate::reorder::{Content, Reorder};
+
+/// Comfort noise (RFC 3389): never audio for a tap (contract 7, row 13).
+const COMFORT_NOISE: u8 = 13;
+/// A key whose packets have stopped for this long has been released.
+const DIGIT_EXPIRY: Duration = Duration::from_millis(200);
+
+/// What a datagram turned out to be.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Tell that media has started: first packet, new source or new SSRC.
+    pub(crate) started: Option<u32>,
+    /// Where it stands; `None` when taps for audio shall not see it.
+    number: Option<u64>,
+    content: Content,
+    event: Option<TelephoneEvent>,
+    restarted: bool,
+    timestamp: u32,
+}
+
+/// Refusals, by cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) malformed: u64,
+    pub(crate) foreign: u64,
+    pub(crate) early: u64,
+    pub(crate) unexpected: u64,
+    pub(crate) not_receiving: u64,
+}
+
+/// Receives the RTP of one leg.
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    pub(crate) lock: Option<SourceLock>,
+    pub(crate) stats: ReceiverStats,
+    pub(crate) reorder: Reorder,
+    pub(crate) dropped: Dropped,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) digits: u64,
+    ssrc: Option<u32>,
+    keys: TelephoneEventReceiver,
+    digit_due: Option<Instant>,
+    silent_due: Option<Instant>,
+}
+
+impl Receiver {
+    /// Offer and answer are complete, again perhaps: the lock opens.
+    pub(crate) fn connect(&mut self, now: Instant, params: &LegParams) {
+        self.lock = Some(SourceLock::new(params.remote_rtp));
+        self.hear(now, params);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.lock = None;
+        self.digit_due = None;
+        self.silent_due = None;
+    }
+
+    /// Where RTP goes to.
+    pub(crate) fn target(&self) -> Option<SocketAddr> {
+        self.lock.map(|lock| lock.target())
+    }
+
+    fn hear(&mut self, now: Instant, params: &LegParams) {
+        self.silent_due = match params.media_timeout {
+            Some(timeout) if params.receiving => now.checked_add(timeout),
+            _ => None,
+        };
+    }
+
+    /// Judge and count one datagram. `None` when it was refused (and counted).
+    pub(crate) fn accept<'a>(
+        &mut self,
+        now: Instant,
+        here: Position,
+        source: SocketAddr,
+        datagram: &'a [u8],
+        params: &LegParams,
+    ) -> Option<(Accepted, &'a [u8])> {
+        let packet = match RtpPacket::parse(datagram) {
+            Ok(packet) if datagram.len() <= DATAGRAM_BYTES_MAX => packet,
+            _ => return refuse(&mut self.dropped.malformed),
+        };
+        let is_audio = packet.payload_type == params.payload_type;
+        let is_event = Some(packet.payload_type) == params.dtmf_payload_type;
+        if !(is_audio || is_event || packet.payload_type == COMFORT_NOISE) {
+            return refuse(&mut self.dropped.unexpected);
+        }
+        if !params.receiving {
+            return refuse(&mut self.dropped.not_receiving);
+        }
+        let locked = match self.lock.as_mut()?.admit(now, source) {
+            Admission::Foreign => return refuse(&mut self.dropped.foreign),
+            Admission::Locked => true,
+            Admission::Known => false,
+        };
+        self.packets = self.packets.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(u64::try_from(datagram.len()).unwrap_or(0));
+        self.hear(now, params);
+        let arrival = self.stats.receive(packet.ssrc, packet.seq, packet.timestamp, low_32(here));
+        let (number, restarted) = match arrival {
+            Arrival::New(number) | Arrival::Old(number) => (Some(number), false),
+            Arrival::Restarted(number) => (Some(number), true),
+            Arrival::Duplicate | Arrival::Suspect => (None, false),
+        };
+        let new_ssrc = self.ssrc.replace(packet.ssrc) != Some(packet.ssrc);
+        let accepted = Accepted {
+            started: (new_ssrc || locked).then_some(packet.ssrc),
+            number,
+            content: if is_audio { Content::Audio(packet.timestamp) } else { Content::Nothing },
+            event: if is_event { TelephoneEvent::parse(packet.payload) } else { None },
+            restarted,
+            timestamp: packet.timestamp,
+        };
+        Some((accepted, packet.payload))
+    }
+
+    /// Put an accepted packet in its place; audio that is due comes out through `out`.
+    pub(crate) fn order(
+        &mut self,
+        now: Instant,
+        here: Position,
+        accepted: &Accepted,
+        payload: &[u8],
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        let Some(number) = accepted.number else { return };
+        if accepted.restarted {
+            self.reorder.restart(here, out);
+            self.keys.reset();
+        }
+        self.reorder.receive(now, here, number, accepted.content, payload, out);
+    }
+
+    /// Digits that this packet ends; also those whose end was lost.
+    pub(crate) fn digits(&mut self, now: Instant, accepted: &Accepted) -> [Option<DigitReceived>; 2] {
+        let Some(event) = accepted.event else { return [None, None] };
+        let digits = self.keys.receive(accepted.timestamp, event);
+        self.digit_due = if self.keys.holds() { now.checked_add(DIGIT_EXPIRY) } else { None };
+        digits
+    }
+
+    /// A digit whose end packets did not come in time.
+    pub(crate) fn expire_digit(&mut self, now: Instant) -> Option<DigitReceived> {
+        self.digit_due.take_if(|due| *due <= now)?;
+        self.keys.expire()
+    }
+
+    /// True once when nothing has come for too long.
+    pub(crate) fn take_silence(&mut self, now: Instant) -> bool {
+        self.silent_due.take_if(|due| *due <= now).is_some()
+    }
+
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        clock: &Clock,
+        out: &mut impl FnMut(Position, &[u8]),
+    ) {
+        self.reorder.handle_timeout(now, clock.position(now), out);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.reorder.poll_timeout(), self.digit_due, self.silent_due].into_iter().flatten().min()
+    }
+}
+
+fn refuse<T>(counter: &mut u64) -> Option<T> {
+    *counter = counter.saturating_add(1);
+    None
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "arrival times wrap as RTP timestamps do")]
+const fn low_32(position: Position) -> u32 {
+    position as u32
+}

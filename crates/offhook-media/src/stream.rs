@@ -1,0 +1,373 @@
+//! A tap that sends JSON frames to an application (contract 4.3).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use offhook_codec::Codec;
+
+use crate::app_frame::{self, AppFrame};
+use crate::clock::{Position, iso_8601, samples, to_ms};
+use crate::frame::{FrameError, FrameWriter, is_json_object, with_reason};
+use crate::framer::Framer;
+use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX, STREAM_BUFFER_MS_MAX};
+use crate::params::{Refused, StreamParams, TapId, Track};
+use crate::sink::{FrameKind, Sink};
+use crate::stats::{TapKind, TapStats};
+
+const NOT_TWO_WAY: FrameError = FrameError::Unknown("two-way audio is not switched on for this stream");
+const TOO_SLOW: FrameError = FrameError::Unknown("audio was dropped because the application read too slowly");
+const BINARY: FrameError = FrameError::Malformed("binary messages are not accepted, send JSON text");
+
+/// How far the conversation with the application has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No socket yet: nothing is kept.
+    Opening,
+    /// The connected frame is out: audio is kept.
+    Connected,
+    /// The start frame is out: audio goes out as it comes.
+    Begun,
+}
+
+/// Something that waits until it may be sent.
+#[derive(Debug)]
+enum Kept {
+    Media { track: Track, timestamp_ms: u64, payload: Vec<u8> },
+    Digit { digit: char, occurred_at: Duration },
+}
+
+/// One track within a stream.
+#[derive(Debug)]
+struct StreamTrack {
+    wanted: bool,
+    framer: Framer,
+    /// Position that counts as timestamp 0; `None` before the first frame.
+    base: Option<Position>,
+    chunk: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct StreamTap {
+    outlet: Outlet,
+    rx: StreamTrack,
+    tx: StreamTrack,
+    connected_json: String,
+    start_json: String,
+    stop_json: String,
+    errors_since: Option<Instant>,
+    errors: u32,
+}
+
+/// Numbers, writes or keeps frames.
+#[derive(Debug)]
+struct Outlet {
+    tap: TapId,
+    stage: Stage,
+    writable: bool,
+    epoch: Position,
+    writer: FrameWriter,
+    kept: VecDeque<Kept>,
+    kept_samples: u64,
+    kept_samples_max: u64,
+    spare: Vec<Vec<u8>>,
+    /// Media has been dropped since the last error frame about it.
+    overflowed: bool,
+    stats: TapStats,
+}
+
+impl StreamTap {
+    pub(crate) fn new(tap: TapId, params: &StreamParams) -> Result<Self, Refused> {
+        if params.sample_rate_hz != params.codec.sample_rate_hz() {
+            return Err(Refused::OutOfRange("sample_rate_hz"));
+        }
+        if !(20..=100).contains(&params.frame_ms) {
+            return Err(Refused::OutOfRange("frame_ms"));
+        }
+        if params.buffer_ms > STREAM_BUFFER_MS_MAX {
+            return Err(Refused::OutOfRange("buffer_ms"));
+        }
+        for (json, name) in [
+            (&params.connected_json, "connected_json"),
+            (&params.start_json, "start_json"),
+            (&params.stop_json, "stop_json"),
+        ] {
+            if !is_json_object(json) {
+                return Err(Refused::OutOfRange(name));
+            }
+        }
+        let track = |wanted| StreamTrack {
+            wanted,
+            framer: Framer::new(params.codec, params.frame_ms, params.fill_gaps),
+            base: None,
+            chunk: 0,
+        };
+        Ok(Self {
+            outlet: Outlet {
+                tap,
+                stage: Stage::Opening,
+                writable: true,
+                epoch: 0,
+                writer: FrameWriter::new(&params.stream_id),
+                kept: VecDeque::new(),
+                kept_samples: 0,
+                kept_samples_max: samples(u64::from(params.buffer_ms)),
+                spare: Vec::new(),
+                overflowed: false,
+                stats: TapStats { kind: TapKind::Stream, ..TapStats::default() },
+            },
+            rx: track(params.rx),
+            tx: track(params.tx),
+            connected_json: params.connected_json.clone(),
+            start_json: params.start_json.clone(),
+            stop_json: params.stop_json.clone(),
+            errors_since: None,
+            errors: 0,
+        })
+    }
+
+    pub(crate) fn stats(&self) -> TapStats {
+        let filled_ms = self.rx.framer.filled_ms.saturating_add(self.tx.framer.filled_ms);
+        TapStats { filled_ms, ..self.outlet.stats }
+    }
+
+    /// The socket is open, or open again: everything begins anew from `here`.
+    pub(crate) fn connected(&mut self, here: Position, sink: &mut impl Sink) {
+        let outlet = &mut self.outlet;
+        outlet.stage = Stage::Connected;
+        outlet.writable = true;
+        outlet.epoch = here;
+        outlet.writer.restart();
+        outlet.kept.clear();
+        outlet.kept_samples = 0;
+        for track in [&mut self.rx, &mut self.tx] {
+            track.framer.flush(&mut |_, _| ());
+            track.base = None;
+            track.chunk = 0;
+        }
+        outlet.stats.frames_sent = outlet.stats.frames_sent.saturating_add(1);
+        sink.stream_frame(outlet.tap, FrameKind::Control, self.connected_json.as_bytes());
+    }
+
+    pub(crate) fn begin(&mut self, sink: &mut impl Sink) -> Result<(), Refused> {
+        if self.outlet.stage != Stage::Connected {
+            return Err(Refused::NoSuchTap);
+        }
+        self.outlet.stage = Stage::Begun;
+        self.outlet.count_frame();
+        sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.start(&self.start_json));
+        self.send_kept(sink);
+        Ok(())
+    }
+
+    pub(crate) fn writable(&mut self, writable: bool, sink: &mut impl Sink) {
+        self.outlet.writable = writable;
+        if writable && self.outlet.stage == Stage::Begun {
+            self.send_kept(sink);
+        }
+    }
+
+    /// Take audio of one track in the leg's codec.
+    pub(crate) fn audio(
+        &mut self,
+        track: Track,
+        at: Position,
+        payload: &[u8],
+        codec: Codec,
+        sink: &mut impl Sink,
+    ) {
+        let outlet = &mut self.outlet;
+        let lane = match track {
+            Track::Rx => &mut self.rx,
+            Track::Tx => &mut self.tx,
+        };
+        if !lane.wanted || outlet.stage == Stage::Opening {
+            return;
+        }
+        let StreamTrack { framer, base, chunk, .. } = lane;
+        framer.audio(at, payload, codec, &mut |at, frame| outlet.media(track, base, chunk, at, frame, sink));
+    }
+
+    /// Tell of a key the far end has pressed.
+    pub(crate) fn digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {
+        match self.outlet.stage {
+            Stage::Opening => {}
+            Stage::Begun if self.outlet.kept.is_empty() => self.outlet.send_digit(digit, occurred_at, sink),
+            Stage::Begun | Stage::Connected => {
+                let waiting =
+                    self.outlet.kept.iter().filter(|kept| matches!(kept, Kept::Digit { .. })).count();
+                if waiting < DIGITS_MAX {
+                    self.outlet.kept.push_back(Kept::Digit { digit, occurred_at });
+                } else {
+                    self.outlet.stats.frames_dropped = self.outlet.stats.frames_dropped.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Take a text message of the application.
+    pub(crate) fn receive_text(&mut self, now: Instant, text: &str, sink: &mut impl Sink) {
+        self.outlet.stats.app_frames = self.outlet.stats.app_frames.saturating_add(1);
+        match app_frame::parse(text) {
+            _ if self.outlet.stage != Stage::Begun => self.refuse_silently(),
+            Ok(AppFrame::Media) => self.refuse(now, NOT_TWO_WAY, sink),
+            // Nothing of this stream waits to be played: a mark comes back at once, and there is
+            // nothing to clear.
+            Ok(AppFrame::Mark(name)) => {
+                self.outlet.count_frame();
+                sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.mark(&name));
+            }
+            Ok(AppFrame::Clear) => {}
+            Err(error) => self.refuse(now, error, sink),
+        }
+    }
+
+    /// Take a binary message of the application.
+    pub(crate) fn receive_binary(&mut self, now: Instant, sink: &mut impl Sink) {
+        self.outlet.stats.app_frames = self.outlet.stats.app_frames.saturating_add(1);
+        if self.outlet.stage == Stage::Begun {
+            self.refuse(now, BINARY, sink);
+        } else {
+            self.refuse_silently();
+        }
+    }
+
+    /// Send what is short of a frame, then the stop frame.
+    pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
+        let outlet = &mut self.outlet;
+        if outlet.stage != Stage::Begun {
+            return;
+        }
+        // What the socket would not take before is given to it now, in order; the stop frame ends it.
+        for (track, lane) in [(Track::Rx, &mut self.rx), (Track::Tx, &mut self.tx)] {
+            let StreamTrack { framer, base, chunk, .. } = lane;
+            framer.flush(&mut |at, frame| outlet.media(track, base, chunk, at, frame, sink));
+        }
+        outlet.writable = true;
+        self.send_kept(sink);
+        let stop = with_reason(&self.stop_json, reason);
+        self.outlet.count_frame();
+        sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.stop(&stop));
+    }
+
+    fn send_kept(&mut self, sink: &mut impl Sink) {
+        let outlet = &mut self.outlet;
+        if std::mem::take(&mut outlet.overflowed) {
+            outlet.count_frame();
+            sink.stream_frame(outlet.tap, FrameKind::Control, outlet.writer.error(TOO_SLOW));
+        }
+        while let Some(kept) = outlet.kept.pop_front() {
+            match kept {
+                Kept::Media { track, timestamp_ms, payload } => {
+                    let chunk = match track {
+                        Track::Rx => &mut self.rx.chunk,
+                        Track::Tx => &mut self.tx.chunk,
+                    };
+                    outlet.send_media(track, chunk, timestamp_ms, &payload, sink);
+                    outlet.spare.push(payload);
+                }
+                Kept::Digit { digit, occurred_at } => outlet.send_digit(digit, occurred_at, sink),
+            }
+        }
+        outlet.kept_samples = 0;
+        outlet.spare.truncate(1);
+    }
+
+    fn refuse(&mut self, now: Instant, error: FrameError, sink: &mut impl Sink) {
+        self.refuse_silently();
+        let second = Duration::from_secs(1);
+        if self.errors_since.is_none_or(|since| now.saturating_duration_since(since) >= second) {
+            self.errors_since = Some(now);
+            self.errors = 0;
+        }
+        if self.errors < ERROR_FRAMES_PER_SECOND_MAX {
+            self.errors += 1;
+            self.outlet.count_frame();
+            sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.error(error));
+        }
+    }
+
+    fn refuse_silently(&mut self) {
+        self.outlet.stats.app_frames_refused = self.outlet.stats.app_frames_refused.saturating_add(1);
+    }
+}
+
+impl Outlet {
+    /// Send one frame of audio, or keep it.
+    fn media(
+        &mut self,
+        track: Track,
+        base: &mut Option<Position>,
+        chunk: &mut u64,
+        at: Position,
+        frame: &[u8],
+        sink: &mut impl Sink,
+    ) {
+        // The frame that was under way when the stream began counts from its own first sample.
+        let base = *base.get_or_insert(self.epoch.min(at));
+        let timestamp_ms = to_ms(at.saturating_sub(base));
+        if self.stage == Stage::Begun && self.writable && self.kept.is_empty() {
+            self.send_media(track, chunk, timestamp_ms, frame, sink);
+        } else {
+            self.keep(track, timestamp_ms, frame);
+        }
+    }
+
+    fn send_media(
+        &mut self,
+        track: Track,
+        chunk: &mut u64,
+        timestamp_ms: u64,
+        payload: &[u8],
+        sink: &mut impl Sink,
+    ) {
+        *chunk = chunk.saturating_add(1);
+        self.count_frame();
+        let count = match track {
+            Track::Rx => &mut self.stats.rx_frames,
+            Track::Tx => &mut self.stats.tx_frames,
+        };
+        *count = count.saturating_add(1);
+        let frame = self.writer.media(track, *chunk, timestamp_ms, payload);
+        sink.stream_frame(self.tap, FrameKind::Media, frame);
+    }
+
+    fn keep(&mut self, track: Track, timestamp_ms: u64, frame: &[u8]) {
+        let length = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        while self.kept_samples.saturating_add(length) > self.kept_samples_max {
+            let Some(oldest) = self.kept.iter().position(|kept| matches!(kept, Kept::Media { .. })) else {
+                break;
+            };
+            if let Some(Kept::Media { payload, .. }) = self.kept.remove(oldest) {
+                let freed = u64::try_from(payload.len()).unwrap_or(0);
+                self.kept_samples = self.kept_samples.saturating_sub(freed);
+                self.spare.push(payload);
+            }
+            self.drop_one();
+        }
+        if self.kept_samples.saturating_add(length) > self.kept_samples_max {
+            self.drop_one();
+            return;
+        }
+        let mut payload = self.spare.pop().unwrap_or_default();
+        payload.clear();
+        payload.extend_from_slice(frame);
+        self.kept_samples = self.kept_samples.saturating_add(length);
+        self.kept.push_back(Kept::Media { track, timestamp_ms, payload });
+    }
+
+    fn drop_one(&mut self) {
+        self.overflowed = true;
+        self.stats.frames_dropped = self.stats.frames_dropped.saturating_add(1);
+    }
+
+    fn send_digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {
+        self.count_frame();
+        let frame = self.writer.dtmf(digit, &iso_8601(occurred_at));
+        sink.stream_frame(self.tap, FrameKind::Control, frame);
+    }
+
+    fn count_frame(&mut self) {
+        self.stats.frames_sent = self.stats.frames_sent.saturating_add(1);
+    }
+}

@@ -1,0 +1,146 @@
+//! The taps of one leg, by id, in the order they were added.
+
+use std::time::{Duration, Instant};
+
+use offhook_codec::Codec;
+
+use crate::clock::Position;
+use crate::fork::ForkTap;
+use crate::limits::TAPS_MAX;
+use crate::params::{Refused, TapId, Track};
+use crate::sink::{Event, Sink};
+use crate::speech::SpeechTap;
+use crate::stats::TapStats;
+use crate::stream::StreamTap;
+
+/// Any copy of a leg's audio.
+#[derive(Debug)]
+pub(crate) enum Tap {
+    Fork(Box<ForkTap>),
+    Stream(Box<StreamTap>),
+    Speech(Box<SpeechTap>),
+}
+
+impl Tap {
+    fn stats(&self) -> TapStats {
+        match self {
+            Self::Fork(fork) => fork.stats,
+            Self::Stream(stream) => stream.stats(),
+            Self::Speech(speech) => speech.stats,
+        }
+    }
+
+    fn close(&mut self, reason: &str, sink: &mut impl Sink) {
+        match self {
+            Self::Fork(_) => {}
+            Self::Stream(stream) => stream.close(reason, sink),
+            Self::Speech(speech) => speech.flush(sink),
+        }
+    }
+}
+
+/// All taps of a leg: at most `TAPS_MAX`, so a list is the fastest map.
+#[derive(Debug, Default)]
+pub(crate) struct Taps {
+    taps: Vec<(TapId, Tap)>,
+}
+
+impl Taps {
+    /// Whether another tap of this id may be added.
+    pub(crate) fn check_free(&self, tap: TapId) -> Result<(), Refused> {
+        if self.taps.iter().any(|(id, _)| *id == tap) {
+            return Err(Refused::TapExists);
+        }
+        if self.taps.len() >= TAPS_MAX {
+            return Err(Refused::TooManyTaps);
+        }
+        Ok(())
+    }
+
+    /// Add a tap for which `check_free` said yes.
+    pub(crate) fn add(&mut self, tap: TapId, what: Tap) {
+        self.taps.push((tap, what));
+    }
+
+    /// A packet as it is on the wire.
+    pub(crate) fn packet(&mut self, track: Track, datagram: &[u8], sink: &mut impl Sink) {
+        for (_, tap) in &mut self.taps {
+            if let Tap::Fork(fork) = tap {
+                fork.packet(track, datagram, sink);
+            }
+        }
+    }
+
+    /// Audio of a track, in order.
+    pub(crate) fn audio(
+        &mut self,
+        now: Instant,
+        track: Track,
+        at: Position,
+        payload: &[u8],
+        codec: Codec,
+        sink: &mut impl Sink,
+    ) {
+        for (_, tap) in &mut self.taps {
+            match tap {
+                Tap::Stream(stream) => stream.audio(track, at, payload, codec, sink),
+                Tap::Speech(speech) if speech.track == track => speech.audio(now, at, payload, codec, sink),
+                Tap::Speech(_) | Tap::Fork(_) => {}
+            }
+        }
+    }
+
+    /// A key the far end has pressed.
+    pub(crate) fn digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {
+        for (_, tap) in &mut self.taps {
+            if let Tap::Stream(stream) = tap {
+                stream.digit(digit, occurred_at, sink);
+            }
+        }
+    }
+
+    pub(crate) fn stream(&mut self, tap: TapId) -> Result<&mut StreamTap, Refused> {
+        self.taps
+            .iter_mut()
+            .find_map(|(id, what)| match what {
+                Tap::Stream(stream) if *id == tap => Some(&mut **stream),
+                _ => None,
+            })
+            .ok_or(Refused::NoSuchTap)
+    }
+
+    pub(crate) fn remove(&mut self, tap: TapId, reason: &str, sink: &mut impl Sink) -> Result<(), Refused> {
+        let place = self.taps.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
+        let (_, mut what) = self.taps.remove(place);
+        what.close(reason, sink);
+        sink.event(Event::TapClosed { tap, stats: what.stats() });
+        Ok(())
+    }
+
+    pub(crate) fn close_all(&mut self, reason: &str, sink: &mut impl Sink) {
+        for (tap, mut what) in self.taps.drain(..) {
+            what.close(reason, sink);
+            sink.event(Event::TapClosed { tap, stats: what.stats() });
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, sink: &mut impl Sink) {
+        for (_, tap) in &mut self.taps {
+            if let Tap::Speech(speech) = tap {
+                speech.handle_timeout(now, here, sink);
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let speech = self.taps.iter().filter_map(|(_, tap)| match tap {
+            Tap::Speech(speech) => speech.poll_timeout(),
+            _ => None,
+        });
+        speech.min()
+    }
+
+    pub(crate) fn stats(&self) -> Vec<(TapId, TapStats)> {
+        self.taps.iter().map(|(tap, what)| (*tap, what.stats())).collect()
+    }
+}
