@@ -79,7 +79,7 @@ def half_a_track(evidence: Evidence) -> None:
 
 
 def gap_in_chunks(evidence: Evidence) -> None:
-    evidence.track_gaps = 1
+    evidence.track_gaps = {"inbound": 1}
 
 
 def one_wrong_sample(evidence: Evidence) -> None:

@@ -50,7 +50,7 @@ class Evidence:
     partials: int = 0
     finals: list[str] = field(default_factory=list)
     track_ms: dict[str, int] = field(default_factory=dict)
-    track_gaps: int = 0
+    track_gaps: dict[str, int] = field(default_factory=dict)
     call_ended_by_app: bool = False
     duration_s: float = 0.0
 
@@ -121,8 +121,9 @@ def _tracks(evidence: Evidence) -> Verdict:
         for track in ("inbound", "outbound")
         if evidence.track_ms.get(track, 0) < played_ms
     ]
-    if evidence.track_gaps:
-        problems.append(f"{evidence.track_gaps} gaps in the chunk numbers")
+    problems += [
+        f"{gaps} gaps in the chunks of {track}" for track, gaps in evidence.track_gaps.items() if gaps
+    ]
     detail = ", ".join(f"{name} {length_ms} ms" for name, length_ms in sorted(evidence.track_ms.items()))
     return Verdict("both tracks streamed without a gap", not problems, "; ".join(problems) or detail)
 

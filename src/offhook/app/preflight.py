@@ -1,0 +1,98 @@
+"""What would keep the server from starting or working, found without starting it."""
+
+import importlib.util
+import socket
+import tempfile
+from pathlib import Path
+
+from offhook.app.settings import Settings
+from offhook.base.errors import OffhookError
+from offhook.edge.speech.weights import find_moonshine, find_silero, require_runtime
+
+
+def find_problems(settings: Settings) -> list[str]:
+    """Return one sentence for each thing that must change first; an empty list is a promise to start."""
+    problems = [
+        _native_core(),
+        _data_dir(settings.data_dir),
+        *_listeners(settings),
+        _rtp_ports(settings),
+        _speech(settings),
+    ]
+    return [problem for problem in problems if problem is not None]
+
+
+def find_warnings(settings: Settings) -> list[str]:
+    """Return what `serve` would start with, though it is probably not meant."""
+    if settings.webhooks.url is None:
+        return ["No webhook URL is set, so every incoming call is refused: set --webhook-url."]
+    return []
+
+
+def _native_core() -> str | None:
+    if importlib.util.find_spec("offhook._media") is None:
+        return "The native media core is not built: run `make setup` in a checkout, or install a wheel."
+    return None
+
+
+def _data_dir(data_dir: Path) -> str | None:
+    """Look at the directory, or at the one that it would be made in."""
+    nearest = next(folder for folder in (data_dir, *data_dir.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        return f"The data directory {data_dir} cannot be made: {nearest} is a file."
+    try:
+        # A file without a name: nothing is left behind.
+        with tempfile.TemporaryFile(dir=nearest):
+            return None
+    except OSError as error:
+        return (
+            f"The data directory {data_dir} cannot be written ({(error.strerror or str(error)).lower()}): "
+            "choose another with --data-dir or OFFHOOK_DATA_DIR, or change its owner."
+        )
+
+
+def _listeners(settings: Settings) -> list[str | None]:
+    http = settings.http.address
+    found = [_bind("tcp", http.host, http.port, "--http-listen or OFFHOOK_HTTP_LISTEN")]
+    found += [
+        _bind(listen.transport, listen.host, listen.port, "--sip-listen or OFFHOOK_SIP_LISTEN")
+        for listen in settings.sip.listeners
+    ]
+    return found
+
+
+def _bind(transport: str, host: str, port: int, setting: str) -> str | None:
+    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            if transport == "tcp":
+                # As the server does: a port whose last connections linger can be taken.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return f"Cannot listen at {transport}:{host}:{port} ({reason}): choose another with {setting}."
+    return None
+
+
+def _rtp_ports(settings: Settings) -> str | None:
+    low, high = settings.media.port_range
+    inside = [listen.port for listen in settings.sip.listeners if low <= listen.port <= high]
+    if inside:
+        return f"The RTP ports {low}-{high} hold the SIP port {inside[0]}: choose others with --rtp-ports."
+    return None
+
+
+def _speech(settings: Settings) -> str | None:
+    """Look for the local engine's model wherever an engine name leads to it."""
+    if "local" not in {settings.speech.default_engine, *settings.speech.engines.values()}:
+        return None
+    try:
+        require_runtime()
+        find_moonshine(settings.speech.model_dir or None)
+        find_silero()
+    except OffhookError as error:
+        text = str(error)
+        return f"Transcription will not work: {text.rstrip('.')}."
+    return None
