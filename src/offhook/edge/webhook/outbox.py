@@ -245,7 +245,11 @@ class Outbox:
             self._hold(row, first_attempt)
             return False
         self.counters.dropped_total += 1
-        log.error("webhook lost: no room in memory and none on disk", event=row.event_id, type=row.event_type)
+        log.error(
+            "webhook lost: no room in memory and none on disk",
+            event_id=row.event_id,
+            event_type=row.event_type,
+        )
         if not first_attempt.done():
             first_attempt.set_result(False)
         return False

@@ -160,7 +160,7 @@ class WebhookSender:
             )
         except Exception as err:
             # Whatever our own mistake is, it must not cost the event.
-            log.exception("webhook attempt broke", event=row.event_id)
+            log.exception("webhook attempt broke", event_id=row.event_id)
             result = PostResult(Verdict.RETRY, reason=f"internal error: {type(err).__name__}")
         counters.attempts_failed_total += result.verdict is not Verdict.DELIVERED
         return result
@@ -253,4 +253,8 @@ class _Gate:
 
 
 def _names(held: Held) -> dict[str, str]:
-    return {"event": held.row.event_id, "type": held.row.event_type, "leg": held.row.call_leg_id}
+    return {
+        "event_id": held.row.event_id,
+        "event_type": held.row.event_type,
+        "call_leg_id": held.row.call_leg_id,
+    }

@@ -1,0 +1,171 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from offhook.edge.webhook.sender import SenderSettings
+from offhook.proto.webhook import RetrySchedule
+
+pytestmark = pytest.mark.unit
+Make = Callable[..., Any]
+
+
+async def test_an_event_put_before_the_start_waits_in_the_file_and_is_sent(
+    make_rig: Make, receiver: Any
+) -> None:
+    rig = make_rig()
+    receipt = await rig.put(receiver.base + "/")
+    assert receipt.durable
+    assert rig.outbox.counters.parked == 1
+    await rig.start()
+    (got,) = await receiver.until(1)
+    assert got.id == receipt.event_id
+    await rig.stop()
+
+
+async def test_an_event_put_after_the_close_is_sent_by_the_next_process(
+    make_rig: Make, receiver: Any
+) -> None:
+    rig = await make_rig().start()
+    await rig.sender.close(0.1)
+    receipt = await rig.put(receiver.base + "/")
+    assert receipt.durable
+    assert receipt.first_attempt.result() is False
+    rig.store.close()
+    again = await make_rig().start()
+    (got,) = await receiver.until(1)
+    assert got.id == receipt.event_id
+    await again.stop()
+
+
+async def test_beyond_the_bound_events_wait_in_the_file_and_keep_the_order_of_their_call(
+    make_rig: Make, receiver: Any
+) -> None:
+    rig = await make_rig(
+        outbox_options={"in_memory_max": 5}, settings=SenderSettings(timeout_s=20.0, load_every_s=60.0)
+    ).start()
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    receiver.answers["/"] = answer
+    sent: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    for _ in range(20):
+        for leg, ids in sent.items():
+            ids.append((await rig.put(receiver.base + "/", leg=leg)).event_id)
+    assert (rig.outbox.counters.in_memory, rig.outbox.counters.parked) == (5, 55)
+    release.set()
+    rig.sender.wake()
+    got = [one.id for one in await receiver.until(60)]
+    assert len(set(got)) == 60
+    for ids in sent.values():
+        assert [one for one in got if one in ids] == ids
+    await rig.settled()
+    assert rig.outbox.counters.pending == 0
+    assert not rig.outbox._behind
+    assert not rig.outbox._waiters
+    await rig.stop()
+
+
+async def test_a_waiter_of_a_parked_event_is_told_too(make_rig: Make, receiver: Any) -> None:
+    rig = await make_rig(outbox_options={"in_memory_max": 1}).start()
+    receipts = [await rig.put(receiver.base + "/") for _ in range(5)]
+    async with asyncio.timeout(5):
+        assert [await receipt.first_attempt for receipt in receipts] == [True] * 5
+    await rig.stop()
+
+
+async def test_one_receiver_cannot_take_all_memory(make_rig: Make, receiver: Any) -> None:
+    other = await type(receiver)().start()
+    rig = await make_rig(
+        outbox_options={"in_memory_max": 10, "in_memory_per_origin_max": 3},
+        settings=SenderSettings(timeout_s=5.0, load_every_s=60.0),
+    ).start()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    receiver.answers["/"] = hang
+    for n in range(30):
+        await rig.put(receiver.base + "/", leg=str(n))
+    assert rig.outbox.counters.in_memory < 10
+    assert await (await rig.put(other.base + "/", leg="other")).first_attempt
+    await rig.stop(grace_s=0.0)
+    await other.stop()
+
+
+async def test_a_long_wait_is_spent_in_the_file_and_survives(make_rig: Make, receiver: Any) -> None:
+    schedule = RetrySchedule(fast_waits_s=(), slow_waits_s=(30.0,))
+    rig = await make_rig(schedule=schedule).start()
+    receiver.answers["/"] = 500
+    receipt = await rig.put(receiver.base + "/")
+    await receipt.first_attempt
+    await rig.settled()
+    assert (rig.outbox.counters.in_memory, rig.outbox.counters.parked) == (0, 1)
+    view = await rig.deliveries.find(receipt.event_id)
+    assert view.row.progress.round == 1
+    assert 29 < view.row.next_attempt_at - view.attempts[0].finished_at <= 30
+    await rig.stop()
+    again = make_rig(schedule=schedule)
+    await again.start()
+    assert again.outbox.counters.parked == 1
+    assert len(receiver.got) == 1, "not before its time"
+    await again.stop()
+
+
+async def test_a_failed_event_can_be_sent_again(rig: Any, receiver: Any) -> None:
+    receiver.answers["/"] = 404
+    receipt = await rig.put(receiver.base + "/")
+    await receipt.first_attempt
+    await rig.settled()
+    receiver.answers["/"] = 200
+    assert await rig.outbox.resend(receipt.event_id)
+    rig.sender.wake()
+    got = await receiver.until(2)
+    assert [(one.id, one.attempt) for one in got] == [(receipt.event_id, 1), (receipt.event_id, 2)]
+    await rig.settled()
+    assert not await rig.outbox.resend(receipt.event_id), "it is delivered now"
+
+
+async def test_a_full_disk_costs_durability_and_not_the_event(rig: Any, receiver: Any) -> None:
+    pages = await rig.store.submit(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    await rig.store.submit(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    big = {"x": "y" * 50_000}
+    from offhook.call.values import WebhookRoute
+
+    receipt = await rig.outbox.put(
+        "call.answered", big, occurred_at=1.0, route=WebhookRoute(receiver.base + "/"), call_leg_id="leg"
+    )
+    assert not receipt.durable
+    assert await receipt.first_attempt
+    assert rig.outbox.counters.not_durable_total >= 1
+    await rig.store.submit(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert (await rig.put(receiver.base + "/")).durable
+    await rig.settled()
+    assert rig.outbox.counters.dropped_total == 0
+
+
+async def test_ids_are_uuid4_and_unique(rig: Any, receiver: Any) -> None:
+    import uuid
+
+    receipts = await asyncio.gather(*(rig.put(receiver.base + "/") for _ in range(50)))
+    ids = {receipt.event_id for receipt in receipts}
+    assert len(ids) == 50
+    assert {uuid.UUID(one).version for one in ids} == {4}
+
+
+async def test_old_deliveries_are_forgotten(make_rig: Make, receiver: Any) -> None:
+    rig = await make_rig(
+        settings=SenderSettings(load_every_s=0.01, prune_every_s=0.01, delivered_kept_s=0.0)
+    ).start()
+    receipt = await rig.put(receiver.base + "/")
+    assert await receipt.first_attempt
+    async with asyncio.timeout(5):
+        while await rig.deliveries.find(receipt.event_id) is not None:
+            await rig.store.submit(lambda db: None)
+    await rig.stop()
