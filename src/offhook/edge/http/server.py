@@ -19,6 +19,7 @@ from offhook.base.tasks import TaskSet
 log = structlog.get_logger(__name__)
 
 _START_TIMEOUT_S = 10.0
+_DATE_HEADER_S = 1.0
 
 
 class HttpServer:
@@ -74,7 +75,7 @@ class HttpServer:
         """Stop listening, let running requests end within `HTTP_CLOSE_GRACE_S`, then cut them off."""
         if self._serving is None:
             return
-        self._server.should_exit = True
+        self._server.stop()
         await asyncio.wait([self._serving], timeout=limits.HTTP_CLOSE_GRACE_S + 2.0)
         await self._tasks.close()
         for connection in tuple(self._server.server_state.connections):
@@ -115,6 +116,19 @@ class _EmbeddedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `serve` gracefully."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn polls ten times a second; all that has to be done in between is a new date header.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_HEADER_S):
+                    await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

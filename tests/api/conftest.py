@@ -1,0 +1,85 @@
+"""The API on a real port, with real call legs behind it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import telnyx
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.fakes.call_service import LegService
+
+from offhook.base.errors import OffhookError
+from offhook.edge.http.app import create_app
+from offhook.edge.http.auth import ApiKeys
+from offhook.edge.http.commands import Rules
+from offhook.edge.http.server import HttpServer
+
+API_KEY = "KEY0123456789"
+PRIVATE = "udp:10.0.0.1:9"
+
+
+@dataclass
+class Api:
+    """A running API and what a test needs around it."""
+
+    url: str
+    service: LegService
+    requests: list[tuple[str, str]] = field(default_factory=list)
+
+    def sdk(self, **options: Any) -> telnyx.AsyncTelnyx:
+        """Return the official asynchronous client; it refuses answers that do not fit its models."""
+        return telnyx.AsyncTelnyx(**self._options(options))
+
+    def blocking_sdk(self, **options: Any) -> telnyx.Telnyx:
+        """Return the official synchronous client, for use in a thread."""
+        return telnyx.Telnyx(**self._options(options))
+
+    def http(self, **options: Any) -> httpx.AsyncClient:
+        """Return a plain HTTP client that sends the key."""
+        headers = {"authorization": f"Bearer {API_KEY}"}
+        return httpx.AsyncClient(**({"base_url": self.url, "headers": headers} | options))
+
+    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "api_key": API_KEY,
+            "base_url": f"{self.url}/v2",
+            "_strict_response_validation": True,
+        } | options
+
+
+class _Recorder:
+    """Notes every request on its way in, so that a test can count them."""
+
+    def __init__(self, app: ASGIApp, requests: list[tuple[str, str]]) -> None:
+        self._app = app
+        self._requests = requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._requests.append((scope["method"], scope["path"]))
+        await self._app(scope, receive, send)
+
+
+def no_private(ip: str) -> None:
+    """Refuse the one private network of these tests."""
+    if ip.startswith("10."):
+        raise OffhookError("private")
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    service = LegService()
+    app = create_app(
+        service,
+        auth=ApiKeys([API_KEY, "KEYother"]),
+        rules=Rules(check_ip=no_private),
+        clock=service.clock,
+        registry=CollectorRegistry(),
+    )
+    requests: list[tuple[str, str]] = []
+    server = HttpServer(_Recorder(app, requests), host="127.0.0.1", port=0)
+    await server.start()
+    yield Api(server.url, service, requests)
+    await server.close()
