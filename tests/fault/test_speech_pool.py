@@ -61,6 +61,7 @@ class Listener:
 @pytest.fixture
 async def make_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakePool]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("offhook.edge.speech.session.SPEECH_CLOSE_TIMEOUT_S", 20.0)
     pools: list[SpeechPool] = []
 
     def make(*, workers: int = 1, sessions_per_worker_max: int = 24, **options: Any) -> SpeechPool:

@@ -97,6 +97,14 @@ class Segmenter:
         count = self.spoken_end() - self._start
         return self._start, self._start + count, b"".join(self._frames[:count])
 
+    @property
+    def quiet_frames(self) -> int:
+        """How long it has been quiet within the utterance, if that is longer than its tail; else 0.
+
+        Then `spoken` stays the same until somebody speaks, and is what `push` will end with.
+        """
+        return self._quiet_run if self.speaking and self._quiet_run >= self._tail_frames else 0
+
     def spoken_end(self) -> int:
         """Return the frame after the last one of `spoken`."""
         return self._start + len(self._frames) - max(0, self._quiet_run - self._tail_frames)

@@ -98,6 +98,16 @@ class Track:
         start, end, pcm = self._segmenter.spoken()
         return Utterance(self._utterance_id, self._ms(start), self._ms(end), pcm)
 
+    @property
+    def quiet_ms(self) -> int:
+        """How long the going utterance has been quiet; 0 while its audio still changes."""
+        return self._segmenter.quiet_frames * self._settings.frame_ms
+
+    @property
+    def utterance_id(self) -> int:
+        """The utterance that goes on, or the last one."""
+        return self._utterance_id
+
     def spoken_until_ms(self) -> int:
         """Return where the last speech of the going utterance was heard."""
         return self._ms(self._segmenter.spoken_end())

@@ -3,6 +3,9 @@
 One worker is one thread and one model. Each step decodes one thing: the oldest finished utterance
 if there is one, else the most overdue partial. So finals never wait for more than one partial, and
 partials take at most half of the time, by being made more seldom and then not at all.
+
+While a speaker pauses, the utterance is decoded ahead: if the pause turns out to be its end, the
+final is there at once.
 """
 
 from collections import deque
@@ -13,7 +16,7 @@ from typing import Any
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.gates import accept
-from offhook.edge.speech.protocol import SegmentRecognizer
+from offhook.edge.speech.protocol import Heard, SegmentRecognizer
 from offhook.edge.speech.segmenter import SegmenterSettings
 from offhook.edge.speech.track import Track, Utterance, UtteranceStarted
 
@@ -22,10 +25,15 @@ _PARTIALS_SHARE = 2.0
 _PARTIAL_MS_MAX = 4_000
 """Partials more seldom than this help nobody: the utterance gets no more of them."""
 _SETTLED_STEP_MS = 1_000
+_AHEAD_QUIET_MS = 250
+"""A pause this long is likely to be the end."""
+_AHEAD_COST_MS_MAX = 500
+"""Decoding ahead is for workers with time to spare: cost of one decode times those who speak."""
 
 
 @dataclass(slots=True)
 class _Session:
+    session_id: int
     track: Track
     language: str
     sample_rate_hz: int
@@ -37,6 +45,15 @@ class _Session:
     waiting: int = 0
     closing: bool = False
     told_settled_ms: int = 0
+    cost_ms: float = 0.0
+    ahead: tuple[int, int, Heard | None] | None = None
+    """(utterance, end, text) of the last partial: if the final has the same end, it is the final."""
+
+    def ahead_of(self, utterance_id: int, end_ms: int) -> Heard | None:
+        """Return what was heard already of exactly this utterance."""
+        if self.ahead is not None and self.ahead[:2] == (utterance_id, end_ms):
+            return self.ahead[2]
+        return None
 
 
 class WorkerCore:
@@ -58,6 +75,7 @@ class WorkerCore:
             "decodes_failed": 0,
             "texts_refused": 0,
             "partials_skipped": 0,
+            "finals_ahead": 0,
             "holes": 0,
         }
 
@@ -110,6 +128,7 @@ class WorkerCore:
         )
         rate_hz = config["sample_rate_hz"]
         self._sessions[message["s"]] = _Session(
+            session_id=message["s"],
             track=Track(
                 self._recognizer.detector(rate_hz),
                 settings,
@@ -153,62 +172,76 @@ class WorkerCore:
         del self._finals[index]
         session = self._sessions[sid]
         session.waiting -= 1
-        replies = self._decode(sid, session, utterance, final=True)
-        return replies + self._close_if_done(sid, session)
+        return self._final(session, utterance) + self._close_if_done(sid, session)
+
+    def _final(self, session: _Session, utterance: Utterance) -> list[Message]:
+        heard = session.ahead_of(utterance.utterance_id, utterance.end_ms)
+        if heard is not None:
+            self.counters["finals_ahead"] += 1
+        else:
+            heard = self._decode(session, utterance)
+        if heard is None:
+            return [
+                {"ev": "failed", "s": session.session_id},
+                _words("final", session, utterance, None, None),
+            ]
+        text = accept(heard, final=True)
+        self.counters["texts_refused"] += text is None
+        return [_words("final", session, utterance, text, heard)]
 
     def _decode_partial(self, sid: int) -> list[Message]:
         session = self._sessions[sid]
         utterance = session.track.so_far()
-        began = self._clock()
-        replies = self._decode(sid, session, utterance, final=False)
-        cost_ms = (self._clock() - began) * 1000
-        speakers = sum(other.interim and other.track.speaking for other in self._sessions.values())
-        pause_ms = max(session.partial_ms, int(_PARTIALS_SHARE * cost_ms * speakers))
-        if pause_ms > _PARTIAL_MS_MAX:
+        heard = self._decode(session, utterance)
+        pause_ms = max(session.partial_ms, int(_PARTIALS_SHARE * session.cost_ms * self._speakers()))
+        if pause_ms <= _PARTIAL_MS_MAX:
+            session.next_partial_ms = utterance.end_ms + pause_ms
+        else:
             self.counters["partials_skipped"] += 1
             session.next_partial_ms = None
-        else:
-            session.next_partial_ms = utterance.end_ms + pause_ms
-        return replies
+        # A failure is kept too: it is tried once more, but only when the utterance has ended.
+        session.ahead = (utterance.utterance_id, utterance.end_ms, heard)
+        text = None if heard is None else accept(heard, final=False)
+        if text is None or text == session.last_partial or not session.interim:
+            return []
+        session.last_partial = text
+        return [_words("partial", session, utterance, text, heard)]
 
     def _partial_due(self) -> int | None:
         latest: tuple[int, int] | None = None
+        speakers = self._speakers()
         for sid, session in self._sessions.items():
-            if not session.interim or session.next_partial_ms is None or not session.track.speaking:
+            if not session.track.speaking:
                 continue
-            overdue_ms = session.track.spoken_until_ms() - session.next_partial_ms
+            overdue_ms = self._overdue_ms(session, speakers)
             if overdue_ms >= 0 and (latest is None or overdue_ms > latest[0]):
                 latest = (overdue_ms, sid)
         return None if latest is None else latest[1]
 
-    def _decode(self, sid: int, session: _Session, utterance: Utterance, *, final: bool) -> list[Message]:
+    def _overdue_ms(self, session: _Session, speakers: int) -> int:
+        end_ms = session.track.spoken_until_ms()
+        quiet_ms = session.track.quiet_ms
+        if quiet_ms >= _AHEAD_QUIET_MS and session.cost_ms * speakers <= _AHEAD_COST_MS_MAX:
+            known = session.ahead is not None and session.ahead[:2] == (session.track.utterance_id, end_ms)
+            return -1 if known else quiet_ms
+        if not session.interim or session.next_partial_ms is None:
+            return -1
+        return end_ms - session.next_partial_ms
+
+    def _speakers(self) -> int:
+        return sum(session.track.speaking for session in self._sessions.values())
+
+    def _decode(self, session: _Session, utterance: Utterance) -> Heard | None:
         began = self._clock()
         try:
-            heard = self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz)
+            return self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz)
         except Exception:  # noqa: BLE001 - a model's failure costs one utterance, not the worker
             self.counters["decodes_failed"] += 1
-            return [{"ev": "failed", "s": sid, "u": utterance.utterance_id, "final": final}]
+            return None
         finally:
+            session.cost_ms = (self._clock() - began) * 1000
             self.counters["decodes"] += 1
-            self.counters["decode_ms"] += round((self._clock() - began) * 1000)
-        text = accept(heard, final=final)
-        self.counters["texts_refused"] += text is None
-        if not final and (text is None or text == session.last_partial):
-            return []
-        if not final:
-            session.last_partial = text or ""
-        return [
-            {
-                "ev": "final" if final else "partial",
-                "s": sid,
-                "u": utterance.utterance_id,
-                "text": text,
-                "confidence": heard.confidence,
-                "language": session.language,
-                "start": utterance.start_ms,
-                "end": utterance.end_ms,
-            }
-        ]
+            self.counters["decode_ms"] += round(session.cost_ms)
 
     def _close_if_done(self, sid: int, session: _Session) -> list[Message]:
         if not session.closing or session.waiting:
@@ -221,3 +254,18 @@ class WorkerCore:
         if session is not None:
             self.counters["holes"] += session.track.holes
             self._finals = deque(item for item in self._finals if item[0] != sid)
+
+
+def _words(
+    kind: str, session: _Session, utterance: Utterance, text: str | None, heard: Heard | None
+) -> Message:
+    return {
+        "ev": kind,
+        "s": session.session_id,
+        "u": utterance.utterance_id,
+        "text": text,
+        "confidence": None if heard is None else heard.confidence,
+        "language": session.language,
+        "start": utterance.start_ms,
+        "end": utterance.end_ms,
+    }
