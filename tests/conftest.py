@@ -1,8 +1,10 @@
 """Rules for every test: one category a module, bounded property tests."""
 
+import logging
 import os
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 CATEGORIES = {"unit", "property", "sim", "api", "interop", "fault"}
@@ -22,3 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(
                 f"{item.nodeid} needs exactly one category marker of {sorted(CATEGORIES)}"
             )
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> None:
+    """Show only errors: a test that looks at log lines captures them itself."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ class RecordedOutbox:
     by_leg: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
     delay_s: float = 0.0
     """How long a `put` takes to become durable."""
+    on_event: Callable[[str, dict[str, Any]], None] | None = None
+    """The app: called with type and payload once an event is durable."""
 
     async def put(
         self,
@@ -34,6 +36,8 @@ class RecordedOutbox:
             await asyncio.sleep(self.delay_s)
         self.by_leg.setdefault(call_leg_id, []).append((event_type, copy.deepcopy(dict(payload))))
         self.counters.taken_total += 1
+        if self.on_event is not None:
+            self.on_event(event_type, dict(payload))
         first_attempt: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         first_attempt.set_result(True)
         return Receipt(f"event-{self.counters.taken_total}", True, first_attempt)

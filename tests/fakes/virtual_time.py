@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-START_S = 1_800_000_000.0
+START_S = 1_000_000.0
+"""Small enough that a float still tells microseconds apart."""
 
 
 class _TimeWarp(selectors.SelectSelector):
@@ -35,6 +36,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._warp = _TimeWarp()
         super().__init__(self._warp)
+        # A timer that is due within rounding must count as due, or the loop would spin on it.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Return simulated seconds."""
