@@ -203,7 +203,7 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
 def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
     if fields.is_host_name(target):
         if not rules.fork_host_names:
-            detail = f"`{name}` must be an IP address; host names need the setting media.fork_host_names."
+            detail = f"`{name}` must be an IP address; host names need the setting egress.fork_host_names."
             raise _refusal("10015", detail, f"/{name}")
         return
     try:
