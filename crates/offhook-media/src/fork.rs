@@ -23,7 +23,7 @@ struct Target {
 }
 
 impl ForkTap {
-    pub(crate) fn new(params: &ForkParams) -> Self {
+    pub(crate) fn new(params: ForkParams) -> Self {
         let target = |address: Option<SocketAddr>, transmitted| {
             address.map(|address| Target {
                 address,

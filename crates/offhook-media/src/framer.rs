@@ -140,23 +140,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn run(framer: &mut Framer, pieces: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
+    fn run(under_test: &mut Framer, pieces: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
         let mut frames = Vec::new();
         for (at, payload) in pieces {
-            framer.audio(*at, payload, Codec::Pcmu, &mut |at, bytes| frames.push((at, bytes.to_vec())));
+            under_test.audio(*at, payload, Codec::Pcmu, &mut |at, bytes| frames.push((at, bytes.to_vec())));
         }
-        framer.flush(&mut |at, bytes| frames.push((at, bytes.to_vec())));
+        under_test.flush(&mut |at, bytes| frames.push((at, bytes.to_vec())));
         frames
     }
 
     #[test]
     fn a_short_gap_is_filled_with_silence() {
-        let mut framer = Framer::new(Codec::Pcmu, 20, true);
-        let frames = run(&mut framer, &[(0, vec![1; 160]), (480, vec![2; 160])]);
+        let mut under_test = Framer::new(Codec::Pcmu, 20, true);
+        let frames = run(&mut under_test, &[(0, vec![1; 160]), (480, vec![2; 160])]);
         let expected =
             [(0, vec![1; 160]), (160, vec![0xff; 160]), (320, vec![0xff; 160]), (480, vec![2; 160])];
         assert_eq!(frames, expected);
-        assert_eq!(framer.filled_ms, 40);
+        assert_eq!(under_test.filled_ms, 40);
     }
 
     #[test]
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn the_other_law_is_transcoded() {
-        let mut framer = Framer::new(Codec::Pcma, 20, true);
-        let frames = run(&mut framer, &[(0, vec![0xff; 160])]);
+        let mut under_test = Framer::new(Codec::Pcma, 20, true);
+        let frames = run(&mut under_test, &[(0, vec![0xff; 160])]);
         assert_eq!(frames, [(0, vec![0xd5; 160])]);
     }
 

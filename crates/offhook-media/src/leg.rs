@@ -139,14 +139,14 @@ impl MediaLeg {
     }
 
     /// Copy packets to UDP targets from now on.
-    pub fn add_fork(&mut self, _now: Instant, tap: TapId, params: &ForkParams) -> Result<(), Refused> {
+    pub fn add_fork(&mut self, _now: Instant, tap: TapId, params: ForkParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
         self.taps.add(tap, Tap::Fork(Box::new(ForkTap::new(params))));
         Ok(())
     }
 
     /// Add a stream whose socket is not open yet; its audio begins with `stream_connected`.
-    pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: &StreamParams) -> Result<(), Refused> {
+    pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
         self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params)?)));
         Ok(())

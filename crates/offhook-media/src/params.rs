@@ -51,7 +51,7 @@ pub struct LegParams {
 }
 
 /// Where the packets of a leg are copied to, byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkParams {
     /// Target of what the phone sends.
     pub rx: Option<SocketAddr>,

@@ -11,7 +11,7 @@ use crate::params::Refused;
 
 #[derive(Clone, Copy, Debug)]
 struct Digit {
-    digit: char,
+    key: char,
     duration_ms: u32,
     gap_ms: u32,
 }
@@ -89,7 +89,7 @@ impl Playout {
         if self.digits.len().saturating_add(digits.len()) > DIGITS_MAX {
             return Err(Refused::DigitsFull);
         }
-        self.digits.extend(digits.chars().map(|digit| Digit { digit, duration_ms, gap_ms }));
+        self.digits.extend(digits.chars().map(|digit| Digit { key: digit, duration_ms, gap_ms }));
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Playout {
             && let Some(next) = self.digits.pop_front()
         {
             let sender =
-                TelephoneEventSender::new(next.digit, next.duration_ms, ptime_ms, codec.sample_rate_hz());
+                TelephoneEventSender::new(next.key, next.duration_ms, ptime_ms, codec.sample_rate_hz());
             self.sending = sender.map(|sender| (sender, next.gap_ms));
         }
         if let Some((sender, gap_ms)) = &mut self.sending

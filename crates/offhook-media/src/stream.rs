@@ -77,7 +77,7 @@ struct Outlet {
 }
 
 impl StreamTap {
-    pub(crate) fn new(tap: TapId, params: &StreamParams) -> Result<Self, Refused> {
+    pub(crate) fn new(tap: TapId, params: StreamParams) -> Result<Self, Refused> {
         if params.sample_rate_hz != params.codec.sample_rate_hz() {
             return Err(Refused::OutOfRange("sample_rate_hz"));
         }
@@ -118,9 +118,9 @@ impl StreamTap {
             },
             rx: track(params.rx),
             tx: track(params.tx),
-            connected_json: params.connected_json.clone(),
-            start_json: params.start_json.clone(),
-            stop_json: params.stop_json.clone(),
+            connected_json: params.connected_json,
+            start_json: params.start_json,
+            stop_json: params.stop_json,
             errors_since: None,
             errors: 0,
         })

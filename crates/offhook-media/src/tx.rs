@@ -146,7 +146,7 @@ impl Transmitter {
                 }
             }
             Tick::Pause | Tick::Idle if params.silence_when_idle => {
-                self.send_silence(due, clock, params, out)
+                self.send_silence(due, clock, params, out);
             }
             Tick::Pause | Tick::Idle => {}
         }
