@@ -64,8 +64,8 @@ class CallPlan:
             )
         if not set(self.digits) <= DIGITS:
             raise ConfigError("Digits are 0-9, *, # and A-D.")
-        if not SipUri.parse(f"sip:{self.caller}@host").user:
-            raise ConfigError("The caller must not be empty.")
+        if not _is_user(self.caller):
+            raise ConfigError("The caller must be a number or a name, without spaces and special characters.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +95,8 @@ class CallResult:
     digits: str = ""
     """Keys that the other side pressed."""
     stats: LegStats | None = None
+
+
+def _is_user(text: str) -> bool:
+    """Say whether `text` can stand before the @ of a SIP URI as it is (RFC 3261 25.1)."""
+    return bool(text) and text.isascii() and all(c.isalnum() or c in "-_.!~*'()&=+$,;?/" for c in text)

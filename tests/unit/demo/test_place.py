@@ -1,0 +1,53 @@
+"""What the demo reads and prepares around its call."""
+
+from pathlib import Path
+
+import pytest
+
+from offhook.app.demo.place import (
+    ReadyLine,
+    app_environment,
+    find_example,
+    read_ready_line,
+    sentence,
+    server_environment,
+)
+from offhook.base.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_ready_line_is_read() -> None:
+    line = "offhook ready api=http://127.0.0.1:8080/v2 sip=udp:127.0.0.1:5060,tcp:127.0.0.1:5060 public_key=a+b/c="
+    assert read_ready_line(line) == ReadyLine("http://127.0.0.1:8080/v2", "udp:127.0.0.1:5060", "a+b/c=")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "offhook", "offhook ready", "offhook ready api=x", "other ready api=x sip=y public_key=z"]
+)
+def test_other_lines_are_not(line: str) -> None:
+    assert read_ready_line(line) is None
+
+
+def test_settings_of_the_surroundings_do_not_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFFHOOK_PUBLIC_ADDRESS", "192.0.2.1")
+    monkeypatch.setenv("TELNYX_BASE_URL", "https://api.telnyx.com/v2")
+    server = server_environment(data_dir=Path("d"), api_key="KEYx", webhook_url="http://127.0.0.1:1/w")
+    assert "OFFHOOK_PUBLIC_ADDRESS" not in server
+    assert server["OFFHOOK_API_KEYS"] == "KEYx"
+    app = app_environment(ReadyLine("http://127.0.0.1:1/v2", "udp:127.0.0.1:2", "k"), api_key="KEYx")
+    assert app["TELNYX_BASE_URL"] == "http://127.0.0.1:1/v2"
+
+
+def test_the_sentence_is_whole_packets_of_speech_with_its_words() -> None:
+    sound, text = sentence()
+    assert sound.sample_rate_hz == 8_000
+    assert len(sound.pcm) % 320 == 0
+    assert 4_000 <= sound.duration_ms <= 8_000
+    assert len(text.split()) > 5
+
+
+def test_the_example_is_found_in_the_checkout_and_a_wrong_one_is_a_sentence(tmp_path: Path) -> None:
+    assert find_example(None).name in ("app.py", "call_streaming.py")
+    with pytest.raises(ConfigError, match="There is no application"):
+        find_example(tmp_path / "none.py")
