@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from offhook.proto.sip.events import Flow
 from offhook.proto.sip.message import Header, Request, Response
-from offhook.proto.sip.reply import contact, is_address, is_private, plain_host, url_host
+from offhook.proto.sip.reply import contact, is_address, plain_host, reach, url_host
 from offhook.proto.sip.values import Address, SipSyntaxError, SipUri
 
 
@@ -73,7 +73,7 @@ class Dialog:
         """Return where requests inside the dialog go.
 
         The first route or the remote target where it names a numeric address that can be reached;
-        where the peer came from when it is a name, or a private address seen from outside its NAT.
+        where the peer came from when it is a name, or an address of the far side of a NAT.
         An open stream connection is used again (RFC 5923 in spirit).
         """
         flow = self.flow
@@ -85,7 +85,7 @@ class Dialog:
         except SipSyntaxError:
             return flow
         host = plain_host(uri.host)
-        if not is_address(host) or (host != flow.remote[0] and is_private(host)):
+        if not is_address(host) or reach(host) < reach(flow.remote[0]):
             return flow
         return replace(flow, remote=(host, uri.port or 5060))
 

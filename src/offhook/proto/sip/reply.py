@@ -11,6 +11,11 @@ from offhook.proto.sip.values import SipSyntaxError, Via
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 SDP_TYPE = "application/sdp"
 
+_PRIVATE = tuple(
+    ipaddress.ip_network(net)
+    for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+
 
 def url_host(host: str) -> str:
     """Return a host as URIs and Via write it: an IPv6 address in brackets."""
@@ -31,13 +36,15 @@ def is_address(host: str) -> bool:
     return True
 
 
-def is_private(host: str) -> bool:
-    """Say whether a numeric address is one that other networks cannot reach."""
+def reach(host: str) -> int:
+    """Return how far a numeric address can be seen: 0 this machine or link, 1 a private net, 2 everywhere."""
     try:
         address = ipaddress.ip_address(plain_host(host))
     except ValueError:
-        return False
-    return address.is_private or address.is_link_local or address.is_unspecified
+        return 2
+    if address.is_loopback or address.is_link_local or address.is_unspecified:
+        return 0
+    return 1 if any(address in net for net in _PRIVATE if net.version == address.version) else 2
 
 
 def reply_flow(via: Via, flow: Flow) -> Flow:
