@@ -15,6 +15,7 @@ import uvloop
 from offhook.app.calls import Calls
 from offhook.app.keys import InstallationKeys, load_or_create_keys
 from offhook.app.metrics import make_registry
+from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.base import limits
@@ -81,7 +82,8 @@ class _Server:
         user_id = uuid4(lambda count: store.lasting_bytes("user_id", count, system_random))
 
         egress = Egress(allow_private=settings.allow_private_egress)
-        outbox = Outbox(Deliveries(store), self._clock)
+        deliveries = Deliveries(store)
+        outbox = Outbox(deliveries, self._clock)
         media = NativeEngine(
             workers=settings.media.workers or os.cpu_count() or 1,
             bind_address=self._media_address(),
@@ -111,6 +113,7 @@ class _Server:
         self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
 
         await self._start_webhooks(stack, outbox, egress, keys)
+        await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)

@@ -6,6 +6,7 @@ A pending row is either held by the process (`parked` = 0) or waits in the file 
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,9 +77,9 @@ class Deliveries:
         """Keep a new pending delivery."""
         return self._store.submit(lambda db: _insert(db, row, parked))
 
-    def delivered(self, row: DeliveryRow, attempt: AttemptRow) -> asyncio.Future[None]:
-        """End a delivery well. `row` holds the progress after `attempt`."""
-        return self._store.submit(lambda db: _after_attempt(db, row, attempt, "delivered", parked=False))
+    def delivered(self, results: Sequence[tuple[DeliveryRow, AttemptRow]]) -> asyncio.Future[None]:
+        """End deliveries well. Each row holds the progress after its attempt."""
+        return self._store.submit(lambda db: _delivered(db, results))
 
     def failed(self, row: DeliveryRow, attempt: AttemptRow) -> asyncio.Future[None]:
         """End a delivery that is given up; it stays and can be revived."""
@@ -114,6 +115,10 @@ class Deliveries:
     def recent(self, *, count_max: int, call_leg_id: str | None = None) -> asyncio.Future[list[DeliveryView]]:
         """Return the newest deliveries, of one leg or of all, newest first."""
         return self._store.submit(lambda db: _recent(db, count_max, call_leg_id))
+
+    def of_unended_legs(self) -> asyncio.Future[list[DeliveryRow]]:
+        """Return all rows of the legs that were told to begin but not to end, in the order they were put."""
+        return self._store.submit(_of_unended_legs)
 
     def count(self) -> asyncio.Future[dict[str, int]]:
         """Return the number of deliveries in each state that occurs."""
@@ -164,6 +169,11 @@ def _after_attempt(
             "DELETE FROM attempts WHERE event_id = ? AND number <= ?",
             (row.event_id, attempt.number - WEBHOOK_ATTEMPTS_LOGGED_MAX),
         )
+
+
+def _delivered(db: sqlite3.Connection, results: Sequence[tuple[DeliveryRow, AttemptRow]]) -> None:
+    for row, attempt in results:
+        _after_attempt(db, row, attempt, "delivered", parked=False)
 
 
 def _park_all(db: sqlite3.Connection) -> int:
@@ -223,6 +233,15 @@ def _recent(db: sqlite3.Connection, count_max: int, call_leg_id: str | None) -> 
         (*arguments, count_max),
     ).fetchall()
     return [_view(db, values) for values in found]
+
+
+def _of_unended_legs(db: sqlite3.Connection) -> list[DeliveryRow]:
+    found = db.execute(
+        f"SELECT {_ROW} FROM deliveries WHERE call_leg_id IN ("
+        "SELECT call_leg_id FROM deliveries WHERE event_type = 'call.initiated' "
+        "EXCEPT SELECT call_leg_id FROM deliveries WHERE event_type = 'call.hangup') ORDER BY ordinal"
+    ).fetchall()
+    return [_row(values) for values in found]
 
 
 def _count(db: sqlite3.Connection) -> dict[str, int]:

@@ -1,0 +1,76 @@
+"""After a crash: tells apps that the calls of the last run are over.
+
+A killed process cannot say goodbye. What it had told is in the outbox, so the next one finds the
+legs that never ended and tells what is missing: each tap's end, then `call.hangup`.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from offhook.base.clock import iso_time
+from offhook.call.values import HangupCause, HangupSource, WebhookRoute
+from offhook.edge.store import Deliveries, DeliveryRow
+from offhook.edge.webhook import Outbox
+
+log = structlog.get_logger(__name__)
+
+_ENDS = {"streaming.started": "streaming.stopped", "call.fork.started": "call.fork.stopped"}
+_ENDED_BY = {
+    "streaming.stopped": "streaming.stopped",
+    "streaming.failed": "streaming.stopped",
+    "call.fork.stopped": "call.fork.stopped",
+}
+_OF_EVERY_EVENT = ("call_control_id", "call_leg_id", "call_session_id", "connection_id", "client_state")
+_OF_THE_CALL = (*_OF_EVERY_EVENT, "from", "to", "start_time", "calling_party_type")
+
+
+async def end_calls_of_last_run(deliveries: Deliveries, outbox: Outbox, *, now: float) -> int:
+    """Put the missing events of every leg that a crash cut off; return how many legs there were.
+
+    Args:
+        now: seconds since 1970; when the calls count as ended, for nobody knows better.
+    """
+    legs: dict[str, list[DeliveryRow]] = {}
+    for row in await deliveries.of_unended_legs():
+        legs.setdefault(row.call_leg_id, []).append(row)
+    for call_leg_id, rows in legs.items():
+        route = WebhookRoute(rows[0].url, rows[0].failover_url, rows[0].timeout_s)
+        for event_type, payload in missing_events(rows, now=now):
+            await outbox.put(event_type, payload, occurred_at=now, route=route, call_leg_id=call_leg_id)
+    if legs:
+        log.warning("calls were cut off by the end of the last run", calls=len(legs))
+    return len(legs)
+
+
+def missing_events(rows: Iterable[DeliveryRow], *, now: float) -> list[tuple[str, dict[str, Any]]]:
+    """Return what a leg with these rows, in order, has still to tell."""
+    open_taps: list[tuple[str, str, dict[str, Any]]] = []
+    call: dict[str, Any] = {}
+    for row in rows:
+        payload = json.loads(row.data)["payload"]
+        call |= {name: payload[name] for name in _OF_THE_CALL if name in payload}
+        if row.event_type in _ENDS:
+            open_taps.append((_ENDS[row.event_type], _tap(payload), payload))
+        elif (stopped := _ENDED_BY.get(row.event_type)) is not None:
+            ended = next((tap for tap in open_taps if tap[:2] == (stopped, _tap(payload))), None)
+            if ended is not None:
+                open_taps.remove(ended)
+    client_state = {"client_state": call["client_state"]} if "client_state" in call else {}
+    told = [(stopped, payload | client_state) for stopped, _, payload in open_taps]
+    hangup = call | {
+        "state": "hangup",
+        "end_time": iso_time(now),
+        "hangup_cause": HangupCause.UNSPECIFIED.value,
+        "hangup_source": HangupSource.UNKNOWN.value,
+        "sip_hangup_cause": "unspecified",
+        "call_quality_stats": None,
+    }
+    return [*told, ("call.hangup", hangup)]
+
+
+def _tap(payload: dict[str, Any]) -> str:
+    """Return what tells one tap of a leg from another."""
+    return str(payload.get("stream_id") or (payload.get("rx"), payload.get("tx"), payload.get("target")))
