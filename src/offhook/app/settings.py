@@ -196,9 +196,6 @@ class EgressSettings(_Section):
         description="May webhooks, streams and forks reach private addresses. "
         "auto: yes while the API listens on loopback.",
     )
-    fork_host_names: bool = Field(
-        False, description="Accept host names, not only addresses, as fork targets."
-    )
 
 
 class LimitSettings(_Section):

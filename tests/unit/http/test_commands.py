@@ -169,10 +169,8 @@ def test_a_fork_goes_only_where_the_egress_policy_lets_it(name: str) -> None:
     assert refusals("fork_start", target="udp:127.0.0.1:9") == [("10015", "/target")]
 
 
-def test_host_names_as_fork_targets_need_a_setting() -> None:
+def test_fork_targets_are_addresses_not_host_names() -> None:
     assert refusals("fork_start", target="udp:Media.example:9") == [("10015", "/target")]
-    allowing = Rules(check_ip=public_only, fork_host_names=True)
-    assert build("fork_start", allowing, target="udp:Media.example:9").target == UdpTarget("media.example", 9)
 
 
 def test_stopping_forks_without_a_type_means_all_of_them() -> None:

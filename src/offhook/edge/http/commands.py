@@ -42,12 +42,10 @@ class Rules:
 
     Args:
         check_ip: raises an `OffhookError` when packets must not be sent to that IP address.
-        fork_host_names: fork targets may be names, which are resolved when the fork opens.
         engines_refused: transcription engines that are switched off here.
     """
 
     check_ip: Callable[[str], None]
-    fork_host_names: bool = False
     engines_refused: frozenset[str] = frozenset()
 
 
@@ -202,10 +200,7 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
 
 def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
     if fields.is_host_name(target):
-        if not rules.fork_host_names:
-            detail = f"`{name}` must be an IP address; host names need the setting egress.fork_host_names."
-            raise _refusal("10015", detail, f"/{name}")
-        return
+        raise _refusal("10015", f"`{name}` must be an IP address, not a host name.", f"/{name}")
     try:
         rules.check_ip(target.host)
     except OffhookError:
