@@ -60,7 +60,7 @@ async def test_a_new_process_finds_everything_that_is_pending(store: Store) -> N
     deliveries = Deliveries(store)
     for name in ("held", "parked", "done", "lost"):
         await deliveries.insert(row_of(name), parked=name == "parked")
-    await deliveries.delivered(row_of("done"), attempt_of(status=200))
+    await deliveries.delivered([(row_of("done"), attempt_of(status=200))])
     await deliveries.failed(row_of("lost"), attempt_of())
     assert await deliveries.park_all() == 2
     assert [row.event_id for row in await deliveries.take_due(until=0.0, count_max=9)] == ["held", "parked"]
@@ -106,8 +106,8 @@ async def test_old_ended_rows_are_pruned_with_their_attempts_and_pending_ones_ne
     deliveries = Deliveries(store)
     for name in ("old", "new", "lost", "waiting"):
         await deliveries.insert(row_of(name), parked=False)
-    await deliveries.delivered(row_of("old"), attempt_of(at=1.0, status=200))
-    await deliveries.delivered(row_of("new"), attempt_of(at=20.0, status=200))
+    await deliveries.delivered([(row_of("old"), attempt_of(at=1.0, status=200))])
+    await deliveries.delivered([(row_of("new"), attempt_of(at=20.0, status=200))])
     await deliveries.failed(row_of("lost"), attempt_of(at=1.0))
     await deliveries.again(row_of("waiting"), attempt_of(at=1.0), parked=False)
     assert await deliveries.prune(ended_before=10.0, failed_before=0.0, kept_max=100) == 1

@@ -130,6 +130,7 @@ class Rig:
         async with asyncio.timeout(10):
             while self.outbox.counters.in_memory:
                 await self.store.submit(lambda db: None)
+        self.outbox.flush()
         await self.store.submit(lambda db: None)
 
 

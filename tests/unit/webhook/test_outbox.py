@@ -165,6 +165,7 @@ async def test_old_deliveries_are_forgotten(make_rig: Make, receiver: Any) -> No
     ).start()
     receipt = await rig.put(receiver.base + "/")
     assert await receipt.first_attempt
+    rig.outbox.flush()
     async with asyncio.timeout(5):
         while await rig.deliveries.find(receipt.event_id) is not None:
             await rig.store.submit(lambda db: None)

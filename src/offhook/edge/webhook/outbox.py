@@ -25,6 +25,9 @@ from offhook.proto.webhook import Event, RetrySchedule, encode_event
 
 log = structlog.get_logger(__name__)
 
+_RESULTS_HELD_S = 0.1
+_RESULTS_HELD_MAX = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -86,6 +89,8 @@ class Outbox:
         # Legs with parked events whose first attempt is to come: later events queue up behind them.
         self._behind: Counter[str] = Counter()
         self._store_failing = False
+        self._delivered: list[tuple[DeliveryRow, AttemptRow]] = []
+        self._flush_timer: asyncio.TimerHandle | None = None
 
     async def put(
         self,
@@ -179,8 +184,22 @@ class Outbox:
     def delivered(self, held: Held, attempt: AttemptRow) -> None:
         """Note that a receiver has it, and let go of it."""
         self.counters.delivered_total += 1
-        self._watch(self._deliveries.delivered(held.row, attempt))
+        self._delivered.append((held.row, attempt))
+        if len(self._delivered) >= _RESULTS_HELD_MAX:
+            self.flush()
+        elif self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(_RESULTS_HELD_S, self.flush)
         self._release(held)
+
+    def flush(self) -> None:
+        """Write what was delivered, many in one go: it is the disk that costs, and a crash before
+        this only means that some receiver sees an event a second time."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        if self._delivered:
+            self._watch(self._deliveries.delivered(tuple(self._delivered)))
+            self._delivered.clear()
 
     def failed(self, held: Held, attempt: AttemptRow) -> None:
         """Note that it is given up, and let go of it."""

@@ -94,6 +94,7 @@ class WebhookSender:
         if self._posting:
             await asyncio.wait(set(self._posting), timeout=grace_s)
         await self._tasks.close()
+        self._outbox.flush()
         await self._poster.close()
 
     def wake(self) -> None:
