@@ -7,6 +7,7 @@ core. The test plays the far end (`feed_rtp`, `feed_pcm`, `press`), the applicat
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
@@ -405,7 +406,12 @@ class FakeEngine:
 
 def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+        good = 0 < int(port) < 65536
+    except ValueError:
+        good = False
+    if not good:
         raise MediaError(f'"{address}" is not an address of the form ip:port')
 
 

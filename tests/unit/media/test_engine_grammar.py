@@ -1,0 +1,209 @@
+"""What every media engine promises about its events, held against the native one and the fake."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
+
+from offhook.edge.media import events
+from offhook.edge.media.engine import MediaError
+from offhook.edge.media.events import MediaEvent
+
+pytestmark = pytest.mark.unit
+
+ENDS = (events.TapClosed, events.StreamClosed, events.StreamFailed)
+
+
+@pytest.fixture(params=["fake", "native"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with fake_world() if request.param == "fake" else native_world() as world:
+        yield world
+
+
+def has(kind: type[MediaEvent], count: int = 1) -> Callable[[list[MediaEvent]], bool]:
+    return lambda told: sum(isinstance(event, kind) for event in told) >= count
+
+
+def of_tap(world: World, tap_id: int) -> list[MediaEvent]:
+    return [event for event in world.events if getattr(event, "tap_id", 0) == tap_id]
+
+
+async def test_every_open_leg_is_answered_by_one_leg_closed(world: World) -> None:
+    for leg_id in (1, 2, 3):
+        rtp, rtcp = world.engine.open_leg(leg_id, rtcp_mux=leg_id == 2)
+        assert PORTS[0] <= rtp <= PORTS[1]
+        assert rtcp == (rtp if leg_id == 2 else rtp + 1)
+        world.engine.close_leg(leg_id)
+    await world.until(has(events.LegClosed, 3))
+    assert sorted(event.leg_id for event in world.events) == [1, 2, 3]
+
+
+async def test_every_tap_is_answered_by_one_end_and_the_leg_ends_last(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.engine.add_fork(1, 10, rx="127.0.0.1:9", tx=None)
+    world.engine.add_speech(1, 11, track="rx", sample_rate_hz=8000, chunk_ms=20)
+    world.add_stream(1, 12)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 12)
+    await world.hear(1, packet(0))
+    await world.until(has(events.AudioChunk))
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    ends = [event for event in world.events if isinstance(event, ENDS)]
+    assert sorted(event.tap_id for event in ends) == [10, 11, 12]
+    assert isinstance(world.events[-1], events.LegClosed)
+    assert next(event for event in ends if event.tap_id == 12).reason == "call_ended"
+    assert world.events[-1].stats["packets_received"] == 1
+
+
+async def test_a_removed_stream_ends_with_the_reason_given(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.add_stream(1, 5)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 5)
+    world.engine.remove_tap(1, 5, reason="command")
+    await world.until(has(events.StreamClosed))
+    connected, closed = of_tap(world, 5)
+    assert isinstance(connected, events.StreamConnected)
+    assert isinstance(closed, events.StreamClosed)
+    assert (closed.reason, closed.stats["kind"]) == ("command", "stream")
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    assert len(of_tap(world, 5)) == 2
+
+
+async def test_a_stream_removed_at_once_still_has_one_end(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.add_stream(1, 5)
+    world.engine.remove_tap(1, 5, reason="command")
+    await world.until(has(events.StreamClosed))
+    assert [type(event) for event in of_tap(world, 5) if isinstance(event, ENDS)] == [events.StreamClosed]
+
+
+async def test_a_refused_stream_fails_with_the_status(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.add_refused_stream(1, 5)
+    await world.until(has(events.StreamFailed))
+    assert of_tap(world, 5) == [events.StreamFailed(1, 5, "connection_failed", "HTTP 403")]
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    assert len(of_tap(world, 5)) == 1
+
+
+async def test_the_app_may_end_a_stream(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.add_stream(1, 5)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 5)
+    await world.app_closes(1, 5)
+    await world.until(has(events.StreamClosed))
+    assert of_tap(world, 5)[-1].reason == "app_closed"
+
+
+async def test_media_starts_once_and_audio_follows_the_clock_of_rtp(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.engine.add_speech(1, 3, track="rx", sample_rate_hz=8000, chunk_ms=40)
+    for number in range(6):
+        await world.hear(1, packet(number))
+    await world.until(has(events.AudioChunk, 3))
+    assert sum(isinstance(event, events.MediaStarted) for event in world.events) == 1
+    chunks = [event for event in world.events if isinstance(event, events.AudioChunk)]
+    assert [chunk.at_ms - chunks[0].at_ms for chunk in chunks] == [0, 40, 80]
+    assert {len(chunk.pcm) for chunk in chunks} == {640}
+
+
+async def test_a_digit_is_told_once(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    for number in range(4):
+        await world.hear(1, packet(number))
+    for number, (end, duration) in enumerate([(0, 160), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480)], 4):
+        body = bytes([5, end | 10]) + duration.to_bytes(2)
+        await world.hear(1, packet(4, body, 101)[:2] + number.to_bytes(2) + packet(4, body, 101)[4:])
+    await world.until(has(events.DigitReceived))
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    digits = [event for event in world.events if isinstance(event, events.DigitReceived)]
+    assert [(digit.digit, digit.duration_ms) for digit in digits] == [("5", 60)]
+
+
+async def test_calls_about_nothing_are_refused_in_one_sentence(world: World) -> None:
+    engine = world.engine
+    calls = [
+        lambda: engine.close_leg(9),
+        lambda: engine.clear(9),
+        lambda: engine.stats(9),
+        lambda: engine.begin_stream(9, 1),
+        lambda: engine.remove_tap(9, 1, reason="x"),
+        lambda: engine.play(9, pcm=b"", sample_rate_hz=8000),
+        lambda: engine.add_fork(9, 1, rx="127.0.0.1:9", tx=None),
+        lambda: engine.add_speech(9, 1, track="rx", sample_rate_hz=8000, chunk_ms=20),
+        lambda: world.add_stream(9, 1),
+        lambda: connect(world, 9),
+    ]
+    for call in calls:
+        with pytest.raises(MediaError, match="leg 9 does not exist"):
+            call()
+    engine.open_leg(1, rtcp_mux=False)
+    with pytest.raises(MediaError, match="leg 1 exists already"):
+        engine.open_leg(1, rtcp_mux=False)
+    with pytest.raises(MediaError, match="leg 1 has no tap 4"):
+        engine.remove_tap(1, 4, reason="x")
+    engine.add_fork(1, 4, rx="127.0.0.1:9", tx=None)
+    with pytest.raises(MediaError, match="leg 1 has a tap 4 already"):
+        engine.add_speech(1, 4, track="rx", sample_rate_hz=8000, chunk_ms=20)
+    with pytest.raises(MediaError, match="needs a target"):
+        engine.add_fork(1, 6, rx=None, tx=None)
+    with pytest.raises(MediaError, match="not an address"):
+        engine.add_fork(1, 6, rx="example.org:9", tx=None)
+    with pytest.raises(MediaError, match="codec"):
+        connect(world, 1, codec="OPUS")
+    connect(world, 1, dtmf_payload_type=None)
+    with pytest.raises(MediaError, match="telephone-event"):
+        engine.send_digits(1, digits="1", duration_ms=100, gap_ms=50)
+
+
+async def test_no_port_is_said_in_one_sentence_and_changes_nothing(world: World) -> None:
+    count = (PORTS[1] - PORTS[0] + 1) // 2
+    for leg_id in range(count):
+        world.engine.open_leg(leg_id, rtcp_mux=False)
+    sentence = f"no RTP port is free between {PORTS[0]} and {PORTS[1]}; widen \\[media\\] rtp_ports"
+    with pytest.raises(MediaError, match=sentence):
+        world.engine.open_leg(count, rtcp_mux=False)
+    world.engine.close_leg(0)
+    await world.until(has(events.LegClosed))
+    world.engine.open_leg(count, rtcp_mux=False)
+
+
+async def test_a_leg_is_known_until_its_end_was_told(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    world.engine.close_leg(1)
+    world.engine.close_leg(1)
+    with pytest.raises(MediaError, match="leg 1 is closing"):
+        world.engine.clear(1)
+    await world.until(has(events.LegClosed))
+    with pytest.raises(MediaError, match="leg 1 does not exist"):
+        world.engine.close_leg(1)
+    world.engine.open_leg(1, rtcp_mux=False)
+
+
+async def test_a_fork_counts_what_it_copied(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.engine.add_fork(1, 2, rx="127.0.0.1:9", tx=None)
+    world.engine.add_speech(1, 3, track="rx", sample_rate_hz=8000, chunk_ms=20)
+    for number in range(5):
+        await world.hear(1, packet(number))
+    await world.until(has(events.AudioChunk, 5))
+    assert world.engine.stats(1)["taps"][2]["rx_packets"] == 5
+    world.engine.remove_tap(1, 2, reason="command")
+    await world.until(has(events.TapClosed))
+    closed = of_tap(world, 2)[-1]
+    assert isinstance(closed, events.TapClosed)
+    assert (closed.stats["kind"], closed.stats["rx_packets"]) == ("fork", 5)
