@@ -183,9 +183,20 @@ async def test_a_busy_line_is_told_with_its_status() -> None:
 async def test_nobody_answers_and_the_phone_gives_up_with_cancel() -> None:
     async with scene("ring only") as here:
         result = await here.call(CallPlan(uri=here.uri, ring_timeout_s=0.2))
-        assert result.outcome != "answered"
+        assert (result.outcome, result.reason) == ("no answer", "nobody answered")
         await here.callee.ended()
         assert here.callee.saw(sip.CallCancelled)
+
+
+async def test_the_phone_hangs_up_when_told_to_before_and_after_the_answer() -> None:
+    for answer, outcome in (("ring only", "no answer"), ("accept", "answered")):
+        async with scene(answer) as here:
+            stop = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.1, stop.set)
+            async with asyncio.timeout(5):
+                result = await here.phone.call(CallPlan(uri=here.uri), hang_up_when=stop)
+            assert result.outcome == outcome
+            await here.callee.ended()
 
 
 async def test_cancelling_an_answered_call_hangs_up() -> None:

@@ -108,6 +108,7 @@ class Phone:
         plan: CallPlan,
         *,
         play_when: asyncio.Event | None = None,
+        hang_up_when: asyncio.Event | None = None,
         capture: PacketCapture | None = None,
         on_event: Callable[[PhoneEvent], None] | None = None,
     ) -> CallResult:
@@ -115,6 +116,7 @@ class Phone:
 
         Args:
             play_when: the phone speaks only once this is set, as a person waits for a hello.
+            hang_up_when: once this is set the phone hangs up, whatever the plan says.
             capture: keeps every RTP packet of the call.
             on_event: told what happens, as it happens.
 
@@ -127,6 +129,7 @@ class Phone:
             plan,
             leg_id=next(self._numbers),
             play_when=play_when,
+            hang_up_when=hang_up_when,
             capture=capture,
             on_event=on_event,
         )

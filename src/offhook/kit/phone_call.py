@@ -1,7 +1,7 @@
 """One call of the simulated phone, from INVITE to the last packet."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from offhook.base.ids import system_random
@@ -25,6 +25,7 @@ CAPTURE_TAP, RECORD_TAP = 1, 2
 PLAY_SLICE_S = 10
 """Long audio is queued in slices, two ahead: the core takes a minute at once."""
 DIGIT_MS, DIGIT_GAP_MS = 120, 80
+NOBODY_THERE = 408
 LINGER_S = 1.0
 """How long the answer to our BYE is waited for, so that a lost one is sent again."""
 MEDIA_END_TIMEOUT_S = 2.0
@@ -45,6 +46,7 @@ class PhoneCall:
         *,
         leg_id: int,
         play_when: asyncio.Event | None,
+        hang_up_when: asyncio.Event | None,
         capture: PacketCapture | None,
         on_event: Callable[[PhoneEvent], None] | None,
     ) -> None:
@@ -52,6 +54,7 @@ class PhoneCall:
         self._engine = engine
         self._plan = plan
         self._play_when = play_when
+        self._hang_up_when = hang_up_when or asyncio.Event()
         self._capture = capture
         self._on_event = on_event
         self.leg_id = leg_id
@@ -71,7 +74,7 @@ class PhoneCall:
         self._codec = self._digits = ""
         self._outcome: Outcome = "no answer"
         self._status, self._reason = 408, "Request Timeout"
-        self._by_peer = False
+        self._by_peer = self._gave_up = False
         self._ended_at = 0.0
         self._stats: media.LegStats | None = None
 
@@ -103,10 +106,9 @@ class PhoneCall:
                 self._answered_at = self._loop.time()
                 self._settled.set()
             case sip.CallRejected():
-                self._outcome = (
-                    "rejected" if event.by_peer else "no answer" if event.status == 408 else "failed"
-                )
-                self._status, self._reason = event.status, event.reason
+                if not self._gave_up:
+                    self._status, self._reason = event.status, event.reason
+                    self._outcome = _outcome(event)
                 self._finish()
             case sip.CallEnded():
                 self._by_peer = event.by_peer
@@ -172,11 +174,11 @@ class PhoneCall:
         return SessionDescription.parse(offer)
 
     async def _wait_for_answer(self) -> None:
-        try:
-            async with asyncio.timeout(self._plan.ring_timeout_s):
-                await self._settled.wait()
-        except TimeoutError:
-            self._reason = "nobody answered"
+        waits = (self._settled.wait(), self._hang_up_when.wait())
+        await _first_of(*waits, timeout_s=self._plan.ring_timeout_s)
+        if not self._settled.is_set():
+            self._gave_up = True
+            self._reason = "given up before the answer" if self._hang_up_when.is_set() else "nobody answered"
 
     async def _connect(self, offer: SessionDescription, accepted: sip.CallAccepted) -> bool:
         """Start the audio that offer and answer agreed on; return whether there is any."""
@@ -244,18 +246,8 @@ class PhoneCall:
 
     async def _talk(self) -> None:
         """Follow the plan until it is done, time is up, or the other side hangs up."""
-        script = self._loop.create_task(self._follow_plan())
-        over = self._loop.create_task(self._over.wait())
-        try:
-            done, _ = await asyncio.wait(
-                {script, over}, timeout=self._plan.duration_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if script in done:
-                script.result()
-        finally:
-            script.cancel()
-            over.cancel()
-            await asyncio.gather(script, over, return_exceptions=True)
+        waits = (self._follow_plan(), self._over.wait(), self._hang_up_when.wait())
+        await _first_of(*waits, timeout_s=self._plan.duration_s)
 
     async def _follow_plan(self) -> None:
         plan = self._plan
@@ -342,6 +334,25 @@ class PhoneCall:
     def _tell(self, kind: str, **fields: Any) -> None:
         if self._on_event is not None:
             self._on_event(PhoneEvent(kind, self._loop.time() - self._began_at, fields))
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None) -> None:
+    """Return when one of `waits` has ended, or after `timeout_s`; raise what went wrong in one."""
+    tasks = [asyncio.get_running_loop().create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _outcome(event: sip.CallRejected) -> Outcome:
+    if event.by_peer:
+        return "rejected"
+    return "no answer" if event.status == NOBODY_THERE else "failed"
 
 
 async def _until(happened: Callable[[], bool], timeout_s: float) -> None:

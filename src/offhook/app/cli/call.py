@@ -1,12 +1,13 @@
 """`offhook call`: a phone call from the command line."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from offhook.app.cli.loop import run_until_stopped
+from offhook.app.cli.loop import signals_call
 from offhook.app.cli.output import people, print_json, problems
 from offhook.kit.audio import WavWriter, read_wav
 from offhook.kit.phone import CODECS, CallPlan, CallResult, Phone, PhoneError, PhoneEvent, bind_address_for
@@ -55,16 +56,19 @@ def call(
             duration_s=duration,
             caller=caller,
         )
-        return run_until_stopped(_call(plan, json))
+        return asyncio.run(_call(plan, json))
     finally:
         if writer is not None:
             writer.close()
 
 
 async def _call(plan: CallPlan, json: bool) -> int:
+    stop = asyncio.Event()
+    show = _show_json if json else _show
     try:
         async with Phone(bind_address=bind_address_for(plan.uri)) as phone:
-            result = await phone.call(plan, on_event=_show_json if json else _show)
+            with signals_call(stop.set):
+                result = await phone.call(plan, hang_up_when=stop, on_event=show)
     except PhoneError as error:
         problems.print(f"offhook: {error}", soft_wrap=True, markup=False)
         return 1

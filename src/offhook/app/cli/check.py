@@ -39,7 +39,8 @@ def check(
 ) -> int:
     """Show the settings, and what would keep `serve` from working.
 
-    Secrets are masked. Takes the options of `serve`. Nothing is started or changed. Exit status 2 when something would fail.
+    Secrets are masked. Takes the options of `serve`. Nothing is started or changed. Exit status 2
+    when something would fail.
     """
     settings = load_settings(
         config=config,

@@ -24,12 +24,12 @@ def demo(
     with what the phone played. Exit status 0
     only if all of it holds. Takes under 40 seconds.
     """
-    return run_until_stopped(_demo(app, json))
+    return run_until_stopped(_demo(app, json), stopped_status=130)
 
 
 async def _demo(app: Path | None, json: bool) -> int:
     from offhook.app.demo.runner import DemoFailed, run_demo
-    from offhook.app.demo.screen import Lines, LivePanel, Screen, Silent, summary_table
+    from offhook.app.demo.screen import Lines, LivePanel, Screen, Silent, summary_lines
 
     screen: Screen = Silent() if json else LivePanel(people) if people.is_terminal else Lines(people)
     try:
@@ -46,7 +46,8 @@ async def _demo(app: Path | None, json: bool) -> int:
         print_json(_summary(outcome))
     else:
         people.print()
-        people.print(summary_table(outcome.verdicts))
+        for line in summary_lines(outcome.verdicts):
+            people.print(line, soft_wrap=True)
         said, heard = outcome.evidence.sentence, " ".join(outcome.evidence.finals)
         people.print(f"\nsaid:  {said}\nheard: {heard}", soft_wrap=True, markup=False)
         verdict = "Everything held" if outcome.succeeded else "Not everything held"

@@ -2,24 +2,38 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work`; SIGINT and SIGTERM cancel it, so that its `finally` blocks run. Return its status."""
+def run_until_stopped(work: Coroutine[Any, Any, int], *, stopped_status: int = 0) -> int:
+    """Run `work`; SIGINT and SIGTERM cancel it, so that its `finally` blocks run.
+
+    Returns:
+        What `work` returned, or `stopped_status` when a signal ended it.
+    """
 
     async def supervised() -> int:
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(work)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return 0
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+        task = asyncio.get_running_loop().create_task(work)
+        with signals_call(task.cancel):
+            try:
+                return await task
+            except asyncio.CancelledError:
+                return stopped_status
 
     return asyncio.run(supervised())
+
+
+@contextmanager
+def signals_call(act: Callable[[], object]) -> Iterator[None]:
+    """Within the block, SIGINT and SIGTERM call `act` in the running loop."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -91,7 +91,7 @@ def _packets(played: bytes) -> int:
 
 
 def _webhooks(webhooks: list[dict[str, Any]]) -> Verdict:
-    name = "webhooks, each with a verified signature"
+    name = "webhooks complete and verified"
     forged = sum(not webhook.get("verified") for webhook in webhooks)
     kinds = {str(webhook.get("id")): str(webhook.get("type")) for webhook in webhooks}
     counts = Counter(kinds.values())

@@ -205,7 +205,7 @@ class _Demo:
     async def _speak_when_heard(self, speak: asyncio.Event) -> None:
         """Let the phone speak once the app listens in all three ways, as a caller waits for the other's hello."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_TIMEOUT_S + TAPS_OPEN_TIMEOUT_S):
+            async with asyncio.timeout(TAPS_OPEN_TIMEOUT_S):
                 await self._listening.wait()
         await asyncio.sleep(SPEAK_DELAY_S)
         self._note("phone", "plays the sentence")

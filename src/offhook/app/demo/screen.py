@@ -5,7 +5,6 @@ from typing import Any, Protocol
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from offhook.app.demo.checks import Verdict
@@ -146,13 +145,14 @@ class LivePanel(Lines):
         return Group(Text(""), *rows)
 
 
-def summary_table(verdicts: list[Verdict]) -> Table:
-    """Return the verdicts as a table."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for verdict in verdicts:
-        mark = "[bold green]ok[/bold green]" if verdict.held else "[bold red]FAILED[/bold red]"
-        table.add_row(mark, escape(verdict.name), escape(verdict.detail))
-    return table
+def summary_lines(verdicts: list[Verdict]) -> list[str]:
+    """Return the verdicts, a line each, with markup."""
+    width = max(len(verdict.name) for verdict in verdicts)
+    return [
+        ("[bold green]ok    [/bold green]" if verdict.held else "[bold red]FAILED[/bold red]")
+        + f"  {escape(verdict.name):{width}}  {escape(verdict.detail)}"
+        for verdict in verdicts
+    ]
 
 
 def _webhook(event: dict[str, Any]) -> str:
