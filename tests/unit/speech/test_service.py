@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.fakes.speech_engine import silence
@@ -74,6 +75,17 @@ def test_the_check_tells_what_open_would_raise() -> None:
     with pytest.raises(SpeechUnavailable, match="local, scripted"):
         SpeechService(default_engine="nonesuch").check("Google")
     SpeechService().check("Google", "en-GB")
+
+
+async def test_a_missing_model_is_known_before_anything_is_started(tmp_path: Path) -> None:
+    service = SpeechService(options={"local": {"model_dir": str(tmp_path)}})
+    with pytest.raises(SpeechUnavailable, match="cannot be read|needs onnxruntime"):
+        await service.ensure_available("Google")
+    with pytest.raises(SpeechUnavailable, match="cannot be read|needs onnxruntime"):
+        await service.open("k", SpeechConfig(), "Google", lambda event: None)
+    assert service.pids() == []
+    assert service.counters()["sessions_open"] == 0
+    await scripted().ensure_available("Google")
 
 
 def test_both_engines_are_shipped() -> None:

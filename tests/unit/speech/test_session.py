@@ -102,7 +102,7 @@ async def test_after_a_crash_what_was_not_settled_is_sent_again() -> None:
     opened, *audio = wire.sent()
     assert isinstance(opened, dict)
     assert opened["utterance"] == 1
-    assert [frame.at_ms for frame in audio if isinstance(frame, Audio)] == [400, 500, 600, 700, 800, 900]
+    assert [frame.at_ms for frame in audio if isinstance(frame, Audio)] == [450, 500, 600, 700, 800, 900]
     assert isinstance(wire.events[-1], Error)
     assert wire.events[-1].recovering
 

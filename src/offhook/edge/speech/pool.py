@@ -62,7 +62,7 @@ class SpeechPool(SpeechEngine):
         language = self.info.language_for(config.language)
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
-        await self._check()
+        await self.ensure_available()
         slot = min(self._slots, key=lambda slot: (len(slot.sessions), not slot.started))
         if len(slot.sessions) >= self._sessions_per_worker_max:
             raise LimitReached(
@@ -73,13 +73,24 @@ class SpeechPool(SpeechEngine):
         slot.add(session)
         return session
 
+    async def ensure_available(self) -> None:
+        """Raise SpeechUnavailable if runtime or model are missing. No process is started."""
+        if self._closed:
+            raise SpeechUnavailable("speech is shutting down")
+        if not self._checked:
+            # Reading and hashing 44 MB takes longer than the event loop may be held.
+            await asyncio.to_thread(self._engine.check, self._options)
+            self._checked = True
+        if self._closed:
+            raise SpeechUnavailable("speech is shutting down")
+
     async def warm_up(self) -> None:
         """Start every worker and wait until its model is loaded.
 
         Raises:
             SpeechUnavailable: the engine cannot run here.
         """
-        await self._check()
+        await self.ensure_available()
         for slot in self._slots:
             slot.start()
         for slot in self._slots:
@@ -108,13 +119,3 @@ class SpeechPool(SpeechEngine):
             for name, value in slot.worker_counters.items():
                 result[name] = result.get(name, 0) + value
         return result
-
-    async def _check(self) -> None:
-        if self._closed:
-            raise SpeechUnavailable("speech is shutting down")
-        if not self._checked:
-            # Reading and hashing 44 MB takes longer than the event loop may be held.
-            await asyncio.to_thread(self._engine.check, self._options)
-            self._checked = True
-        if self._closed:
-            raise SpeechUnavailable("speech is shutting down")

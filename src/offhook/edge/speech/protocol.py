@@ -196,6 +196,9 @@ class SpeechEngine(ABC):
             LimitReached: it is full.
         """
 
+    async def ensure_available(self) -> None:  # noqa: B027 - most engines need nothing
+        """Raise SpeechUnavailable if the engine cannot run here, as `open` would. Cheap after the first time."""
+
     async def close(self) -> None:  # noqa: B027 - most engines own nothing
         """End what the engine started. Sessions still open are closed without a last final."""
 

@@ -36,11 +36,10 @@ _SHIPPED = {
 class SpeechHandle:
     """One open session, by the key its owner gave it."""
 
-    def __init__(self, service: "SpeechService", key: Hashable, engine: str, session: SpeechSession) -> None:
+    def __init__(self, key: Hashable, engine: str, session: SpeechSession) -> None:
         self.key = key
         self.engine = engine
         """The engine that really serves it."""
-        self._service = service
         self._session = session
 
     def push(self, pcm: bytes, at_ms: int) -> None:
@@ -95,6 +94,16 @@ class SpeechService:
         """
         self._engine(self._map.engine_for(engine_name)).info.language_for(language)
 
+    async def ensure_available(self, engine_name: str, language: str = "en") -> None:
+        """Raise what `open` would raise, a missing model included; starts nothing.
+
+        Raises:
+            EngineRejected: the operator does not offer it.
+            SpeechUnavailable: it cannot run here, or does not know the language.
+        """
+        self.check(engine_name, language)
+        await self._engine(self._map.engine_for(engine_name)).ensure_available()
+
     async def open(
         self, session_key: Hashable, config: SpeechConfig, engine_name: str, on_event: OnEvent
     ) -> SpeechHandle:
@@ -112,7 +121,7 @@ class SpeechService:
         engine = self._engine(name)
         config = replace(config, options={**config.options, **self._options.get(name, {})})
         session = await engine.open(config, lambda event: self._pass_on(session_key, on_event, event))
-        handle = SpeechHandle(self, session_key, name, session)
+        handle = SpeechHandle(session_key, name, session)
         self._open[session_key] = handle
         self._totals["sessions_opened"] += 1
         return handle

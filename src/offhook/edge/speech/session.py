@@ -226,8 +226,13 @@ class PoolSession:
         while self._unsettled:
             item = self._unsettled[0]
             if item is not None and item.at_ms + self._duration_ms(item) > until_ms:
-                return
+                break
             self._unsettled_ms -= self._weight_ms(self._unsettled.popleft())
+        if self._unsettled and (item := self._unsettled[0]) is not None and item.at_ms < until_ms:
+            # The end of words that are final already must not be heard again.
+            rest = Audio(item.session, until_ms, item.pcm[(until_ms - item.at_ms) * self._bytes_per_ms :])
+            self._unsettled_ms += self._weight_ms(rest) - self._weight_ms(item)
+            self._unsettled[0] = rest
 
     def _weight_ms(self, item: Audio | None) -> int:
         # Even the shortest item weighs something, or a queue of them would have no bound.
@@ -239,6 +244,6 @@ class PoolSession:
     def _tell(self, event: SpeechEvent) -> None:
         try:
             self._on_event(event)
-        except Exception:
-            # One listener's bug must not end the reading for every other session of the worker.
-            log.exception("speech listener failed", event_kind=type(event).__name__)
+        except Exception as err:  # noqa: BLE001 - its bug must not end the worker's other sessions
+            # Without the exception's text: it may hold the transcript.
+            log.error("speech listener failed", event_kind=type(event).__name__, error=type(err).__name__)
