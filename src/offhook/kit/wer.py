@@ -9,7 +9,6 @@ _SAME = {
     "dr": "doctor",
     "st": "saint",
     "ok": "okay",
-    "cant": "cannot",
 }
 _UNITS = (
     "zero",

@@ -79,9 +79,9 @@ def test_the_check_tells_what_open_would_raise() -> None:
 
 async def test_a_missing_model_is_known_before_anything_is_started(tmp_path: Path) -> None:
     service = SpeechService(options={"local": {"model_dir": str(tmp_path)}})
-    with pytest.raises(SpeechUnavailable, match="cannot be read|needs onnxruntime"):
+    with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
         await service.ensure_available("Google")
-    with pytest.raises(SpeechUnavailable, match="cannot be read|needs onnxruntime"):
+    with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
         await service.open("k", SpeechConfig(), "Google", lambda event: None)
     assert service.pids() == []
     assert service.counters()["sessions_open"] == 0
