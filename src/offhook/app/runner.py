@@ -184,7 +184,7 @@ class LegRunner:
             case do.AcceptCall():
                 self._accept(effect)
             case do.RejectCall():
-                sip.reject(self.sip_call, effect.status, reason=effect.reason)
+                self._reject(effect)
             case do.EndCall():
                 sip.hangup(self.sip_call, headers=_pairs(effect.headers))
             case do.CloseMedia():
@@ -270,6 +270,14 @@ class LegRunner:
             )
             self.local_offer = SessionDescription.parse(sdp)
         self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
+
+    def _reject(self, effect: do.RejectCall) -> None:
+        sip = self._services.sip
+        try:
+            sip.reject(self.sip_call, effect.status, reason=effect.reason, headers=_pairs(effect.headers))
+        except CallStateError:
+            # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
+            sip.hangup(self.sip_call, headers=_pairs(effect.headers))
 
     def _answer(self, agreed: NegotiatedMedia) -> bytes:
         assert self.offer is not None, "there is an offer where something was agreed on"
