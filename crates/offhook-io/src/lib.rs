@@ -8,6 +8,8 @@
 //!
 //! The control plane calls synchronously and hears back through one bounded event queue.
 
+#![allow(clippy::similar_names, reason = "RTP and RTCP are what they are called")]
+
 mod connect;
 mod counters;
 mod engine;

@@ -17,7 +17,7 @@ use crate::limits::{DATAGRAM_BYTES_MAX, DRAIN_DATAGRAMS_PER_SWEEP_MAX, DRAIN_MAX
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Free,
-    InUse,
+    Taken,
     Draining,
 }
 
@@ -192,7 +192,7 @@ impl PortPool {
     }
 
     fn take(&mut self, port: u16) {
-        self.set(port, Use::InUse);
+        self.set(port, Use::Taken);
         self.in_use += 1;
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct Engine {
 #[expect(clippy::too_many_arguments, reason = "the seam has keyword arguments")]
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 #[expect(clippy::fn_params_excessive_bools, reason = "each is a keyword of the seam")]
+#[expect(clippy::similar_names, reason = "RTP and RTCP are what they are called")]
 impl Engine {
     #[new]
     #[pyo3(signature = (*, workers, bind_address, port_min, port_max, drain_ms=5000, ca_file=None, tls_verify=true))]

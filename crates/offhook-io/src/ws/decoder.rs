@@ -49,7 +49,7 @@ enum DataKind {
 struct Head {
     fin: bool,
     opcode: u8,
-    head_bytes: usize,
+    bytes: usize,
     payload_bytes: usize,
 }
 
@@ -84,7 +84,7 @@ impl Decoder {
     pub fn next_message(&mut self) -> Result<Option<Incoming>, WsError> {
         loop {
             let Some(head) = self.parse_head()? else { return Ok(self.out_of_bytes()) };
-            let start = self.read + head.head_bytes;
+            let start = self.read + head.bytes;
             let Some(payload) = self.waiting.get(start..start + head.payload_bytes) else {
                 return Ok(self.out_of_bytes());
             };
@@ -113,7 +113,7 @@ impl Decoder {
         if first & 0x70 != 0 || second & 0x80 != 0 || matches!(opcode, 3..=7 | 11..) {
             return Err(WsError::Protocol);
         }
-        let (head_bytes, payload_bytes) = match second & 0x7F {
+        let (bytes, payload_bytes) = match second & 0x7F {
             126 => match rest.first_chunk::<2>() {
                 Some(length) => (4, u64::from(u16::from_be_bytes(*length))),
                 None => return Ok(None),
@@ -132,7 +132,7 @@ impl Decoder {
         if payload_bytes.saturating_add(whole) > self.message_bytes_max {
             return Err(WsError::TooBig);
         }
-        Ok(Some(Head { fin, opcode, head_bytes, payload_bytes }))
+        Ok(Some(Head { fin, opcode, bytes, payload_bytes }))
     }
 
     fn finish(&mut self, kind: DataKind) -> Result<Incoming, WsError> {
@@ -172,10 +172,10 @@ mod tests {
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![first];
         match payload.len() {
-            short @ 0..=125 => bytes.push(short as u8),
+            short @ 0..=125 => bytes.push(u8::try_from(short).unwrap()),
             medium @ 126..=65_535 => {
                 bytes.push(126);
-                bytes.extend((medium as u16).to_be_bytes());
+                bytes.extend(u16::try_from(medium).unwrap().to_be_bytes());
             }
             long => {
                 bytes.push(127);

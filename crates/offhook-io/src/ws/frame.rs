@@ -70,11 +70,11 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, key: [u8; 4], payload: &[
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(short @ 0..=125), _) => out.push(0x80 | short),
         (_, Ok(medium)) => {
-            out.push(0x80 | 126);
+            out.push(0x80 | 0x7E);
             out.extend_from_slice(&medium.to_be_bytes());
         }
         _ => {
-            out.push(0x80 | 127);
+            out.push(0x80 | 0x7F);
             out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }
@@ -106,7 +106,7 @@ mod tests {
     fn each_length_form_holds_its_payload_masked() {
         let mut out = Vec::new();
         for (size, header_bytes) in [(0, 2), (125, 2), (126, 4), (390, 4), (65_535, 4), (65_536, 10)] {
-            let payload: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let payload: Vec<u8> = (0..=250_u8).cycle().take(size).collect();
             encode_frame(&mut out, Opcode::Text, [1, 2, 3, 4], &payload);
             assert_eq!(out[0], 0x81);
             assert_eq!(out[1] & 0x80, 0x80, "a client masks every frame");
