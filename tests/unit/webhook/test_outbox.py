@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from offhook.edge.store import StoreError
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.webhook import RetrySchedule
 
@@ -169,4 +170,42 @@ async def test_old_deliveries_are_forgotten(make_rig: Make, receiver: Any) -> No
     async with asyncio.timeout(5):
         while await rig.deliveries.find(receipt.event_id) is not None:
             await rig.store.submit(lambda db: None)
+    await rig.stop()
+
+
+@pytest.mark.parametrize("failing", range(1, 13))
+async def test_whichever_write_fails_every_event_arrives_and_nothing_is_left_behind(
+    make_rig: Make, receiver: Any, failing: int
+) -> None:
+    rig = make_rig(outbox_options={"in_memory_max": 2})
+    submit, calls = rig.store.submit, 0
+
+    def flaky(job: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == failing + 1:  # the first is the start's, without which there is no server
+            failed = asyncio.get_running_loop().create_future()
+            failed.set_exception(StoreError("the database refused: disk I/O error"))
+            return failed
+        return submit(job)
+
+    rig.store.submit = flaky
+    await rig.start()
+    seen: set[str] = set()
+
+    async def once_not(request: web.Request) -> web.Response:
+        event_id = (await request.json())["data"]["id"]
+        known = event_id in seen
+        seen.add(event_id)
+        return web.Response(status=200 if known else 500)
+
+    receiver.answers["/"] = once_not
+    receipts = [await rig.put(receiver.base + "/", leg=str(n // 3)) for n in range(6)]
+    got = await receiver.until(12)
+    assert {one.id for one in got} == {receipt.event_id for receipt in receipts}
+    await rig.settled()
+    counters = rig.outbox.counters
+    assert (counters.delivered_total, counters.dropped_total, counters.pending) == (6, 0, 0)
+    assert counters.not_durable_total <= 1
+    assert all(receipt.first_attempt.done() for receipt in receipts)
     await rig.stop()

@@ -49,7 +49,7 @@ class Store:
         self.jobs_failed_total = 0
         self._db = db
         self._lock_fd = lock_fd
-        self._queue: queue.Queue[_Queued | None] = queue.Queue(STORE_JOBS_QUEUED_MAX)
+        self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
         self._closed = False
         # A daemon: the process may end although the disk does not answer.
         self._thread = threading.Thread(target=self._work, name="offhook-store", daemon=True)
@@ -121,8 +121,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=CLOSE_TIMEOUT_S)
+        self._queue.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
             os.close(self._lock_fd)
@@ -130,11 +129,10 @@ class Store:
     def _put(self, queued: _Queued) -> StoreError | None:
         if self._closed:
             return StoreError("the store is closed")
-        try:
-            self._queue.put_nowait(queued)
-        except queue.Full:
+        if self._queue.qsize() >= STORE_JOBS_QUEUED_MAX:
             self.jobs_failed_total += 1
             return StoreError(f"more than {STORE_JOBS_QUEUED_MAX} jobs wait for the disk")
+        self._queue.put(queued)
         return None
 
     def _work(self) -> None:

@@ -206,19 +206,28 @@ class WebhookSender:
     async def _tend(self) -> None:
         """Bring in what is due and forget what is old, now and then, until cancelled."""
         prune_at = self._clock.now()
-        settings = self._settings
         while True:
             self._wake.clear()
-            loaded = await self._outbox.load_due(WEBHOOKS_LOADED_MAX - self._loaded)
-            if self._clock.now() >= prune_at:
-                pruned = await self._outbox.prune(
-                    delivered_kept_s=settings.delivered_kept_s,
-                    failed_kept_s=settings.failed_kept_s,
-                    kept_max=settings.ended_kept_max,
-                )
-                prune_at = self._clock.now() + (settings.load_every_s if pruned else settings.prune_every_s)
+            loaded = 0
+            try:
+                loaded = await self._outbox.load_due(WEBHOOKS_LOADED_MAX - self._loaded)
+                if self._clock.now() >= prune_at:
+                    prune_at = self._clock.now() + await self._prune()
+            except Exception:
+                # Whatever our own mistake is, what waits in the database must not wait for ever.
+                log.exception("webhook tender broke")
             if not loaded or self._loaded >= WEBHOOKS_LOADED_MAX:
                 await self._pause()
+
+    async def _prune(self) -> float:
+        """Forget old deliveries; returns in how many seconds to look again."""
+        settings = self._settings
+        pruned = await self._outbox.prune(
+            delivered_kept_s=settings.delivered_kept_s,
+            failed_kept_s=settings.failed_kept_s,
+            kept_max=settings.ended_kept_max,
+        )
+        return settings.load_every_s if pruned else settings.prune_every_s
 
     async def _pause(self) -> None:
         try:
