@@ -294,6 +294,12 @@ impl MediaLeg {
         }
         self.closed = true;
         self.clear(now, sink);
+        if let Some(params) = &self.params {
+            let (taps, codec) = (&mut self.taps, params.codec);
+            self.rx.flush(self.clock.position(now), &mut |at, audio| {
+                taps.audio(now, Track::Rx, at, audio, codec, sink);
+            });
+        }
         self.taps.close_all("call_ended", sink);
         self.send_report(now, true, sink);
         self.params = None;

@@ -172,6 +172,11 @@ impl Receiver {
         self.reorder.handle_timeout(now, clock.position(now), out);
     }
 
+    /// Give out what is still held.
+    pub(crate) fn flush(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+        self.reorder.restart(here, out);
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         [self.reorder.poll_timeout(), self.digit_due, self.silent_due].into_iter().flatten().min()
     }

@@ -326,3 +326,14 @@ fn a_closed_leg_does_nothing_more() {
     assert_eq!(bench.leg.play(bench.now(), &[1], 8000), Err(Refused::Closed));
     assert_eq!(bench.leg.connect(bench.now(), leg_params()), Err(Refused::Closed));
 }
+
+#[test]
+fn what_is_held_for_a_late_packet_is_not_lost_at_the_end() {
+    let mut bench = Bench::new(leg_params());
+    bench.add_stream(stream_params());
+    bench.voice(0);
+    bench.voice(2);
+    bench.leg.close(bench.now(), &mut bench.record);
+    assert_eq!(bench.record.media_frames("inbound").len(), 3);
+    assert_eq!(bench.leg.poll_timeout(), None);
+}
