@@ -52,7 +52,8 @@ class CallApp:
         self.seen_ids: set[str] = set()
         self.stream_url = ""
         self.rtp_targets = {"rx": "", "tx": ""}
-        self.over = asyncio.Event()
+        self.done = asyncio.Event()
+        self.call_ended = False
         self.goodbye: asyncio.Task[None] | None = None
         self.answered_at = self.last_voice_at = 0.0
         self.finals: list[str] = []
@@ -92,14 +93,15 @@ class CallApp:
                 self.hear(payload["transcription_data"])
             elif kind == "call.hangup":
                 report("hangup", cause=payload.get("hangup_cause"), source=payload.get("hangup_source"))
-                self.forget_call()
+                await self.forget_call()
                 if self.options.once:
-                    self.over.set()
+                    self.done.set()
 
     async def listen_in_three_ways(self, call_id: str) -> None:
         """Ask for the audio frames, the RTP packets and the words."""
         actions = self.client.calls.actions
         self.answered_at = self.last_voice_at = time.monotonic()
+        self.call_ended = False
         await command(
             "start_streaming",
             actions.start_streaming(call_id, stream_url=self.stream_url, stream_track="both_tracks"),
@@ -139,22 +141,25 @@ class CallApp:
 
     async def say_goodbye_when_quiet(self, call_id: str) -> None:
         """Wait until the caller has said something and is quiet, then end everything."""
-        while True:
+        said_and_done = False
+        while not said_and_done:
             await asyncio.sleep(0.1)
+            if self.call_ended:
+                return  # the caller was faster
             now = time.monotonic()
             quiet = now - self.last_voice_at > self.options.quiet_s
-            if (self.finals and quiet) or now - self.answered_at > self.options.max_call_s:
-                break
+            said_and_done = (bool(self.finals) and quiet) or now - self.answered_at > self.options.max_call_s
         actions = self.client.calls.actions
         await command("stop_streaming", actions.stop_streaming(call_id))
         await command("stop_forking", actions.stop_forking(call_id))
         await command("stop_transcription", actions.stop_transcription(call_id))
         await command("hangup", actions.hangup(call_id))
 
-    def forget_call(self) -> None:
+    async def forget_call(self) -> None:
         """Be ready for the next call."""
+        self.call_ended = True
         if self.goodbye is not None:
-            self.goodbye.cancel()
+            await self.goodbye  # it may still be waiting for the answer to its hangup
         self.goodbye = None
         self.finals.clear()
 
@@ -316,7 +321,7 @@ async def main(options: argparse.Namespace) -> None:
             await web.TCPSite(runner, options.host, options.port).start()
             report("ready", webhooks=f"http://{options.host}:{options.port}/webhooks", stream=app.stream_url)
             reacting = asyncio.create_task(app.run())
-            ending = asyncio.create_task(app.over.wait())
+            ending = asyncio.create_task(app.done.wait())
             try:
                 done, _ = await asyncio.wait({reacting, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if reacting in done:
