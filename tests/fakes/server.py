@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+
+from offhook.base.tasks import TaskSet
 
 API_KEY = "KEYtest"
 
@@ -43,7 +45,9 @@ class OffhookProcess:
         await self.process.wait()
 
 
-async def start_offhook(data_dir: Path, *, http_port: int = 0, sip_port: int = 0, **env: str) -> OffhookProcess:
+async def start_offhook(
+    data_dir: Path, *, http_port: int = 0, sip_port: int = 0, **env: str
+) -> OffhookProcess:
     """Start a server on loopback and wait for its ready line."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log_path = data_dir / "stderr.log"
@@ -90,7 +94,7 @@ async def stop_offhook(server: OffhookProcess) -> int:
     return server.process.returncode
 
 
-OnEvent = Callable[["App", dict[str, Any]], Awaitable[None]]
+OnEvent = Callable[["App", dict[str, Any]], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -116,7 +120,9 @@ class App:
     async def act(self, call_control_id: str, action: str, **body: Any) -> dict[str, Any]:
         """Send a command; a refusal is kept in `refused`."""
         assert self._session is not None
-        async with self._session.post(f"{self.api}/calls/{call_control_id}/actions/{action}", json=body) as answer:
+        async with self._session.post(
+            f"{self.api}/calls/{call_control_id}/actions/{action}", json=body
+        ) as answer:
             told: dict[str, Any] = await answer.json()
             if answer.status != 200:
                 self.refused.append((action, answer.status, told))
@@ -133,7 +139,7 @@ class App:
 async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> AsyncIterator[App]:
     """Serve webhooks on loopback."""
     app = App(url="", on_event=on_event)
-    tasks: set[asyncio.Task[None]] = set()
+    tasks = TaskSet()
 
     async def receive(request: web.Request) -> web.Response:
         body = await request.read()
@@ -141,9 +147,7 @@ async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> Asyn
         app.events.append(event)
         app.raw.append((body, dict(request.headers)))
         if app.on_event is not None:
-            task = asyncio.get_running_loop().create_task(app.on_event(app, event))  # type: ignore[arg-type]
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            tasks.start(app.on_event(app, event), name="app")
         return web.json_response({})
 
     server = web.Application()
@@ -159,8 +163,7 @@ async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> Asyn
         try:
             yield app
         finally:
-            for task in tuple(tasks):
-                task.cancel()
+            await tasks.close()
             await runner.cleanup()
 
 

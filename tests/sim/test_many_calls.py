@@ -7,6 +7,7 @@ network, the media core (its fake), the outbox. Each caller and the app behave a
 import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -107,10 +108,8 @@ class Simulation:
             self.loop.call_later(self.random.uniform(0.0, 1.0), self._give_up, call)
 
     def _give_up(self, call: sip.CallHandle) -> None:
-        try:
+        with suppress(sip.CallStateError):
             self.callers.hangup(call)
-        except sip.CallStateError:
-            pass
 
     def _on_caller_event(self, event: sip.UserAgentEvent) -> None:
         match event:
