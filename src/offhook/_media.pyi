@@ -102,9 +102,7 @@ class Engine:
         short losses become silence, otherwise a jump of `timestamp`."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
-    def add_speech(
-        self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int
-    ) -> None:
+    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") to s16le mono in chunks; gaps are filled with zeros so that
         sample positions follow the RTP clock."""
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
@@ -126,7 +124,7 @@ class Engine:
 #   ("media_started", leg, 0, ssrc: int, source: str)
 #   ("media_timeout", leg, 0)                             once per silence
 #   ("digit", leg, 0, digit: str, at_ms: int, duration_ms: int)
-#   ("stream_connected", leg, tap)
+#   ("stream_connected", leg, tap)                        its socket is open
 #   ("stream_failed", leg, tap, reason: str, detail: str)      reason: connection_failed | connection_lost
 #   ("stream_closed", leg, tap, reason: str, stats: dict)      reason: app_closed | <reason of remove_tap> | call_ended
 #   ("tap_closed", leg, tap, stats: dict)                      forks and speech taps

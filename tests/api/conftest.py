@@ -9,13 +9,13 @@ import pytest
 import telnyx
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tests.fakes.call_service import LegService
 
 from offhook.base.errors import OffhookError
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
 from offhook.edge.http.server import HttpServer
+from tests.fakes.call_service import LegService
 
 API_KEY = "KEY0123456789"
 PRIVATE = "udp:10.0.0.1:9"

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.api.conftest import Api
 
 from offhook.call import commands as domain
 from offhook.call import effects as do
 from offhook.call.values import Track, UdpTarget
+from tests.api.conftest import Api
 
 pytestmark = pytest.mark.api
 

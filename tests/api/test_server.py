@@ -7,8 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.api.conftest import Api, no_private
-from tests.fakes.call_service import LegService
 
 from offhook.base import limits
 from offhook.base.errors import ConfigError
@@ -16,6 +14,8 @@ from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import ACTIONS, Rules
 from offhook.edge.http.server import HttpServer
+from tests.api.conftest import Api, no_private
+from tests.fakes.call_service import LegService
 
 pytestmark = pytest.mark.api
 

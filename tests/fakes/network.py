@@ -81,7 +81,9 @@ class SimulatedSip:
         self.agent.accept(call, sdp, self._loop.time(), headers=headers)
         self.pump()
 
-    def reject(self, call: CallHandle, status: int, *, reason: str | None = None, headers: Headers = ()) -> None:
+    def reject(
+        self, call: CallHandle, status: int, *, reason: str | None = None, headers: Headers = ()
+    ) -> None:
         """As `SipServer.reject`."""
         self.agent.reject(call, status, self._loop.time(), reason=reason, headers=headers)
         self.pump()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.speech_engine import ENGINE, REFERENCE, silence, tone
 
 from offhook.base.errors import LimitReached
 from offhook.edge.speech.frames import pack_message
@@ -25,6 +24,7 @@ from offhook.edge.speech.protocol import (
     SpeechUnavailable,
 )
 from offhook.edge.speech.session import PoolSession
+from tests.fakes.speech_engine import ENGINE, REFERENCE, silence, tone
 
 pytestmark = pytest.mark.fault
 

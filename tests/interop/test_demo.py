@@ -13,7 +13,7 @@ from offhook.app.demo.place import find_example
 
 pytestmark = [pytest.mark.interop, pytest.mark.speech, pytest.mark.timeout(150)]
 
-DEMO = (sys.executable, "-m", "offhook.app.cli", "demo")
+DEMO = (sys.executable, "-m", "offhook", "demo")
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:

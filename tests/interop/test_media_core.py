@@ -20,13 +20,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.fakes.media_worlds import NativeWorld, connect, native_world, packet, stream_arguments
 from websockets.asyncio.server import ServerConnection, serve
 
 from offhook.edge.media import events
 from offhook.edge.media.events import MediaEvent
 from offhook.edge.media.fake_audio import encode_g711
 from offhook.edge.media.native import NativeEngine
+from tests.fakes.media_worlds import NativeWorld, connect, native_world, packet, stream_arguments
 
 pytestmark = pytest.mark.interop
 
@@ -68,7 +68,7 @@ async def happened(world: NativeWorld, kind: type[MediaEvent], times: int = 1) -
 async def messages(world: NativeWorld, number: int, app: int = 0) -> list[dict[str, Any]]:
     """Wait for so many messages at an application and parse them."""
     async with asyncio.timeout(WAIT_S):
-        while len(world.messages) <= app or len(world.messages[app]) < number:  # noqa: ASYNC110
+        while len(world.messages) <= app or len(world.messages[app]) < number:
             await asyncio.sleep(0.005)
     return [json.loads(message) for message in world.messages[app]]
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.fakes import pcmu
 
 from offhook.edge.speech.moonshine import ENGINE
 from offhook.edge.speech.protocol import (
@@ -28,6 +27,7 @@ from offhook.edge.speech.protocol import (
 from offhook.edge.speech.resample import double_rate
 from offhook.edge.speech.service import SpeechService
 from offhook.kit.wer import word_error_rate, word_errors
+from tests.fakes import pcmu
 
 pytest.importorskip("onnxruntime", reason="needs the extra offhook[speech]")
 pytest.importorskip("numpy", reason="needs the extra offhook[speech]")
@@ -142,7 +142,7 @@ async def test_partials_come_before_their_final_and_grow(service: SpeechService)
 
 async def wait_for_partial(events: list[SpeechEvent], *, after_ms: int) -> None:
     async with asyncio.timeout(20):
-        while not any(isinstance(e, Partial) and e.end_ms > after_ms for e in events):  # noqa: ASYNC110
+        while not any(isinstance(e, Partial) and e.end_ms > after_ms for e in events):
             await asyncio.sleep(0.02)
 
 

@@ -41,7 +41,10 @@ async def receiving(got: list[ReceivedWebhook], public_key: str | None) -> Async
 
 
 async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    async with aiohttp.ClientSession() as http, http.post(url, data=io.BytesIO(body), headers=headers) as response:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(url, data=io.BytesIO(body), headers=headers) as response,
+    ):
         return response.status
 
 

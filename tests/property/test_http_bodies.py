@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from tests.api.conftest import no_private
-from tests.fakes.call_service import LegService
 
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import ACTIONS, Rules
 from offhook.edge.http.transcription import ENGINES
+from tests.api.conftest import no_private
+from tests.fakes.call_service import LegService
 
 pytestmark = pytest.mark.property
 

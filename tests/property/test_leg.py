@@ -14,6 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import CommandError
+from offhook.call.values import LegState, Track
 from tests.fakes.legs import (
     QUALITY,
     Desk,
@@ -26,13 +33,6 @@ from tests.fakes.legs import (
     stream,
     transcript,
 )
-
-from offhook.base import limits
-from offhook.call import commands as ask
-from offhook.call import effects as do
-from offhook.call import facts
-from offhook.call.errors import CommandError
-from offhook.call.values import LegState, Track
 
 pytestmark = pytest.mark.property
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.speech_engine import FakeRecognizer, silence, tone
 
 from offhook.base.limits import SPEECH_SESSION_CRASHES_MAX
 from offhook.edge.speech.frames import FrameReader
@@ -21,6 +20,7 @@ from offhook.edge.speech.protocol import (
 )
 from offhook.edge.speech.session import PoolSession
 from offhook.edge.speech.worker_core import WorkerCore
+from tests.fakes.speech_engine import FakeRecognizer, silence, tone
 
 pytestmark = pytest.mark.property
 

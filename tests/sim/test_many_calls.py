@@ -11,9 +11,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.fakes.network import SimulatedNetwork, SimulatedSip, Weather
-from tests.fakes.outbox import RecordedOutbox
-from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
 
 from offhook.app.calls import Calls
 from offhook.app.services import Services
@@ -28,6 +25,9 @@ from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.speech.service import SpeechService
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
+from tests.fakes.network import SimulatedNetwork, SimulatedSip, Weather
+from tests.fakes.outbox import RecordedOutbox
+from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
 
 pytestmark = [pytest.mark.sim, pytest.mark.timeout(120)]
 

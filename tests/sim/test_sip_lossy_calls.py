@@ -3,6 +3,8 @@
 import random
 
 import pytest
+
+from offhook.proto.sip import CallStateError
 from tests.sim.sip_net import (
     LAST_EVENTS,
     AckTimedOut,
@@ -16,8 +18,6 @@ from tests.sim.sip_net import (
     OfferReceived,
     Phone,
 )
-
-from offhook.proto.sip import CallStateError
 
 pytestmark = pytest.mark.sim
 

@@ -1,6 +1,9 @@
 """Races between two user agents that loss alone rarely shows: crossing messages, glare, forks."""
 
 import pytest
+
+from offhook.proto.sip import Flow, UserAgentConfig, parse_message
+from offhook.proto.sip.message import Request
 from tests.sim.sip_net import (
     CallCancelled,
     CallEnded,
@@ -12,9 +15,6 @@ from tests.sim.sip_net import (
     OfferReceived,
     Phone,
 )
-
-from offhook.proto.sip import Flow, UserAgentConfig, parse_message
-from offhook.proto.sip.message import Request
 
 pytestmark = pytest.mark.sim
 

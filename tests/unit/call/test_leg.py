@@ -5,6 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import CommandError
+from offhook.call.values import Header, LegState, WebhookRoute
 from tests.fakes.legs import (
     IN_STATE,
     QUALITY,
@@ -28,13 +35,6 @@ from tests.fakes.legs import (
     stream,
     told,
 )
-
-from offhook.base import limits
-from offhook.call import commands as ask
-from offhook.call import effects as do
-from offhook.call import facts
-from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState, WebhookRoute
 
 pytestmark = pytest.mark.unit
 

@@ -7,6 +7,14 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+
+from offhook.base.clock import iso_time
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import TITLES, CommandError
+from offhook.call.payloads import calling_party_type
+from offhook.call.values import Header
 from tests.fakes.legs import (
     QUALITY,
     Desk,
@@ -20,14 +28,6 @@ from tests.fakes.legs import (
     start_transcription,
     transcript,
 )
-
-from offhook.base.clock import iso_time
-from offhook.call import commands as ask
-from offhook.call import effects as do
-from offhook.call import facts
-from offhook.call.errors import TITLES, CommandError
-from offhook.call.payloads import calling_party_type
-from offhook.call.values import Header
 
 pytestmark = pytest.mark.unit
 

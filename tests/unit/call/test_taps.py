@@ -4,6 +4,14 @@ import copy
 from itertools import permutations
 
 import pytest
+
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from offhook.call import facts
+from offhook.call.errors import CommandError
+from offhook.call.tap_commands import Compat
+from offhook.call.values import LegState, Track, UdpTarget
 from tests.fakes.legs import (
     URL,
     Desk,
@@ -16,14 +24,6 @@ from tests.fakes.legs import (
     told,
     transcript,
 )
-
-from offhook.base import limits
-from offhook.call import commands as ask
-from offhook.call import effects as do
-from offhook.call import facts
-from offhook.call.errors import CommandError
-from offhook.call.tap_commands import Compat
-from offhook.call.values import LegState, Track, UdpTarget
 
 pytestmark = pytest.mark.unit
 

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
 
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import MediaEvent
+from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
 
 pytestmark = pytest.mark.unit
 

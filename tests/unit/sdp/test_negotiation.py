@@ -68,7 +68,8 @@ def test_nothing_in_common_is_none() -> None:
     ("text", "ptime_ms"),
     [
         ("", 20), ("a=ptime:20\r\n", 20), ("a=ptime:30\r\n", 30), ("a=ptime:5\r\n", 10), ("a=ptime:200\r\n", 60),
-        ("a=ptime:25\r\n", 20), ("a=ptime:x\r\n", 20), ("a=ptime:20.5\r\n", 20), ("a=ptime:40\r\na=maxptime:30\r\n", 30),
+        ("a=ptime:25\r\n", 20), ("a=ptime:x\r\n", 20), ("a=ptime:20.5\r\n", 20),
+        ("a=ptime:40\r\na=maxptime:30\r\n", 30),
         ("a=ptime:-20\r\n", 20), ("a=ptime:99999999999\r\n", 20),
     ],
 )  # fmt: skip
@@ -232,7 +233,10 @@ def test_audio_is_never_sent_to_a_name_or_a_group(address: str) -> None:
 
 
 def test_sloppy_descriptions_are_read() -> None:
-    text = "v=0\no=x\nS=ignored\n\nnonsense\nc=IN IP4 198.51.100.7/127\nm=audio 4000/2 rtp/avp 0 0 x 300\nc=IN IP4 198.51.100.9\nc=IN IP4 1.2.3.4\n a=ptime: 20 \n"
+    text = (
+        "v=0\no=x\nS=ignored\n\nnonsense\nc=IN IP4 198.51.100.7/127\n"
+        "m=audio 4000/2 rtp/avp 0 0 x 300\nc=IN IP4 198.51.100.9\nc=IN IP4 1.2.3.4\n a=ptime: 20 \n"
+    )
     media = negotiate(_parse(text), OURS)
     assert media is not None
     assert media.remote_rtp == ("198.51.100.9", 4000)

@@ -1,7 +1,6 @@
 """Calls as a user agent plays them, clause by clause, with raw messages on the other side."""
 
 import pytest
-from tests.unit.sip.wire import PEER, SDP, TCP, UDP, US, Bench, request
 
 from offhook.proto.sip import (
     CallCancelled,
@@ -22,6 +21,7 @@ from offhook.proto.sip import (
     UserAgentConfig,
 )
 from offhook.proto.sip.reply import reach
+from tests.unit.sip.wire import PEER, SDP, TCP, UDP, US, Bench, request
 
 pytestmark = pytest.mark.unit
 

@@ -1,11 +1,11 @@
 """What a user agent answers to requests it does not serve, and that such answers cost no state."""
 
 import pytest
-from tests.unit.sip.wire import SDP, TCP, UDP, Bench, request
 
 from offhook.base.limits import SIP_HEADERS_MAX
 from offhook.proto.sip import StreamFramer, UserAgentConfig
 from offhook.proto.sip.framing import Oversized
+from tests.unit.sip.wire import SDP, TCP, UDP, Bench, request
 
 pytestmark = pytest.mark.unit
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.speech_engine import silence
 
 from offhook.edge.speech.protocol import (
     Closed,
@@ -18,6 +17,7 @@ from offhook.edge.speech.protocol import (
     SpeechUnavailable,
 )
 from offhook.edge.speech.scripted import ENGINE, ScriptedSession
+from tests.fakes.speech_engine import silence
 
 pytestmark = pytest.mark.unit
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fakes.speech_engine import silence
 
 from offhook.edge.speech.engine_map import EngineRejected
 from offhook.edge.speech.protocol import (
@@ -17,6 +16,7 @@ from offhook.edge.speech.protocol import (
     SpeechUnavailable,
 )
 from offhook.edge.speech.service import SpeechService, engine_names
+from tests.fakes.speech_engine import silence
 
 pytestmark = pytest.mark.unit
 

@@ -1,12 +1,12 @@
 """The server's half of a session: bounds, order, and what is heard again after a crash."""
 
 import pytest
-from tests.fakes.speech_engine import silence
 
 from offhook.base.limits import SPEECH_PUSH_BYTES_MAX, SPEECH_QUEUED_MS, SPEECH_SESSION_CRASHES_MAX
 from offhook.edge.speech.frames import Audio, FrameReader, Message
 from offhook.edge.speech.protocol import Closed, Error, Final, SpeechConfig, SpeechEvent, SpeechStarted
 from offhook.edge.speech.session import PoolSession
+from tests.fakes.speech_engine import silence
 
 pytestmark = pytest.mark.unit
 

@@ -1,10 +1,10 @@
 """A track's clock: where utterances lie, and what holes do."""
 
 import pytest
-from tests.fakes.speech_engine import FakeDetector, silence, tone
 
 from offhook.edge.speech.segmenter import SegmenterSettings
 from offhook.edge.speech.track import Track, Utterance, UtteranceStarted
+from tests.fakes.speech_engine import FakeDetector, silence, tone
 
 pytestmark = pytest.mark.unit
 

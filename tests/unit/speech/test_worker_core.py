@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.fakes.speech_engine import FakeRecognizer, silence, tone
 
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.worker_core import WorkerCore
+from tests.fakes.speech_engine import FakeRecognizer, silence, tone
 
 pytestmark = pytest.mark.unit
 

@@ -92,7 +92,7 @@ def clean_environment() -> dict[str, str]:
 
 def server_command() -> list[str]:
     """Return the command that runs the server of this very installation."""
-    return [sys.executable, "-m", "offhook.app.cli", "serve"]
+    return [sys.executable, "-m", "offhook", "serve"]
 
 
 def server_environment(*, data_dir: Path, api_key: str, webhook_url: str) -> dict[str, str]:
