@@ -17,7 +17,7 @@ import telnyx
 from offhook.app.demo.compare import compare_audio
 from offhook.app.demo.place import free_tcp_port, sentence
 from offhook.kit.audio import mulaw_decode, mulaw_encode, read_wav, write_wav
-from tests.fakes.server import API_KEY, OffhookProcess, start_offhook, stop_offhook
+from tests.fakes.server import API_KEY, OffhookProcess, free_port, start_offhook, stop_offhook
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 
@@ -76,7 +76,7 @@ async def tool(*arguments: str) -> AsyncIterator[Tool]:
 
 @asynccontextmanager
 async def serving(folder: Path, webhook_url: str) -> AsyncIterator[OffhookProcess]:
-    server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=webhook_url)
+    server = await start_offhook(folder, sip_port=free_port(), OFFHOOK_WEBHOOK_URL=webhook_url)
     try:
         yield server
     finally:
