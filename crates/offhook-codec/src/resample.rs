@@ -40,69 +40,73 @@ fn bessel_i0(x: f64) -> f64 {
     sum
 }
 
-/// The last `TAPS` samples, oldest first when read from `at`; kept twice so that they are one slice.
+/// The samples that still matter, followed by the new ones.
 #[derive(Clone, Debug)]
-struct History {
-    samples: [f32; 2 * TAPS],
-    at: usize,
-}
+struct History(Vec<f32>);
 
 impl History {
-    const fn new() -> Self {
-        Self { samples: [0.0; 2 * TAPS], at: 0 }
+    fn new() -> Self {
+        Self(vec![0.0; TAPS - 1])
     }
 
-    fn push(&mut self, sample: f32) {
-        for place in [self.at, self.at + TAPS] {
-            if let Some(slot) = self.samples.get_mut(place) {
-                *slot = sample;
+    fn push(&mut self, sample: i16) {
+        self.0.push(f32::from(sample));
+    }
+
+    /// Sample number `offset` of the window of each new sample.
+    fn from(&self, offset: usize) -> &[f32] {
+        self.0.get(offset..).unwrap_or_default()
+    }
+
+    /// For each new sample the value half way between the two in the middle of its window.
+    fn between(&self, values: &mut Vec<f32>) {
+        values.clear();
+        values.resize(self.0.len() - (TAPS - 1), 0.0);
+        // Weight by weight over all samples: that is what a compiler can turn into vectors.
+        for (k, weight) in WEIGHTS.iter().enumerate() {
+            let pairs = self.from(HALF - 1 - k).iter().zip(self.from(HALF + k));
+            for (value, (before, after)) in values.iter_mut().zip(pairs) {
+                *value += weight * (before + after);
             }
         }
-        self.at = (self.at + 1) % TAPS;
     }
 
-    fn window(&self) -> &[f32] {
-        self.samples.get(self.at..self.at + TAPS).unwrap_or_default()
-    }
-
-    /// The value half way between the two samples in the middle.
-    fn between(&self) -> f32 {
-        let (old, new) = self.window().split_at(HALF);
-        let pairs = old.iter().rev().zip(new);
-        WEIGHTS.iter().zip(pairs).map(|(weight, (before, after))| weight * (before + after)).sum()
-    }
-
-    fn middle(&self) -> f32 {
-        self.window().get(HALF - 1).copied().unwrap_or(0.0)
+    /// Keep what the next samples need.
+    fn forget(&mut self) {
+        let seen = self.0.len() - (TAPS - 1);
+        self.0.drain(..seen);
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
 fn to_i16(value: f32) -> i16 {
-    value.round() as i16
+    // Half away from zero, as `round` does, but without a call.
+    (value + 0.5_f32.copysign(value)) as i16
 }
 
 /// Doubles the sample rate, as from 8 to 16 kHz.
 #[derive(Clone, Debug)]
 pub struct Upsampler {
     history: History,
+    between: Vec<f32>,
 }
 
 impl Default for Upsampler {
     fn default() -> Self {
-        Self { history: History::new() }
+        Self { history: History::new(), between: Vec::new() }
     }
 }
 
 impl Upsampler {
     /// Append two samples to `out` for each of `pcm`.
     pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
+        self.history.0.extend(pcm.iter().map(|&sample| f32::from(sample)));
+        self.history.between(&mut self.between);
         out.reserve(pcm.len() * 2);
-        for &sample in pcm {
-            self.history.push(f32::from(sample));
-            out.push(to_i16(self.history.middle()));
-            out.push(to_i16(self.history.between()));
+        for (&middle, &between) in self.history.from(HALF - 1).iter().zip(&self.between) {
+            out.extend([to_i16(middle), to_i16(between)]);
         }
+        self.history.forget();
     }
 }
 
@@ -112,11 +116,12 @@ pub struct Downsampler {
     even: History,
     odd: History,
     waiting: Option<i16>,
+    between: Vec<f32>,
 }
 
 impl Default for Downsampler {
     fn default() -> Self {
-        Self { even: History::new(), odd: History::new(), waiting: None }
+        Self { even: History::new(), odd: History::new(), waiting: None, between: Vec::new() }
     }
 }
 
@@ -124,16 +129,21 @@ impl Downsampler {
     /// Append one sample to `out` for each two of `pcm`; an odd one waits for the next call.
     pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
         for &sample in pcm {
-            let Some(first) = self.waiting.take() else {
-                self.waiting = Some(sample);
-                continue;
-            };
-            self.even.push(f32::from(first));
-            self.odd.push(f32::from(sample));
-            // The even sample in the middle of the odd ones: one later than `middle` of its own.
-            let centre = self.even.window().get(HALF).copied().unwrap_or(0.0);
-            out.push(to_i16(f32::midpoint(centre, self.odd.between())));
+            match self.waiting.take() {
+                None => self.waiting = Some(sample),
+                Some(first) => {
+                    self.even.push(first);
+                    self.odd.push(sample);
+                }
+            }
         }
+        self.odd.between(&mut self.between);
+        // The even sample between the two odd ones in the middle comes one later than they do.
+        for (&centre, &between) in self.even.from(HALF).iter().zip(&self.between) {
+            out.push(to_i16(f32::midpoint(centre, between)));
+        }
+        self.even.forget();
+        self.odd.forget();
     }
 
     /// Append what the delay still holds; begins anew after that.

@@ -1,0 +1,112 @@
+//! Prints what one received packet costs in user space: `cargo run --release --example hot_path`.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::print_stdout, reason = "a measurement")]
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use offhook_media::{
+    Codec, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId,
+    Track,
+};
+use offhook_rtp::{RtpHeader, SeqNo};
+
+const PACKETS: u32 = 1_000_000;
+
+struct Count(usize);
+
+impl Sink for Count {
+    fn transmit(&mut self, _: Port, _: SocketAddr, datagram: &[u8]) {
+        self.0 += datagram.len();
+    }
+    fn fork(&mut self, _: SocketAddr, datagram: &[u8]) {
+        self.0 += datagram.len();
+    }
+    fn stream_frame(&mut self, _: TapId, _: FrameKind, json: &[u8]) {
+        self.0 += json.len();
+    }
+    fn audio(&mut self, _: TapId, _: u64, pcm: &[i16]) {
+        self.0 += pcm.len();
+    }
+    fn event(&mut self, _: Event) {}
+}
+
+fn main() {
+    let phone = SocketAddr::from(([192, 0, 2, 1], 4000));
+    for (name, stream, fork, speech) in [
+        ("no tap", false, false, false),
+        ("stream", true, false, false),
+        ("fork", false, true, false),
+        ("speech 16 kHz", false, false, true),
+        ("stream, fork and speech", true, true, true),
+    ] {
+        let start = Instant::now();
+        let mut sink = Count(0);
+        let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
+        leg.connect(start, leg_params(phone)).expect("good parameters");
+        if stream {
+            leg.add_stream(start, TapId(1), stream_params()).expect("room");
+            leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
+            leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
+        }
+        if fork {
+            let params = ForkParams { rx: Some(phone), tx: None, strep: None };
+            leg.add_fork(start, TapId(2), params).expect("room");
+        }
+        if speech {
+            let params = SpeechParams { track: Track::Rx, sample_rate_hz: 16_000, chunk_ms: 100 };
+            leg.add_speech(start, TapId(3), params).expect("room");
+        }
+        let mut datagram = vec![0; 172];
+        let mut now = start;
+        let begun = Instant::now();
+        for n in 0..PACKETS {
+            let [_, _, high, low] = n.to_be_bytes();
+            let seq = SeqNo(u16::from_be_bytes([high, low]));
+            let header =
+                RtpHeader { marker: false, payload_type: 0, seq, timestamp: n.wrapping_mul(160), ssrc: 7 };
+            if let Some(room) = datagram.first_chunk_mut::<12>() {
+                *room = header.to_bytes();
+            }
+            now += Duration::from_millis(20);
+            leg.receive_rtp(now, phone, black_box(&datagram), &mut sink);
+            black_box(leg.poll_timeout());
+        }
+        let each = begun.elapsed() / PACKETS;
+        println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
+    }
+}
+
+fn leg_params(phone: SocketAddr) -> LegParams {
+    LegParams {
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        clock_rate_hz: 8000,
+        ptime_ms: 20,
+        dtmf_payload_type: Some(101),
+        remote_rtp: phone,
+        remote_rtcp: phone,
+        rtcp_mux: true,
+        sending: true,
+        receiving: true,
+        silence_when_idle: false,
+        keepalive: Duration::ZERO,
+        media_timeout: Some(Duration::from_secs(60)),
+    }
+}
+
+fn stream_params() -> StreamParams {
+    StreamParams {
+        rx: true,
+        tx: false,
+        codec: Codec::Pcmu,
+        sample_rate_hz: 8000,
+        frame_ms: 20,
+        stream_id: "32de0dea-53cb-4b21-89a4-9e1819c043bc".to_owned(),
+        connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),
+        start_json: "{}".to_owned(),
+        stop_json: "{}".to_owned(),
+        buffer_ms: 5000,
+        fill_gaps: true,
+    }
+}
