@@ -62,9 +62,11 @@ async def test_a_new_process_finds_everything_that_is_pending(store: Store) -> N
         await deliveries.insert(row_of(name), parked=name == "parked")
     await deliveries.delivered([(row_of("done"), attempt_of(status=200))])
     await deliveries.failed(row_of("lost"), attempt_of())
-    assert await deliveries.park_all() == 2
-    assert [row.event_id for row in await deliveries.take_due(until=0.0, count_max=9)] == ["held", "parked"]
-    assert await deliveries.count() == {"pending": 2, "delivered": 1, "failed": 1}
+    await deliveries.insert(row_of("later", due=99.0, leg="other"), parked=True)
+    assert await deliveries.park_all(now=5.0) == {"leg": 2, "other": 1}
+    due = await deliveries.take_due(until=5.0, count_max=9)
+    assert [row.event_id for row in due] == ["held", "parked", "later"], "all due, in the order of the puts"
+    assert await deliveries.count() == {"pending": 3, "delivered": 1, "failed": 1}
 
 
 async def test_a_failed_attempt_keeps_its_progress_and_its_log(store: Store) -> None:
@@ -116,6 +118,21 @@ async def test_old_ended_rows_are_pruned_with_their_attempts_and_pending_ones_ne
     assert await deliveries.prune(ended_before=0.0, failed_before=0.0, kept_max=1) == 1
     assert await deliveries.prune(ended_before=99.0, failed_before=99.0, kept_max=0) == 1
     assert await deliveries.count() == {"pending": 1}
+
+
+async def test_the_end_of_a_call_is_not_forgotten_before_its_beginning(store: Store) -> None:
+    deliveries = Deliveries(store)
+    begin = replace(row_of("begin"), event_type="call.initiated")
+    end = replace(row_of("end"), event_type="call.hangup")
+    for row in (begin, end):
+        await deliveries.insert(row, parked=False)
+    await deliveries.failed(begin, attempt_of(at=1.0))
+    await deliveries.delivered([(end, attempt_of(at=1.0, status=200))])
+    assert await deliveries.prune(ended_before=10.0, failed_before=0.0, kept_max=100) == 0
+    assert await deliveries.of_unended_legs() == []
+    assert await deliveries.prune(ended_before=10.0, failed_before=10.0, kept_max=100) == 1
+    assert await deliveries.of_unended_legs() == []
+    assert await deliveries.prune(ended_before=10.0, failed_before=10.0, kept_max=100) == 1
 
 
 def attempts_of_nobody(db: sqlite3.Connection) -> int:

@@ -112,10 +112,28 @@ async def test_a_long_wait_is_spent_in_the_file_and_survives(make_rig: Make, rec
     assert view.row.progress.round == 1
     assert 29 < view.row.next_attempt_at - view.attempts[0].finished_at <= 30
     await rig.stop()
-    again = make_rig(schedule=schedule)
-    await again.start()
-    assert again.outbox.counters.parked == 1
-    assert len(receiver.got) == 1, "not before its time"
+    again = await make_rig(schedule=schedule).start()
+    assert [one.attempt for one in await receiver.until(2)] == [1, 2], "a start is a good moment to try"
+    await again.stop()
+
+
+async def test_what_an_outage_held_up_comes_in_order_after_a_restart_and_before_new_events(
+    make_rig: Make, receiver: Any
+) -> None:
+    schedule = RetrySchedule(fast_waits_s=(), slow_waits_s=(30.0,))
+    rig = await make_rig(schedule=schedule).start()
+    receiver.answers["/"] = 500
+    receipts = [await rig.put(receiver.base + "/") for _ in range(5)]
+    await receipts[-1].first_attempt
+    await rig.stop()
+    receiver.answers["/"] = 200
+    receiver.got.clear()
+    again = await make_rig(schedule=schedule).start()
+    receipts.append(await again.put(receiver.base + "/", event="call.hangup"))
+    got = await receiver.until(6)
+    assert [one.id for one in got] == [receipt.event_id for receipt in receipts]
+    await again.settled()
+    assert not again.outbox._behind
     await again.stop()
 
 

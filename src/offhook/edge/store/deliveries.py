@@ -89,9 +89,13 @@ class Deliveries:
         """Note a failed attempt; `row` says when and where the next one is."""
         return self._store.submit(lambda db: _after_attempt(db, row, attempt, "pending", parked=parked))
 
-    def park_all(self) -> asyncio.Future[int]:
-        """Let every pending delivery wait in the file; returns how many there are."""
-        return self._store.submit(_park_all)
+    def park_all(self, *, now: float) -> asyncio.Future[dict[str, int]]:
+        """Let every pending delivery wait in the file, due `now`; returns how many each leg has.
+
+        A start is a good moment to try again what an outage held up, and only rows that are due
+        together come in the order in which they were put.
+        """
+        return self._store.submit(lambda db: _park_all(db, now))
 
     def take_due(self, *, until: float, count_max: int) -> asyncio.Future[list[DeliveryRow]]:
         """Hand out parked deliveries that are due at `until`, the longest due first."""
@@ -176,8 +180,13 @@ def _delivered(db: sqlite3.Connection, results: Sequence[tuple[DeliveryRow, Atte
         _after_attempt(db, row, attempt, "delivered", parked=False)
 
 
-def _park_all(db: sqlite3.Connection) -> int:
-    return db.execute("UPDATE deliveries SET parked = 1 WHERE state = 'pending'").rowcount
+def _park_all(db: sqlite3.Connection, now: float) -> dict[str, int]:
+    db.execute("UPDATE deliveries SET parked = 1, next_attempt_at = ? WHERE state = 'pending'", (now,))
+    return dict(
+        db.execute(
+            "SELECT call_leg_id, count(*) FROM deliveries WHERE state = 'pending' GROUP BY call_leg_id"
+        ).fetchall()
+    )
 
 
 def _take_due(db: sqlite3.Connection, until: float, count_max: int) -> list[DeliveryRow]:
@@ -203,20 +212,25 @@ def _revive(db: sqlite3.Connection, event_id: str, now: float, expires_at: float
 def _prune(db: sqlite3.Connection, ended_before: float, failed_before: float, kept_max: int) -> int:
     gone = 0
     for state, before in (("delivered", ended_before), ("failed", failed_before)):
-        gone += db.execute(
-            "DELETE FROM deliveries WHERE ordinal IN (SELECT ordinal FROM deliveries "
-            "WHERE state = ? AND state <> 'pending' AND ended_at < ? LIMIT ?)",
-            (state, before, _PRUNED_AT_ONCE_MAX - gone),
-        ).rowcount
+        gone += _forget(
+            db, "state = ? AND ended_at < ? ORDER BY ended_at", (state, before), _PRUNED_AT_ONCE_MAX - gone
+        )
     (ended,) = db.execute("SELECT count(*) FROM deliveries WHERE state <> 'pending'").fetchone()
-    surplus = min(ended - kept_max, _PRUNED_AT_ONCE_MAX - gone)
-    if surplus > 0:
-        gone += db.execute(
-            "DELETE FROM deliveries WHERE ordinal IN (SELECT ordinal FROM deliveries "
-            "WHERE state <> 'pending' ORDER BY ordinal LIMIT ?)",
-            (surplus,),
-        ).rowcount
-    return gone
+    return gone + _forget(db, "1 ORDER BY ordinal", (), min(ended - kept_max, _PRUNED_AT_ONCE_MAX - gone))
+
+
+def _forget(db: sqlite3.Connection, which: str, arguments: tuple[str | float, ...], count_max: int) -> int:
+    """Delete the oldest ended rows. The end of a call goes after its beginning, which a failed
+    delivery keeps longer: else the call would look cut off by a crash (`of_unended_legs`)."""
+    if count_max <= 0:
+        return 0
+    return db.execute(
+        "DELETE FROM deliveries WHERE ordinal IN (SELECT ordinal FROM deliveries AS row WHERE "
+        "NOT (event_type = 'call.hangup' AND EXISTS (SELECT 1 FROM deliveries AS first "
+        "WHERE first.call_leg_id = row.call_leg_id AND first.event_type = 'call.initiated')) "
+        f"AND state <> 'pending' AND {which} LIMIT ?)",
+        (*arguments, count_max),
+    ).rowcount
 
 
 def _find(db: sqlite3.Connection, event_id: str) -> DeliveryView | None:

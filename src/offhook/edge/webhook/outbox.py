@@ -84,9 +84,10 @@ class Outbox:
         self._in_memory_max = in_memory_max
         self._in_memory_per_origin_max = in_memory_per_origin_max
         self._sink: Callable[[Held], None] | None = None
+        self._attached_at = 0.0
         self._by_origin: Counter[str] = Counter()
         self._waiters: dict[str, asyncio.Future[bool]] = {}
-        # Legs with parked events whose first attempt is to come: later events queue up behind them.
+        # Legs with parked events that come first: later events of theirs queue up behind them.
         self._behind: Counter[str] = Counter()
         self._store_failing = False
         self._delivered: list[tuple[DeliveryRow, AttemptRow]] = []
@@ -134,7 +135,10 @@ class Outbox:
     async def attach(self, sink: Callable[[Held], None]) -> None:
         """Hand deliveries to `sink` from now on; what an earlier process left waits in the database."""
         assert self._sink is None, "one sender"
-        self.counters.parked = await self._deliveries.park_all()
+        self._attached_at = self._clock.now()
+        left = await self._deliveries.park_all(now=self._attached_at)
+        self.counters.parked = sum(left.values())
+        self._behind = Counter(left)
         self._sink = sink
 
     def detach(self) -> None:
@@ -158,7 +162,7 @@ class Outbox:
         for row in rows:
             waiter = self._waiters.pop(row.event_id, None)
             self._hold(row, waiter or asyncio.get_running_loop().create_future(), loaded=True)
-            if row.progress.attempts == 0:
+            if row.progress.attempts == 0 or row.created_at < self._attached_at:
                 self._no_longer_behind(row.call_leg_id)
         return len(rows)
 
@@ -274,6 +278,8 @@ class Outbox:
         return False
 
     def _no_longer_behind(self, call_leg_id: str) -> None:
+        if call_leg_id not in self._behind:
+            return
         self._behind[call_leg_id] -= 1
         if self._behind[call_leg_id] <= 0:
             del self._behind[call_leg_id]
