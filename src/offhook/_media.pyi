@@ -6,7 +6,7 @@ leg. `leg_id` and `tap_id` are chosen by the caller (unsigned 64 bit, never reus
 Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross the seam.
 """
 
-from typing import Any, final
+from typing import Any, Self, final
 
 __all__ = ["Engine", "MediaError", "version"]
 
@@ -19,8 +19,8 @@ def version() -> str: ...
 class Engine:
     """Workers, the RTP port pool and all media legs of one process."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         workers: int,
         bind_address: str,
@@ -29,7 +29,7 @@ class Engine:
         drain_ms: int = 5000,
         ca_file: str | None = None,
         tls_verify: bool = True,
-    ) -> None: ...
+    ) -> Self: ...
     def fileno(self) -> int:
         """File descriptor that is readable while events wait: for `loop.add_reader`."""
     def poll_events(self) -> list[tuple[Any, ...]]:

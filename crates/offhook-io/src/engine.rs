@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
-use offhook_media::{ForkParams, LegParams, LegStats, SpeechParams, StreamParams, TapId};
+use offhook_media::{ForkParams, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::connect::{Connector, Destination};
@@ -192,6 +192,7 @@ impl Engine {
     /// # Errors
     /// When the leg is unknown or closing.
     pub fn connect_leg(&self, leg: u64, params: LegParams) -> Result<(), EngineError> {
+        params.check().map_err(refused)?;
         let mut registry = self.registry();
         let has_dtmf = params.dtmf_payload_type.is_some();
         self.post(&registry, leg, Command::Connect { leg, params: Box::new(params) })?;
@@ -240,6 +241,7 @@ impl Engine {
         params: StreamParams,
         target: StreamTarget,
     ) -> Result<(), EngineError> {
+        params.check().map_err(refused)?;
         let url = StreamUrl::parse(&target.url)
             .ok_or_else(|| EngineError::bad("the stream URL must be a ws:// or wss:// URL"))?;
         check_headers(&target.headers).map_err(|err| EngineError::BadArgument(err.to_string()))?;
@@ -281,6 +283,7 @@ impl Engine {
     /// # Errors
     /// When leg or tap do not fit.
     pub fn add_speech(&self, leg: u64, tap: u64, params: SpeechParams) -> Result<(), EngineError> {
+        params.check().map_err(refused)?;
         self.add_tap(leg, tap, Command::AddSpeech { leg, tap: TapId(tap), params })
     }
 
@@ -358,6 +361,9 @@ impl Engine {
         let (reply, answer) = sync_channel(1);
         let registry = self.registry();
         let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if registry.down {
+            return Err(EngineError::ShutDown);
+        }
         let posted = self
             .mailboxes
             .get(entry.worker)
@@ -449,6 +455,10 @@ impl Drop for Engine {
 fn known_tap(registry: &Registry, leg: u64, tap: u64) -> Result<(), EngineError> {
     let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
     if entry.taps.contains(&tap) { Ok(()) } else { Err(EngineError::UnknownTap { leg, tap }) }
+}
+
+fn refused(refused: Refused) -> EngineError {
+    EngineError::BadArgument(refused.to_string())
 }
 
 fn seed() -> u64 {

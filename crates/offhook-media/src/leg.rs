@@ -52,7 +52,7 @@ impl MediaLeg {
 
     /// Say what offer and answer agreed on. Again on re-INVITE: taps stay, the source lock resets.
     pub fn connect(&mut self, now: Instant, params: LegParams) -> Result<(), Refused> {
-        check(&params)?;
+        params.check()?;
         if self.closed {
             return Err(Refused::Closed);
         }
@@ -196,12 +196,7 @@ impl MediaLeg {
     /// Decode one track for a recogniser from now on.
     pub fn add_speech(&mut self, _now: Instant, tap: TapId, params: SpeechParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
-        if !matches!(params.sample_rate_hz, 8000 | 16_000) {
-            return Err(Refused::OutOfRange("sample_rate_hz"));
-        }
-        if !(10..=1000).contains(&params.chunk_ms) {
-            return Err(Refused::OutOfRange("chunk_ms"));
-        }
+        params.check()?;
         self.taps.add(tap, Tap::Speech(Box::new(SpeechTap::new(tap, params))));
         Ok(())
     }
@@ -368,21 +363,5 @@ impl MediaLeg {
         };
         let compound = self.reporter.build(now, self.clock.unix(now), sent, &mut self.rx.stats, bye);
         sink.transmit(port, target, compound);
-    }
-}
-
-fn check(params: &LegParams) -> Result<(), Refused> {
-    let wrong = [
-        (params.clock_rate_hz != params.codec.sample_rate_hz(), "clock_rate_hz"),
-        (params.payload_type > 127, "payload_type"),
-        (
-            params.dtmf_payload_type.is_some_and(|dtmf| dtmf > 127 || dtmf == params.payload_type),
-            "dtmf_payload_type",
-        ),
-        (!(5..=200).contains(&params.ptime_ms), "ptime_ms"),
-    ];
-    match wrong.into_iter().find(|(wrong, _)| *wrong) {
-        Some((_, name)) => Err(Refused::OutOfRange(name)),
-        None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Longest datagram that is looked at; longer ones count as malformed.
 pub const DATAGRAM_BYTES_MAX: usize = 2048;
 /// Taps of all kinds on one leg.
-pub const TAPS_MAX: usize = 8;
+pub const TAPS_MAX: usize = 32;
 /// Audio that may wait to be played, in milliseconds.
 pub const PLAYOUT_MS_MAX: u64 = 60_000;
 /// Digits that may wait to be sent.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use offhook_codec::Codec;
 
+use crate::frame::is_json_object;
+use crate::limits::STREAM_BUFFER_MS_MAX;
+
 /// Names one tap of one leg; chosen by the caller, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TapId(pub u64);
@@ -106,6 +109,50 @@ pub struct SpeechParams {
     pub sample_rate_hz: u32,
     /// Audio per chunk, 10 to 1000 ms.
     pub chunk_ms: u32,
+}
+
+impl LegParams {
+    /// Whether a leg would take these; for callers that want to know at once.
+    pub fn check(&self) -> Result<(), Refused> {
+        let dtmf_wrong = |dtmf: u8| dtmf > 127 || dtmf == self.payload_type;
+        first_wrong(&[
+            (self.clock_rate_hz != self.codec.sample_rate_hz(), "clock_rate_hz"),
+            (self.payload_type > 127, "payload_type"),
+            (self.dtmf_payload_type.is_some_and(dtmf_wrong), "dtmf_payload_type"),
+            (!(5..=200).contains(&self.ptime_ms), "ptime_ms"),
+        ])
+    }
+}
+
+impl StreamParams {
+    /// Whether a leg would take these; for callers that want to know at once.
+    pub fn check(&self) -> Result<(), Refused> {
+        first_wrong(&[
+            (self.sample_rate_hz != self.codec.sample_rate_hz(), "sample_rate_hz"),
+            (!(20..=100).contains(&self.frame_ms), "frame_ms"),
+            (self.buffer_ms > STREAM_BUFFER_MS_MAX, "buffer_ms"),
+            (!is_json_object(&self.connected_json), "connected_json"),
+            (!is_json_object(&self.start_json), "start_json"),
+            (!is_json_object(&self.stop_json), "stop_json"),
+        ])
+    }
+}
+
+impl SpeechParams {
+    /// Whether a leg would take these; for callers that want to know at once.
+    pub fn check(&self) -> Result<(), Refused> {
+        first_wrong(&[
+            (!matches!(self.sample_rate_hz, 8000 | 16_000), "sample_rate_hz"),
+            (!(10..=1000).contains(&self.chunk_ms), "chunk_ms"),
+        ])
+    }
+}
+
+fn first_wrong(checks: &[(bool, &'static str)]) -> Result<(), Refused> {
+    match checks.iter().find(|(wrong, _)| *wrong) {
+        Some((_, name)) => Err(Refused::OutOfRange(name)),
+        None => Ok(()),
+    }
 }
 
 /// Why a leg refuses a request; nothing has changed then.

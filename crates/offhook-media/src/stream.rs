@@ -7,9 +7,9 @@ use offhook_codec::Codec;
 
 use crate::app_frame::{self, AppFrame};
 use crate::clock::{Position, iso_8601, samples, to_ms};
-use crate::frame::{FrameError, FrameWriter, is_json_object, with_reason};
+use crate::frame::{FrameError, FrameWriter, with_reason};
 use crate::framer::Framer;
-use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX, STREAM_BUFFER_MS_MAX};
+use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX};
 use crate::params::{Refused, StreamParams, TapId, Track};
 use crate::sink::{FrameKind, Sink};
 use crate::stats::{TapKind, TapStats};
@@ -78,24 +78,7 @@ struct Outlet {
 
 impl StreamTap {
     pub(crate) fn new(tap: TapId, params: StreamParams) -> Result<Self, Refused> {
-        if params.sample_rate_hz != params.codec.sample_rate_hz() {
-            return Err(Refused::OutOfRange("sample_rate_hz"));
-        }
-        if !(20..=100).contains(&params.frame_ms) {
-            return Err(Refused::OutOfRange("frame_ms"));
-        }
-        if params.buffer_ms > STREAM_BUFFER_MS_MAX {
-            return Err(Refused::OutOfRange("buffer_ms"));
-        }
-        for (json, name) in [
-            (&params.connected_json, "connected_json"),
-            (&params.start_json, "start_json"),
-            (&params.stop_json, "stop_json"),
-        ] {
-            if !is_json_object(json) {
-                return Err(Refused::OutOfRange(name));
-            }
-        }
+        params.check()?;
         let track = |wanted| StreamTrack {
             wanted,
             framer: Framer::new(params.codec, params.frame_ms, params.fill_gaps),
