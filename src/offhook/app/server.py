@@ -81,7 +81,11 @@ class _Server:
         )
         user_id = uuid4(lambda count: store.lasting_bytes("user_id", count, system_random))
 
-        egress = Egress(allow_private=settings.allow_private_egress)
+        egress = Egress(
+            allow_private=settings.allow_private_egress,
+            allowed_networks=settings.egress.allowed_networks,
+            denied_networks=settings.egress.denied_networks,
+        )
         deliveries = Deliveries(store)
         outbox = Outbox(deliveries, self._clock)
         media = NativeEngine(

@@ -196,6 +196,12 @@ class EgressSettings(_Section):
         description="May webhooks, streams and forks reach private addresses. "
         "auto: yes while the API listens on loopback.",
     )
+    allowed_networks: tuple[str, ...] = Field(
+        (), description='Networks that are always allowed, for example ["10.1.0.0/16"].'
+    )
+    denied_networks: tuple[str, ...] = Field(
+        (), description="Networks that are never allowed; they win over all else."
+    )
 
 
 class LimitSettings(_Section):
@@ -334,6 +340,8 @@ def _toml_value(value: object) -> str | None:
             return str(value)
         case dict():
             return "{}"
+        case tuple():
+            return "[]"
         case _:
             return f'"{value}"'
 
