@@ -126,6 +126,8 @@ async def test_frames_have_the_exact_shape_and_the_bytes_of_the_call(world: Nati
         }
     assert (stop["event"], stop["sequence_number"], stop["stream_id"]) == ("stop", "52", "s-1")
     assert stop["stop"] == {"call_control_id": "c", "reason": "command"}
+    async with asyncio.timeout(WAIT_S):
+        await world.apps[0].wait_closed()
     assert world.apps[0].close_code == 1000
 
 

@@ -270,9 +270,10 @@ fn a_new_ssrc_goes_on_without_a_hole() {
     bench.voice(0);
     bench.receive(20, &packet(9, 123_456, 8, 0, &[2; 160]));
     bench.receive(40, &packet(10, 123_616, 8, 0, &[3; 160]));
+    bench.receive(1000, &packet(11, 123_776, 8, 0, &[3; 160]));
     let frames = bench.record.media_frames("inbound");
-    assert_eq!(frames.iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>(), [0, 20, 40]);
-    assert_eq!(bench.record.events.len(), 2);
+    assert_eq!(frames.iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>(), [0, 20, 40, 60]);
+    assert_eq!(bench.record.events.len(), 2, "told, but not more often than once a second");
     assert_eq!((bench.leg.stats().resyncs, bench.leg.stats().packets_lost), (1, 0));
 }
 
@@ -299,12 +300,12 @@ fn what_is_out_of_range_is_refused_and_changes_nothing() {
     }
     assert!(bench.leg.stats().taps.is_empty());
     let fork = ForkParams { rx: None, tx: None, strep: None };
-    for tap in 0..8 {
+    for tap in 0..offhook_media::limits::TAPS_MAX as u64 {
         bench.leg.add_fork(now, TapId(tap), fork).unwrap();
     }
     assert_eq!(bench.leg.add_fork(now, TapId(3), fork), Err(Refused::TapExists));
-    assert_eq!(bench.leg.add_fork(now, TapId(9), fork), Err(Refused::TooManyTaps));
-    assert_eq!(bench.leg.remove_tap(now, TapId(9), "x", &mut bench.record), Err(Refused::NoSuchTap));
+    assert_eq!(bench.leg.add_fork(now, TapId(99), fork), Err(Refused::TooManyTaps));
+    assert_eq!(bench.leg.remove_tap(now, TapId(99), "x", &mut bench.record), Err(Refused::NoSuchTap));
     assert_eq!(bench.leg.begin_stream(now, TapId(0), &mut bench.record), Err(Refused::NoSuchTap));
 }
 
@@ -336,4 +337,20 @@ fn what_is_held_for_a_late_packet_is_not_lost_at_the_end() {
     bench.leg.close(bench.now(), &mut bench.record);
     assert_eq!(bench.record.media_frames("inbound").len(), 3);
     assert_eq!(bench.leg.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_plays_tricks_costs_counters_and_few_events() {
+    let mut bench = Bench::new(leg_params());
+    for n in 0..1000_u16 {
+        bench.receive(
+            u64::from(n) / 10,
+            &packet(n, u32::from(n) * 500, u32::from(n % 2), 101, &[1, 0x8a, 0, 160]),
+        );
+        bench.receive(u64::from(n) / 10, &packet(n, u32::from(n) * 500, u32::from(n % 2), 0, &[1; 1600]));
+    }
+    assert!(bench.record.events.len() <= 26, "{}", bench.record.events.len());
+    let stats = bench.leg.stats();
+    assert_eq!(stats.digits_received, 25);
+    assert!(stats.digits_dropped > 100);
 }
