@@ -260,12 +260,14 @@ impl MediaLeg {
             packets_malformed: rx.dropped.malformed.saturating_add(reporter.malformed),
             packets_foreign: rx.dropped.foreign,
             packets_early: rx.dropped.early,
+            packets_ahead: rx.reorder.ahead,
             packets_unexpected: rx.dropped.unexpected,
             packets_not_receiving: rx.dropped.not_receiving,
             resyncs: rx.reorder.resyncs,
             gap_ms: to_ms(rx.reorder.gap_samples),
             jitter_us: jitter_us(rx.stats.jitter()),
             digits_received: rx.digits,
+            digits_dropped: rx.digits_dropped,
             packets_sent: tx.packets,
             bytes_sent: tx.bytes,
             played_ms: to_ms(tx.playout.played_samples),
@@ -320,7 +322,9 @@ impl MediaLeg {
 
     fn tell_digit(&mut self, now: Instant, received: DigitReceived, sink: &mut impl Sink) {
         let duration_ms = to_ms(u64::from(received.duration));
-        self.rx.digits = self.rx.digits.saturating_add(1);
+        if !self.rx.count_digit(now) {
+            return;
+        }
         sink.event(Event::Digit {
             digit: received.digit,
             at_ms: self.clock.ms(now).saturating_sub(duration_ms),

@@ -20,6 +20,12 @@ pub const REORDER_HOLD: Duration = Duration::from_millis(60);
 pub const GAP_FILL_MS_MAX: u64 = 1000;
 /// How long after the first packet the address of the SDP may still take the lock over.
 pub const LOCK_GRACE: Duration = Duration::from_secs(3);
+/// How far received audio may run ahead of real time; a clock that is 0.01 % fast takes a day.
+pub const LEAD_MS_MAX: u64 = 10_000;
+/// Digits that are told in one second; nobody types faster, so more is an attack or a fault.
+pub const DIGITS_PER_SECOND_MAX: u32 = 25;
+/// Least time between two reports of a changed SSRC.
+pub const STARTED_INTERVAL: Duration = Duration::from_secs(1);
 /// Mean time between two RTCP reports (RFC 3550 section 6.2).
 pub const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest frame from an application that is parsed.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::clock::{Position, samples};
-use crate::limits::{GAP_FILL_MS_MAX, REORDER_HOLD, REORDER_PACKETS_MAX};
+use crate::limits::{GAP_FILL_MS_MAX, LEAD_MS_MAX, REORDER_HOLD, REORDER_PACKETS_MAX};
 
 /// What a packet brings to the track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(crate) struct Reorder {
     held: Vec<Held>,
     spare: Vec<Vec<u8>>,
     pub(crate) late: u64,
+    pub(crate) ahead: u64,
     pub(crate) resyncs: u64,
     pub(crate) gap_samples: u64,
 }
@@ -138,6 +139,12 @@ impl Reorder {
             return;
         }
         let at = self.place(here, timestamp);
+        if at > here.saturating_add(samples(LEAD_MS_MAX)) {
+            // Cut out rather than late: what follows comes in its place.
+            self.ahead = self.ahead.saturating_add(1);
+            self.next_timestamp = None;
+            return;
+        }
         let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         self.next_at = at.saturating_add(length);
         self.next_timestamp = Some(timestamp.wrapping_add(u32::try_from(payload.len()).unwrap_or(u32::MAX)));
@@ -251,6 +258,18 @@ mod tests {
         bench.at(3000, 1, Content::Audio(160 + 8001));
         assert_eq!(bench.out, [(0, 0), (24_000, 1)]);
         assert_eq!(bench.reorder.resyncs, 1);
+    }
+
+    #[test]
+    fn audio_cannot_run_away_from_real_time() {
+        let mut bench = Bench::new();
+        for n in 0..2000 {
+            bench.audio(0, n);
+        }
+        assert_eq!(bench.out.len(), 501);
+        assert_eq!(bench.reorder.ahead, 1499);
+        bench.audio(40, 2000);
+        assert_eq!(bench.out.last(), Some(&(501 * 160, 208)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use offhook_rtp::{Arrival, DigitReceived, ReceiverStats, RtpPacket, TelephoneEvent, TelephoneEventReceiver};
 
 use crate::clock::{Clock, Position};
-use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::limits::{DATAGRAM_BYTES_MAX, DIGITS_PER_SECOND_MAX, STARTED_INTERVAL};
 use crate::lock::{Admission, SourceLock};
 use crate::params::LegParams;
 use crate::reorder::{Content, Reorder};
@@ -49,7 +49,11 @@ pub(crate) struct Receiver {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) digits: u64,
-    ssrc: Option<u32>,
+    pub(crate) digits_dropped: u64,
+    told_ssrc: Option<u32>,
+    told_ssrc_at: Option<Instant>,
+    digits_since: Option<Instant>,
+    digits_in_second: u32,
     keys: TelephoneEventReceiver,
     digit_due: Option<Instant>,
     silent_due: Option<Instant>,
@@ -115,9 +119,8 @@ impl Receiver {
             Arrival::Restarted(number) => (Some(number), true),
             Arrival::Duplicate | Arrival::Suspect => (None, false),
         };
-        let new_ssrc = self.ssrc.replace(packet.ssrc) != Some(packet.ssrc);
         let accepted = Accepted {
-            started: (new_ssrc || locked).then_some(packet.ssrc),
+            started: self.take_started(now, packet.ssrc, locked),
             number,
             content: if is_audio { Content::Audio(packet.timestamp) } else { Content::Nothing },
             event: if is_event { TelephoneEvent::parse(packet.payload) } else { None },
@@ -125,6 +128,17 @@ impl Receiver {
             timestamp: packet.timestamp,
         };
         Some((accepted, packet.payload))
+    }
+
+    /// The SSRC, if it is to be told now. One that changes all the time is told now and then.
+    fn take_started(&mut self, now: Instant, ssrc: u32, locked: bool) -> Option<u32> {
+        let rested = self.told_ssrc_at.is_none_or(|at| now.saturating_duration_since(at) >= STARTED_INTERVAL);
+        if !locked && (self.told_ssrc == Some(ssrc) || !rested) {
+            return None;
+        }
+        self.told_ssrc = Some(ssrc);
+        self.told_ssrc_at = Some(now);
+        Some(ssrc)
     }
 
     /// Put an accepted packet in its place; audio that is due comes out through `out`.
@@ -150,6 +164,20 @@ impl Receiver {
         let digits = self.keys.receive(accepted.timestamp, event);
         self.digit_due = if self.keys.holds() { now.checked_add(DIGIT_EXPIRY) } else { None };
         digits
+    }
+
+    /// Count a digit; false when too many have come within a second.
+    pub(crate) fn count_digit(&mut self, now: Instant) -> bool {
+        let second = Duration::from_secs(1);
+        if self.digits_since.is_none_or(|since| now.saturating_duration_since(since) >= second) {
+            self.digits_since = Some(now);
+            self.digits_in_second = 0;
+        }
+        self.digits_in_second = self.digits_in_second.saturating_add(1);
+        let told = self.digits_in_second <= DIGITS_PER_SECOND_MAX;
+        let counter = if told { &mut self.digits } else { &mut self.digits_dropped };
+        *counter = counter.saturating_add(1);
+        told
     }
 
     /// A digit whose end packets did not come in time.

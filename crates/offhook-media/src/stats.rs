@@ -42,6 +42,8 @@ counters! {
         packets_foreign,
         /// Came before offer and answer were complete.
         packets_early,
+        /// So far ahead of real time that their audio was dropped.
+        packets_ahead,
         /// With a payload type that was not agreed on.
         packets_unexpected,
         /// Came while the leg was on hold.
@@ -54,6 +56,8 @@ counters! {
         jitter_us,
         /// Digits received.
         digits_received,
+        /// Digits that came faster than anybody types.
+        digits_dropped,
         /// RTP packets sent to the far end.
         packets_sent,
         /// Their bytes, headers included.
