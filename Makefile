@@ -86,5 +86,5 @@ $(VENV)/.locked: requirements.lock | $(VENV)/.checked
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.locked pyproject.toml $(CORE)
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	PIP_QUIET=1 VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
