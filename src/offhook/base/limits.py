@@ -84,6 +84,8 @@ SIP_TRANSACTIONS_MAX = 100_000
 """Transactions alive at once, most of them finished and waiting for retransmissions (32 s each)."""
 SIP_RING_TIMEOUT_S = 660.0
 """How long a call may ring, whichever side answers; longer than any `timeout_secs` (contract 2.3)."""
+SIP_RECEIVE_BUFFER_BYTES = 1024 * 1024
+"""Asked of the kernel for each UDP socket, so that a burst waits there and is not lost."""
 SIP_CONNECTIONS_MAX = 1_000
 SIP_CONNECTION_IDLE_S = 600.0
 SIP_CONNECT_TIMEOUT_S = 5.0

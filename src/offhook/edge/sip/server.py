@@ -1,6 +1,7 @@
 """The asyncio driver of one `UserAgent`: bytes in, bytes out, one timer."""
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import structlog
 
 from offhook.base.errors import ConfigError
 from offhook.base.ids import RandomBytes, system_random
-from offhook.base.limits import SIP_CONNECT_TIMEOUT_S
+from offhook.base.limits import SIP_CONNECT_TIMEOUT_S, SIP_RECEIVE_BUFFER_BYTES
 from offhook.edge.sip.addresses import LocalAddresses
 from offhook.edge.sip.streams import Streams
 from offhook.proto.sip import (
@@ -125,8 +126,8 @@ class SipServer:
                 await self.close()
                 raise ConfigError(
                     f"Cannot listen for SIP on {listen.transport} {listen.host}:{listen.port} "
-                    f"({error.strerror or 'no such address'}); "
-                    f"choose another address with OFFHOOK_SIP_LISTEN or stop the program that uses it."
+                    f"({_why(error)}); "
+                    "choose another address with OFFHOOK_SIP_LISTEN or stop the program that uses it."
                 ) from None
 
     @property
@@ -299,15 +300,12 @@ class SipServer:
 
     async def _open(self, listen: Listen, loop: asyncio.AbstractEventLoop) -> None:
         if listen.transport == "udp":
+            sock = await _bound_socket(listen.host, listen.port, loop)
             index = len(self._bound)
-            # The entry stands before the socket, so that no datagram finds it missing.
-            self._bound.append(listen)
-            transport, protocol = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self, index), local_addr=(listen.host, listen.port)
-            )
+            # The entry stands before the transport, so that no datagram finds it missing.
+            self._bound.append(replace(listen, port=int(sock.getsockname()[1])))
+            _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self, index), sock=sock)
             self._datagrams.append(protocol)
-            name = transport.get_extra_info("sockname")
-            self._bound[index] = replace(listen, port=int(name[1]))
             return
         streams = self._streams
         assert streams is not None, "start made it"
@@ -403,3 +401,28 @@ class SipServer:
 
     def _default_transport(self) -> Transport:
         return self._bound[0].transport if self._bound else "udp"
+
+
+def _why(error: OSError) -> str:
+    """Return the system's words: uvloop keeps them in the cause, and asyncio puts a sentence around them."""
+    cause = error if error.errno is not None else error.__cause__
+    if isinstance(cause, OSError) and not isinstance(cause, socket.gaierror) and cause.errno is not None:
+        return os.strerror(cause.errno).lower()
+    return "no such address"
+
+
+async def _bound_socket(host: str, port: int, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Return a bound UDP socket. Bound here and not by the loop: uvloop leaks the one it fails to bind."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SIP_RECEIVE_BUFFER_BYTES)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
