@@ -20,7 +20,7 @@ from offhook.call.values import Header, LegIdentity, WebhookRoute
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
-from offhook.edge.speech.protocol import SpeechUnavailable
+from offhook.edge.speech.protocol import SpeechError, SpeechUnavailable
 from offhook.proto import sip
 from offhook.proto.sdp import SdpError, SessionDescription, negotiate, read_answer
 
@@ -220,6 +220,8 @@ class Calls:
         self._by_sip_call[event.call] = runner
         self._by_media_leg[runner.media_leg_id] = runner
         self.calls_total += 1
+        if self.calls_total == 1 and self._services.settings.speech.warm_up:
+            self._services.tasks.start(self._warm_up(), name="warm up speech")
         log.info("call arrived", leg=identity.call_leg_id)
         runner.feed(
             facts.IncomingCall(
@@ -232,6 +234,13 @@ class Calls:
                 offer=offer,
             )
         )
+
+    async def _warm_up(self) -> None:
+        """Load what transcription needs while the first call still rings."""
+        try:
+            await self._services.speech.warm_up()
+        except SpeechError as error:
+            log.warning("transcription may not work", reason=str(error))
 
     def _established(self, runner: LegRunner, event: sip.CallEstablished) -> None:
         media = None

@@ -84,7 +84,14 @@ def _read_api_keys(data_dir: Path) -> tuple[str, ...]:
     path = data_dir / "api_keys"
     if not path.exists():
         return ()
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
+        raise ConfigError(
+            f"The API keys in {path} cannot be read ({reason}): mend the file, or remove it to make a new key."
+        ) from None
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _write(path: Path, text: str) -> None:

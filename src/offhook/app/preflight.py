@@ -1,13 +1,14 @@
 """What would keep the server from starting or working, found without starting it."""
 
+import asyncio
 import importlib.util
 import socket
 import tempfile
 from pathlib import Path
 
 from offhook.app.settings import Settings
-from offhook.base.errors import OffhookError
-from offhook.edge.speech.weights import find_moonshine, find_silero, require_runtime
+from offhook.app.speech import make_speech, speech_problem
+from offhook.base.errors import ConfigError
 
 
 def find_problems(settings: Settings) -> list[str]:
@@ -25,7 +26,9 @@ def find_problems(settings: Settings) -> list[str]:
 def find_warnings(settings: Settings) -> list[str]:
     """Return what `serve` would start with, though it is probably not meant."""
     if settings.webhooks.url is None:
-        return ["No webhook URL is set, so every incoming call is refused: set --webhook-url."]
+        return [
+            "No webhook URL is set, so every incoming call is refused: set --webhook-url or OFFHOOK_WEBHOOK_URL."
+        ]
     return []
 
 
@@ -85,14 +88,9 @@ def _rtp_ports(settings: Settings) -> str | None:
 
 
 def _speech(settings: Settings) -> str | None:
-    """Look for the local engine's model wherever an engine name leads to it."""
-    if "local" not in {settings.speech.default_engine, *settings.speech.engines.values()}:
-        return None
+    """Look for what every engine needs that some name of the API leads to."""
     try:
-        require_runtime()
-        find_moonshine(settings.speech.model_dir or None)
-        find_silero()
-    except OffhookError as error:
-        text = str(error)
-        return f"Transcription will not work: {text.rstrip('.')}."
-    return None
+        found = asyncio.run(make_speech(settings.speech).inspect())
+    except ConfigError as error:
+        return str(error)
+    return speech_problem(next(iter(found.values()))) if found else None

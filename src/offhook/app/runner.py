@@ -59,6 +59,7 @@ class LegRunner:
         self._services = services
         self._on_released = on_released
         self._queue: deque[do.Effect] = deque()
+        self._dropping = False
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._media_open = False
@@ -136,11 +137,20 @@ class LegRunner:
 
     def _decided(self, effects: list[do.Effect]) -> None:
         if len(self._queue) + len(effects) > limits.EFFECTS_QUEUED_PER_LEG_MAX:
-            self._log.error("too many effects are waiting; interim work is dropped")
-            effects = [effect for effect in effects if not _is_interim(effect)]
+            effects = self._without_interim(effects)
         self._queue.extend(effects)
         self._wake.set()
         self._arm()
+
+    def _without_interim(self, effects: list[do.Effect]) -> list[do.Effect]:
+        """Drop interim transcripts, and nothing else: whatever lasts is bounded by what a call can do."""
+        kept = [effect for effect in effects if not _is_interim(effect)]
+        if len(kept) < len(effects):
+            if not self._dropping:
+                self._log.warning("too many effects are waiting; interim transcripts are dropped")
+            self._dropping = True
+            self._services.counters["interim_transcripts_dropped_total"] += len(effects) - len(kept)
+        return kept
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -170,6 +180,7 @@ class LegRunner:
                     # The far end was quicker: the dialog ended while this effect waited its turn.
                     self._log.debug("the dialog is over", effect=type(effect).__name__, reason=str(error))
                 except Exception:  # noqa: BLE001 - one effect that breaks must not keep the rest of the call from ending
+                    self._services.counters["effects_failed_total"] += 1
                     self._log.exception("effect failed", effect=type(effect).__name__)
 
     async def _act(self, effect: do.Effect) -> None:

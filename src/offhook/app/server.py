@@ -15,11 +15,14 @@ import uvloop
 from offhook.app.calls import Calls
 from offhook.app.keys import InstallationKeys, load_or_create_keys
 from offhook.app.metrics import make_registry
+from offhook.app.preflight import find_warnings
 from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
+from offhook.app.speech import inspect_speech, make_speech
 from offhook.base import limits
 from offhook.base.clock import SystemClock
+from offhook.base.errors import ConfigError
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.base.log import set_up_logs
 from offhook.base.tasks import TaskSet
@@ -28,10 +31,9 @@ from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
 from offhook.edge.http.server import HttpServer
+from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.speech.protocol import SpeechUnavailable
-from offhook.edge.speech.service import SpeechService
 from offhook.edge.store import Deliveries, Store
 from offhook.edge.webhook import Outbox, Poster, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
@@ -88,22 +90,16 @@ class _Server:
         )
         deliveries = Deliveries(store)
         outbox = Outbox(deliveries, self._clock)
-        media = NativeEngine(
-            workers=settings.media.workers or os.cpu_count() or 1,
-            bind_address=self._media_address(),
-            port_range=settings.media.port_range,
-            drain_s=settings.media.drain_s,
-            ca_file=settings.stream.ca_file or None,
-            tls_verify=settings.stream.tls_verify,
-        )
+        media = self._media()
         stack.callback(media.shutdown)
         sip = SipServer(
             UserAgentConfig(user_agent=settings.sip.user_agent, max_calls=settings.limits.legs),
             lambda event: self._calls.on_sip_event(event),
             public_address=settings.sip.public_address or None,
         )
-        speech = self._speech()
+        speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
+        await inspect_speech(speech)
         services = Services(
             settings=settings,
             clock=self._clock,
@@ -127,7 +123,8 @@ class _Server:
         await sip.start([Listen(*listen) for listen in settings.sip.listeners])
         stack.push_async_callback(sip.close)
         self._tell_first_start(keys)
-        self._check_speech(services)
+        for warning in find_warnings(settings):
+            log.warning(warning)
         listeners = ",".join(f"{listen.transport}:{listen.host}:{listen.port}" for listen in sip.bound)
         return f"offhook ready api={http.url}/v2 sip={listeners} public_key={keys.public_key}"
 
@@ -144,22 +141,20 @@ class _Server:
         )
         await sender.start()
         stack.push_async_callback(sender.close, limits.WEBHOOK_CLOSE_GRACE_S)
-        if settings.url is None:
-            log.warning(
-                "no webhook URL is set, so every call is refused: set OFFHOOK_WEBHOOK_URL or [webhooks] url"
-            )
 
-    def _speech(self) -> SpeechService:
-        settings = self._settings.speech
-        return SpeechService(
-            workers=settings.workers,
-            routes=settings.engines,
-            default_engine=settings.default_engine,
-            options={
-                "local": {"model_dir": settings.model_dir},
-                "scripted": {"script_file": settings.script},
-            },
-        )
+    def _media(self) -> NativeEngine:
+        settings = self._settings
+        try:
+            return NativeEngine(
+                workers=settings.media.workers or os.cpu_count() or 1,
+                bind_address=self._media_address(),
+                port_range=settings.media.port_range,
+                drain_s=settings.media.drain_s,
+                ca_file=settings.stream.ca_file or None,
+                tls_verify=settings.stream.tls_verify,
+            )
+        except MediaError as error:
+            raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
     def _http(self, services: Services, keys: InstallationKeys) -> HttpServer:
         api = create_app(
@@ -176,12 +171,6 @@ class _Server:
         """Return the address RTP is bound to: that of the SIP listeners when they agree on one."""
         hosts = {listen.host for listen in self._settings.sip.listeners}
         return hosts.pop() if len(hosts) == 1 else "0.0.0.0"
-
-    def _check_speech(self, services: Services) -> None:
-        try:
-            services.speech.check("Google")
-        except SpeechUnavailable as error:
-            log.warning("transcription is not available", reason=str(error))
 
     def _tell_first_start(self, keys: InstallationKeys) -> None:
         if keys.new_api_key is not None:

@@ -1,5 +1,6 @@
 """What the legs' runners work with: one of each edge, made by the server."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -27,3 +28,5 @@ class Services:
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))
+    counters: Counter[str] = field(default_factory=Counter)
+    """What runners drop or fail at, for metrics."""

@@ -99,8 +99,11 @@ class SipSettings(_Section):
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str) -> str:
-        for item in _items(value):
+        items = _items(value)
+        for item in items:
             _sip_listen(item)
+        if not items:
+            raise ValueError("at least one transport:host:port is needed")
         return value
 
     @field_validator("public_address")
@@ -180,6 +183,10 @@ class SpeechSettings(_Section):
         description='Engine by the name the app uses, for example { Google = "local", Deepgram = "reject" }.',
     )
     workers: int = Field(1, ge=1, le=64, description="Speech worker processes.")
+    warm_up: bool = Field(
+        True,
+        description="Load the model with the first call, so that the first transcription need not wait for it.",
+    )
     model_dir: str = Field(
         "", description="Folder with the local engine's model files. Empty: the installed package."
     )

@@ -72,7 +72,7 @@ class LegTaps:
                     self._feed(facts.StreamClosed(stream_id, event.reason))
             case media_events.StreamFailed():
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
-                    self._feed(facts.StreamFailed(stream_id, event.reason, event.detail))
+                    self._stream_failed(stream_id, event.reason, event.detail)
             case media_events.AudioChunk():
                 self._push_audio(event)
             case media_events.TapClosed():
@@ -107,13 +107,13 @@ class LegTaps:
             addresses = await self._services.egress.resolve(url.hostname or "", port)
         except (EgressRefused, EgressUnresolved) as error:
             self._connecting.pop(stream_id, None)
-            self._feed(facts.StreamFailed(stream_id, "connection_failed", str(error)))
+            self._stream_failed(stream_id, "connection_failed", str(error))
             return
         tap_id = next(self._services.tap_ids)
         try:
             self._add_stream(tap_id, effect, [join_address(*address) for address in addresses])
         except MediaError as error:
-            self._feed(facts.StreamFailed(stream_id, "connection_failed", str(error)))
+            self._stream_failed(stream_id, "connection_failed", str(error))
         else:
             self._stream_taps[stream_id] = tap_id
             self._streams[tap_id] = effect
@@ -171,6 +171,10 @@ class LegTaps:
             self._feed(facts.StreamClosed(stream_id, reason))
         elif (tap_id := self._stream_taps.get(stream_id)) is not None:
             self._remove_tap(tap_id, reason)
+
+    def _stream_failed(self, stream_id: str, reason: str, detail: str) -> None:
+        log.warning("stream failed", stream=stream_id, reason=reason, detail=detail)
+        self._feed(facts.StreamFailed(stream_id, reason, detail))
 
     def _forget_stream(self, tap_id: int) -> str | None:
         stream = self._streams.pop(tap_id, None)

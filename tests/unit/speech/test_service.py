@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.edge.speech.engine_map import EngineRejected
+from offhook.edge.speech.engine_map import API_NAMES, EngineRejected
 from offhook.edge.speech.protocol import (
     Closed,
     Final,
@@ -79,13 +79,31 @@ def test_the_check_tells_what_open_would_raise() -> None:
 
 async def test_a_missing_model_is_known_before_anything_is_started(tmp_path: Path) -> None:
     service = SpeechService(options={"local": {"model_dir": str(tmp_path)}})
+    service.check("Google")
+    found = await service.inspect()
+    assert list(found) == ["local"]
     with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
-        await service.ensure_available("Google")
+        service.check("Google")
     with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
         await service.open("k", SpeechConfig(), "Google", lambda event: None)
+    await service.warm_up()
     assert service.pids() == []
     assert service.counters()["sessions_open"] == 0
-    await scripted().ensure_available("Google")
+
+
+async def test_a_working_engine_passes_the_inspection() -> None:
+    assert await scripted().inspect() == {}
+
+
+async def test_an_inspection_looks_only_at_engines_that_are_offered(tmp_path: Path) -> None:
+    routes = {name: "reject" for name in API_NAMES if name != "Google"} | {"Google": "scripted"}
+    options = {
+        "local": {"model_dir": str(tmp_path)},
+        "scripted": {"script_file": str(tmp_path / "none.json")},
+    }
+    found = await SpeechService(routes=routes, options=options).inspect()
+    assert list(found) == ["scripted"]
+    assert "script_file" in str(found["scripted"])
 
 
 def test_both_engines_are_shipped() -> None:

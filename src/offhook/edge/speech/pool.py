@@ -62,7 +62,7 @@ class SpeechPool(SpeechEngine):
         language = self.info.language_for(config.language)
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
-        await self.ensure_available()
+        await self.ensure_available(self._options)
         slot = min(self._slots, key=lambda slot: (len(slot.sessions), not slot.started))
         if len(slot.sessions) >= self._sessions_per_worker_max:
             raise LimitReached(
@@ -73,8 +73,12 @@ class SpeechPool(SpeechEngine):
         slot.add(session)
         return session
 
-    async def ensure_available(self) -> None:
-        """Raise SpeechUnavailable if runtime or model are missing. No process is started."""
+    async def ensure_available(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable if runtime or model are missing. No process is started.
+
+        The pool's own options count, for they are what its workers load.
+        """
+        del options
         if self._closed:
             raise SpeechUnavailable("speech is shutting down")
         if not self._checked:
@@ -90,7 +94,7 @@ class SpeechPool(SpeechEngine):
         Raises:
             SpeechUnavailable: the engine cannot run here.
         """
-        await self.ensure_available()
+        await self.ensure_available(self._options)
         for slot in self._slots:
             slot.start()
         for slot in self._slots:

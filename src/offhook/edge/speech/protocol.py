@@ -23,6 +23,10 @@ class SpeechUnavailable(SpeechError):
     """The engine cannot run here; the text says what to install or change."""
 
 
+class SpeechNotInstalled(SpeechUnavailable):
+    """The extra that the engine needs was never installed: a choice, where damage is a mistake."""
+
+
 class LanguageUnsupported(SpeechUnavailable):
     """The engine does not know the language that was asked for."""
 
@@ -196,8 +200,11 @@ class SpeechEngine(ABC):
             LimitReached: it is full.
         """
 
-    async def ensure_available(self) -> None:  # noqa: B027 - most engines need nothing
-        """Raise SpeechUnavailable if the engine cannot run here, as `open` would. Cheap after the first time."""
+    async def ensure_available(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - most engines need nothing
+        """Raise SpeechUnavailable if the engine cannot run here with these options, as `open` would.
+
+        Cheap after the first time.
+        """
 
     async def close(self) -> None:  # noqa: B027 - most engines own nothing
         """End what the engine started. Sessions still open are closed without a last final."""

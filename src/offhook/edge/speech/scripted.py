@@ -42,6 +42,10 @@ class ScriptedEngine(SpeechEngine):
 
     info = EngineInfo(name="scripted", languages=(), sample_rates_hz=(8000, 16000))
 
+    async def ensure_available(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable unless `options` hold a script that can be read."""
+        read_script(options)
+
     async def open(self, config: SpeechConfig, on_event: OnEvent) -> "ScriptedSession":
         """Begin a session that follows the script in `config.options`."""
         return ScriptedSession(read_script(config.options), config, on_event)

@@ -83,26 +83,36 @@ class SpeechService:
         self._engines: dict[str, SpeechEngine] = {}
         self._open: dict[Hashable, SpeechHandle] = {}
         self._totals: Counter[str] = Counter()
+        self._out_of_order: dict[str, SpeechUnavailable] = {}
         self._closed = False
 
     def check(self, engine_name: str, language: str = "en") -> None:
         """Raise what `open` would raise for this API name and language, as far as can be told at once.
 
-        Raises:
-            EngineRejected: the operator does not offer it.
-            SpeechUnavailable: it cannot be imported, or does not know the language.
-        """
-        self._engine(self._map.engine_for(engine_name)).info.language_for(language)
-
-    async def ensure_available(self, engine_name: str, language: str = "en") -> None:
-        """Raise what `open` would raise, a missing model included; starts nothing.
+        A missing model can be told once `inspect` has looked.
 
         Raises:
             EngineRejected: the operator does not offer it.
             SpeechUnavailable: it cannot run here, or does not know the language.
         """
-        self.check(engine_name, language)
-        await self._engine(self._map.engine_for(engine_name)).ensure_available()
+        name = self._map.engine_for(engine_name)
+        if name in self._out_of_order:
+            raise self._out_of_order[name].with_traceback(None)
+        self._engine(name).info.language_for(language)
+
+    async def inspect(self) -> dict[str, SpeechUnavailable]:
+        """Look at every engine that some API name leads to; starts none.
+
+        Returns:
+            Why which engines cannot run, models and scripts included. `check` knows it from now on.
+        """
+        self._out_of_order = {}
+        for name in sorted(self._map.engines()):
+            try:
+                await self._engine(name).ensure_available(self._options.get(name, {}))
+            except SpeechUnavailable as error:
+                self._out_of_order[name] = error
+        return dict(self._out_of_order)
 
     async def open(
         self, session_key: Hashable, config: SpeechConfig, engine_name: str, on_event: OnEvent
@@ -126,15 +136,16 @@ class SpeechService:
         self._totals["sessions_opened"] += 1
         return handle
 
-    async def warm_up(self, engine_name: str = "local") -> None:
-        """Load the model of an engine (its own name) before the first call needs it.
+    async def warm_up(self) -> None:
+        """Load the models of every engine that some API name leads to, before a transcription needs them.
 
         Raises:
-            SpeechUnavailable: it cannot run here; the text says what to do.
+            SpeechUnavailable: one cannot run here; the text says what to do.
         """
-        engine = self._engine(engine_name)
-        if isinstance(engine, SpeechPool):
-            await engine.warm_up()
+        for name in sorted(self._map.engines() - self._out_of_order.keys()):
+            engine = self._engine(name)
+            if isinstance(engine, SpeechPool):
+                await engine.warm_up()
 
     async def close(self) -> None:
         """End every session with its last final, then every engine and process."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from offhook.edge.speech.protocol import SpeechUnavailable
+from offhook.edge.speech.protocol import SpeechNotInstalled, SpeechUnavailable
 
 INSTALL = "pip install 'offhook[speech]'"
+_REINSTALL = f"{INSTALL} --force-reinstall"
 
 _PACKAGE = "moonshine_voice"
 _SHA256 = {
@@ -39,8 +40,9 @@ def find_moonshine(model_dir: str | None = None) -> MoonshineFiles:
         SpeechUnavailable: nothing is there, or it is not the model we know.
     """
     folder = Path(model_dir) if model_dir else _wheel_folder()
+    mend = f"set [speech] model_dir to a folder with {', '.join(_SHA256)}" if model_dir else _REINSTALL
     for name, sha256 in _SHA256.items():
-        _verify(folder / name, sha256)
+        _verify(folder / name, sha256, mend)
     return MoonshineFiles(
         encoder=folder / "encoder_model.ort",
         decoder=folder / "decoder_model_merged.ort",
@@ -51,31 +53,29 @@ def find_moonshine(model_dir: str | None = None) -> MoonshineFiles:
 def find_silero() -> Path:
     """Return the verified voice detector that ships with Offhook."""
     with resources.as_file(resources.files("offhook.edge.speech") / "models" / "silero_vad.onnx") as path:
-        _verify(path, _VAD_SHA256)
+        _verify(path, _VAD_SHA256, _REINSTALL)
         return path
 
 
 def require_runtime() -> None:
-    """Raise SpeechUnavailable unless onnxruntime and numpy are installed."""
+    """Raise SpeechNotInstalled unless onnxruntime and numpy are installed."""
     for module in ("onnxruntime", "numpy"):
         if importlib.util.find_spec(module) is None:
-            raise SpeechUnavailable(f"the local speech engine needs {module}: {INSTALL}")
+            raise SpeechNotInstalled(f"the local speech engine needs {module}: {INSTALL}")
 
 
 def _wheel_folder() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise SpeechUnavailable(f"the speech model is not installed: {INSTALL}")
+        raise SpeechNotInstalled(f"the speech model is not installed: {INSTALL}")
     return Path(spec.submodule_search_locations[0]) / "assets" / "tiny-en"
 
 
-def _verify(path: Path, sha256: str) -> None:
+def _verify(path: Path, sha256: str, mend: str) -> None:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        raise SpeechUnavailable(f"the speech model file {path.name} cannot be read: {INSTALL}") from None
+        raise SpeechUnavailable(f"the speech model file {path.name} cannot be read: {mend}") from None
     if found != sha256:
-        raise SpeechUnavailable(
-            f"the speech model file {path.name} is not the expected version: {INSTALL} --force-reinstall"
-        )
+        raise SpeechUnavailable(f"the speech model file {path.name} is not the expected version: {mend}")
