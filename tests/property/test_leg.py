@@ -119,6 +119,7 @@ class Observer:
     closed: list[tuple[str, str]] = field(default_factory=list)
     reported: set[tuple[str, str]] = field(default_factory=set)
     accepted: dict[tuple[type, str], tuple[float, ask.Reply]] = field(default_factory=dict)
+    ending_at: float | None = None
 
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
@@ -147,9 +148,40 @@ class Observer:
 
     def tell(self, fact: facts.Fact) -> None:
         """Tell a fact, and remember what it says about taps."""
+        meaningless = self.means_nothing(fact)
+        before = copy.deepcopy(vars(self.desk.leg)) if meaningless else {}
         if type(fact) in TERMINAL:
             self.reported.add(TERMINAL[type(fact)](fact))
-        self.look(self.desk.tell(fact))
+        effects = self.desk.tell(fact)
+        if meaningless:
+            assert (effects, vars(self.desk.leg)) == ([], before), "a late or early fact changes nothing"
+        self.look(effects)
+
+    def means_nothing(self, fact: facts.Fact) -> bool:
+        """Say whether a fact comes where it cannot change anything."""
+        state = self.desk.leg.state
+        if isinstance(fact, facts.IncomingCall):
+            return state is not LegState.NEW
+        if state in (LegState.NEW, LegState.ENDED):
+            return True
+        match fact:
+            case facts.AckReceived():
+                return state is not LegState.ANSWERING
+            case facts.CallerCancelled():
+                return state in (LegState.ANSWERED, LegState.ENDING)
+            case facts.DigitReceived() | facts.MediaTimedOut():
+                return state is not LegState.ANSWERED
+            case facts.TranscriptReady():
+                return not any(kind == "transcription" for kind, _ in self.opened)
+            case facts.StreamConnected() | facts.ForkOpened():
+                tap = (
+                    ("stream", fact.stream_id)
+                    if isinstance(fact, facts.StreamConnected)
+                    else ("fork", fact.fork_id)
+                )
+                return tap not in self.opened or tap in self.reported
+        name = TERMINAL[type(fact)](fact) if type(fact) in TERMINAL else None
+        return name is not None and (name not in self.opened or name in self.reported)
 
     def wait(self, seconds: float) -> None:
         """Let time pass; before the leg's own deadline nothing comes of it."""
@@ -160,6 +192,8 @@ class Observer:
 
     def look(self, effects: list[do.Effect]) -> None:
         """Keep book of new effects, and check each against what came before it."""
+        if self.ending_at is None and self.desk.leg.state is LegState.ENDING:
+            self.ending_at = self.desk.now
         for effect in effects:
             kind: Any = type(effect)
             if kind in OPENS:
@@ -180,9 +214,11 @@ class Observer:
                 self.look_at_release()
 
     def look_at_release(self) -> None:
-        """Check that nothing is left behind."""
+        """Check that nothing is left behind, and nothing given up before its time."""
+        waited = self.ending_at is not None and self.desk.now >= self.ending_at + limits.ENDING_TIMEOUT_S
         for name in self.opened:
             assert name in self.closed or name in self.reported, f"{name} outlives the leg"
+            assert waited or name in self.reported, f"{name} was not waited for"
 
     def look_at_history(self) -> None:
         """Check the promises about everything decided so far."""
