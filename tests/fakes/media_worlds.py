@@ -20,7 +20,8 @@ from offhook.edge.media.fake_audio import RtpFields, build_rtp
 from offhook.edge.media.native import NativeEngine
 
 WAIT_S = 10.0
-PORTS = (43_000, 43_099)
+PORTS = (24_000, 24_299)
+"""Below the range from which the system gives ports to anybody."""
 
 
 class World(Protocol):

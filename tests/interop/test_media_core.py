@@ -380,7 +380,7 @@ async def test_wss_believes_whom_it_was_told_to(tmp_path: Path, trust: str) -> N
         engine = NativeEngine(
             workers=1,
             bind_address="127.0.0.1",
-            port_range=(43_200, 43_209),
+            port_range=(24_300, 24_319),
             drain_s=0,
             ca_file=ca_file if trust == "authority" else None,
             tls_verify=trust != "anybody",

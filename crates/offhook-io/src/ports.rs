@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn rtp_is_even_and_rtcp_is_the_next_port() {
-        let mut pool = pool(41_001, 41_010, 0);
+        let mut pool = pool(25_001, 25_010, 0);
         for _ in 0..4 {
             let ports = pool.open(false).unwrap();
             assert_eq!(ports.rtp.port % 2, 0);
@@ -249,13 +249,13 @@ mod tests {
             std::mem::forget(ports);
         }
         let refusal = pool.open(false).unwrap_err().to_string();
-        assert_eq!(refusal, "no RTP port is free between 41001 and 41010; widen [media] rtp_ports");
+        assert_eq!(refusal, "no RTP port is free between 25001 and 25010; widen [media] rtp_ports");
         assert_eq!(pool.in_use(), 8);
     }
 
     #[test]
     fn a_multiplexing_leg_takes_one_port_of_any_parity() {
-        let mut pool = pool(41_020, 41_022, 0);
+        let mut pool = pool(25_020, 25_022, 0);
         let held: Vec<_> = (0..3).map(|_| pool.open(true).unwrap()).collect();
         assert!(held.iter().all(|ports| ports.rtcp.is_none()));
         assert!(pool.open(true).is_err());
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_released_port_is_not_the_next_one_used() {
-        let mut pool = pool(41_030, 41_049, 0);
+        let mut pool = pool(25_030, 25_049, 0);
         let now = Instant::now();
         let first = pool.open(true).unwrap();
         let port = first.rtp.port;
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_port_drains_until_it_has_been_quiet() {
-        let mut pool = pool(41_050, 41_051, 5_000);
+        let mut pool = pool(25_050, 25_051, 5_000);
         let now = Instant::now();
         let ports = pool.open(true).unwrap();
         let target = ports.rtp.socket.local_addr().unwrap();
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_port_that_is_never_quiet_drains_for_a_minute_at_most() {
-        let mut pool = pool(41_060, 41_061, 5_000);
+        let mut pool = pool(25_060, 25_061, 5_000);
         let now = Instant::now();
         let ports = pool.open(true).unwrap();
         let target = ports.rtp.socket.local_addr().unwrap();
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_longest_draining_port_is_reclaimed_when_none_is_free() {
-        let mut pool = pool(41_070, 41_073, 5_000);
+        let mut pool = pool(25_070, 25_073, 5_000);
         let now = Instant::now();
         let (first, second) = (pool.open(false).unwrap(), pool.open(false).unwrap());
         let port = second.rtp.port;
@@ -324,16 +324,16 @@ mod tests {
 
     #[test]
     fn a_port_of_another_program_is_passed_over() {
-        let taken = UdpSocket::bind("127.0.0.1:41081").unwrap();
-        let mut pool = pool(41_080, 41_083, 0);
-        assert_eq!(pool.open(false).unwrap().rtp.port, 41_082);
+        let taken = UdpSocket::bind("127.0.0.1:25081").unwrap();
+        let mut pool = pool(25_080, 25_083, 0);
+        assert_eq!(pool.open(false).unwrap().rtp.port, 25_082);
         drop(taken);
     }
 
     #[test]
     fn an_address_of_another_machine_is_said_in_one_sentence() {
-        let mut pool = PortPool::new("192.0.2.1".parse().unwrap(), 41_090, 41_093, Duration::ZERO).unwrap();
+        let mut pool = PortPool::new("192.0.2.1".parse().unwrap(), 25_090, 25_093, Duration::ZERO).unwrap();
         let text = pool.open(false).unwrap_err().to_string();
-        assert!(text.starts_with("cannot bind UDP 192.0.2.1:41090"), "{text}");
+        assert!(text.starts_with("cannot bind UDP 192.0.2.1:25090"), "{text}");
     }
 }

@@ -62,12 +62,14 @@ class LegStats(TypedDict):
     packets_malformed: int
     packets_foreign: int
     packets_early: int
+    packets_ahead: int
     packets_unexpected: int
     packets_not_receiving: int
     resyncs: int
     gap_ms: int
     jitter_us: int
     digits_received: int
+    digits_dropped: int
     packets_sent: int
     bytes_sent: int
     played_ms: int

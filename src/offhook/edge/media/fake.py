@@ -7,18 +7,19 @@ core. The test plays the far end (`feed_rtp`, `feed_pcm`, `press`), the applicat
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
 
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import LegStats, MediaEvent
 from offhook.edge.media.fake_audio import encode_g711
+from offhook.edge.media.fake_checks import check_address, check_codec, check_ranges, is_object
 from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
 
 __all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
 
 TAPS_PER_LEG_MAX = 32
 PLAY_MS_MAX = 60_000
+STREAM_BUFFER_MS_MAX = 30_000
 
 
 class FakeEngine:
@@ -113,10 +114,16 @@ class FakeEngine:
         media_timeout_ms: int = 0,
     ) -> None:
         """Take what offer and answer agreed on."""
-        if codec not in ("PCMU", "PCMA"):
-            raise MediaError(f'the media core does not speak codec "{codec}"')
+        check_codec(codec)
+        check_ranges(
+            clock_rate_hz=clock_rate_hz == 8000,
+            payload_type=0 <= payload_type <= 127,
+            dtmf_payload_type=dtmf_payload_type is None
+            or (dtmf_payload_type <= 127 and dtmf_payload_type != payload_type),
+            ptime_ms=5 <= ptime_ms <= 200,
+        )
         for address in (remote_rtp, remote_rtcp):
-            _check_address(address)
+            check_address(address)
         leg = self._leg(leg_id)
         if leg is None:
             return
@@ -166,7 +173,7 @@ class FakeEngine:
             raise MediaError("a fork needs a target for rx or tx")
         for address in (rx, tx):
             if address is not None:
-                _check_address(address)
+                check_address(address)
         if strep_leg_id is not None and len(strep_leg_id) != 16:
             raise MediaError("strep_leg_id must have 16 bytes")
         self._add_tap(leg_id, FakeFork(tap_id, rx=rx, tx=tx, strep_leg_id=strep_leg_id))
@@ -195,6 +202,15 @@ class FakeEngine:
         fill_gaps: bool = True,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
+        check_codec(codec)
+        check_ranges(
+            sample_rate_hz=sample_rate_hz == 8000,
+            frame_ms=20 <= frame_ms <= 100,
+            buffer_ms=buffer_ms <= STREAM_BUFFER_MS_MAX,
+            connected_json=is_object(connected_json),
+            start_json=is_object(start_json),
+            stop_json=is_object(stop_json),
+        )
         if not url.startswith(("ws://", "wss://")):
             raise MediaError("the stream URL must be a ws:// or wss:// URL")
         if not addresses:
@@ -202,7 +218,7 @@ class FakeEngine:
         if not rx and not tx:
             raise MediaError("a stream needs the rx or the tx track")
         for address in addresses:
-            _check_address(address)
+            check_address(address)
         stream = FakeStream(
             tap_id,
             url=url,
@@ -230,6 +246,7 @@ class FakeEngine:
         """Give out `AudioChunk`s of what is fed or played."""
         if track not in ("rx", "tx"):
             raise MediaError(f'"{track}" is not a track: rx or tx')
+        check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
         self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
 
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
@@ -402,17 +419,6 @@ class FakeEngine:
 
     def _give_back(self, ports: set[int]) -> None:
         self._ports -= ports
-
-
-def _check_address(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        ip_address(host.removeprefix("[").removesuffix("]"))
-        good = 0 < int(port) < 65536
-    except ValueError:
-        good = False
-    if not good:
-        raise MediaError(f'"{address}" is not an address of the form ip:port')
 
 
 def _every_other(pcm: bytes) -> bytes:

@@ -1,0 +1,41 @@
+"""What the fake engine refuses, as the native one does and in the same words."""
+
+import json
+from ipaddress import ip_address
+
+from offhook.edge.media.engine import MediaError
+
+__all__ = ["check_address", "check_codec", "check_ranges", "is_object"]
+
+
+def check_codec(codec: str) -> None:
+    """Refuse a codec that the native core does not speak."""
+    if codec not in ("PCMU", "PCMA"):
+        raise MediaError(f'the media core does not speak codec "{codec}"')
+
+
+def check_ranges(**good: bool) -> None:
+    """Refuse the first parameter that is not good, by its name."""
+    for name, fits in good.items():
+        if not fits:
+            raise MediaError(f"{name} is out of range")
+
+
+def is_object(text: str) -> bool:
+    """Tell whether the text is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def check_address(address: str) -> None:
+    """Refuse what is not `ip:port`: names never cross the seam."""
+    host, _, port = address.rpartition(":")
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+        good = 0 < int(port) < 65536
+    except ValueError:
+        good = False
+    if not good:
+        raise MediaError(f'"{address}" is not an address of the form ip:port')
