@@ -206,7 +206,11 @@ class Streams:
             self._waiting.pop(key, None)
             self.receiver.lost(flow)
             return
-        for data in self._waiting.pop(key, []):
+        waiting = self._waiting.pop(key, [])
+        if connection.flow is None:
+            self.receiver.lost(flow)
+            return
+        for data in waiting:
             connection.send(data)
 
     def _keep(self, waiting: list[bytes], data: bytes) -> None:
