@@ -46,9 +46,14 @@ class OffhookProcess:
 
 
 async def start_offhook(
-    data_dir: Path, *, http_port: int = 0, sip_port: int = 0, **env: str
+    data_dir: Path,
+    *,
+    http_port: int = 0,
+    sip_port: int = 0,
+    command: tuple[str, ...] = ("-m", "offhook", "serve"),
+    **env: str,
 ) -> OffhookProcess:
-    """Start a server on loopback and wait for its ready line."""
+    """Start a server on loopback and wait for its ready line; `command` is what Python runs."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log_path = data_dir / "stderr.log"
     settings = {
@@ -61,9 +66,7 @@ async def start_offhook(
     with log_path.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "offhook",
-            "serve",
+            *command,
             cwd=data_dir,
             env={**os.environ, **settings, **env},
             stdout=asyncio.subprocess.PIPE,
