@@ -51,3 +51,10 @@ def test_a_reader_of_a_replay_cannot_change_the_memory() -> None:
     assert first is not None
     first.data["result"] = "changed"
     assert memory.recall(StopFork(command_id="a"), 1.0) == Reply({"result": "ok"}, duplicate=True)
+
+
+def test_an_id_used_again_does_not_keep_older_ones_alive() -> None:
+    memory = CommandMemory()
+    for at, command_id in [(0.0, "a"), (10.0, "b"), (60.0, "a"), (80.0, "c")]:
+        memory.remember(Hangup(command_id=command_id), REPLY, at)
+    assert len(memory) == 2, "b expired at 70 s"
