@@ -109,6 +109,8 @@ class App:
     events: list[dict[str, Any]] = field(default_factory=list)
     raw: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
     api: str = ""
+    status: int = 200
+    """What webhooks are answered."""
     refused: list[Any] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
 
@@ -151,7 +153,7 @@ async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> Asyn
         app.raw.append((body, dict(request.headers)))
         if app.on_event is not None:
             tasks.start(app.on_event(app, event), name="app")
-        return web.json_response({})
+        return web.json_response({}, status=app.status)
 
     server = web.Application()
     server.router.add_post("/webhooks", receive)
