@@ -74,9 +74,8 @@ def test_no_fault_of_a_copy_goes_unseen(sent: list[bytes], data: st.DataObject) 
         case "grow":
             copies[at] += b"\0"
         case _:
-            copies.append(
-                b"\x80\x00" + ((int.from_bytes(sent[-1][2:4], "big") + 1) & 0xFFFF).to_bytes(2, "big")
-            )
+            number = (int.from_bytes(sent[-1][2:4], "big") + 1) & 0xFFFF
+            copies.append(b"\x80\x00" + number.to_bytes(2, "big") + sent[0][4:12])
     assert not compare_packets(copies, sent).identical
 
 

@@ -128,6 +128,14 @@ def test_no_copies_are_no_success() -> None:
     assert not compare_packets(packets(range(10)), []).identical
 
 
+def test_what_another_sender_sends_to_the_port_is_told_and_not_compared() -> None:
+    stray = b"\x80\x00\x00\x07" + b"\x55" * 8
+    found = compare_packets([stray, *packets(range(110, 120)), b"", stray], packets(range(100, 130)))
+    assert found.identical
+    assert (found.copies, found.foreign) == (10, 3)
+    assert not compare_packets([stray], packets(range(100, 130))).identical
+
+
 def test_a_recording_of_packets_is_read_back_without_its_torn_end() -> None:
     recorded = b"".join(len(p).to_bytes(2, "big") + p for p in packets(range(3)))
     assert read_packets(recorded) == packets(range(3))

@@ -9,6 +9,7 @@ from offhook.app.demo.place import (
     app_environment,
     find_example,
     read_ready_line,
+    rtp_ports,
     sentence,
     server_environment,
 )
@@ -32,9 +33,12 @@ def test_other_lines_are_not(line: str) -> None:
 def test_settings_of_the_surroundings_do_not_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFHOOK_PUBLIC_ADDRESS", "192.0.2.1")
     monkeypatch.setenv("TELNYX_BASE_URL", "https://api.telnyx.com/v2")
-    server = server_environment(data_dir=Path("d"), api_key="KEYx", webhook_url="http://127.0.0.1:1/w")
+    server = server_environment(
+        data_dir=Path("d"), api_key="KEYx", webhook_url="http://127.0.0.1:1/w", ports=(24000, 24099)
+    )
     assert "OFFHOOK_PUBLIC_ADDRESS" not in server
     assert server["OFFHOOK_API_KEYS"] == "KEYx"
+    assert server["OFFHOOK_RTP_PORTS"] == "24000-24099"
     app = app_environment(ReadyLine("http://127.0.0.1:1/v2", "udp:127.0.0.1:2", "k"), api_key="KEYx")
     assert app["TELNYX_BASE_URL"] == "http://127.0.0.1:1/v2"
 
@@ -51,3 +55,10 @@ def test_the_example_is_found_in_the_checkout_and_a_wrong_one_is_a_sentence(tmp_
     assert find_example(None).name in ("app.py", "call_streaming.py")
     with pytest.raises(ConfigError, match="There is no application"):
         find_example(tmp_path / "none.py")
+
+
+def test_server_and_phone_get_ports_of_their_own() -> None:
+    for _ in range(100):
+        (first, last), (phone_first, phone_last) = rtp_ports()
+        assert 24_000 <= first < last < phone_first < phone_last <= 31_999
+        assert first % 2 == phone_first % 2 == 0

@@ -153,6 +153,8 @@ def _fork(name: str, packets: PacketComparison, *, minimum: int) -> Verdict:
     if packets.copies < max(minimum, 1):
         problems.append(f"the sentence alone has {minimum}")
     detail = f"{packets.copies} packets, " + ("; ".join(problems) or "byte for byte")
+    if packets.foreign:
+        detail += f" ({packets.foreign} datagrams of other senders left out)"
     return Verdict(name, packets.identical and not problems, detail)
 
 

@@ -82,9 +82,11 @@ class PacketComparison:
     missing: int
     """Packets between the first and the last copied one that were not copied."""
     unknown: int
-    """Copies of packets that there never were."""
+    """Copies with the sender's SSRC of packets that there never were."""
     repeated: int
     reordered: int
+    foreign: int = 0
+    """Datagrams with another SSRC: somebody else sent to the receiver's port. They are not copies."""
 
     @property
     def identical(self) -> bool:
@@ -95,8 +97,14 @@ class PacketComparison:
 
 def compare_packets(copies: Sequence[bytes], packets: Sequence[bytes]) -> PacketComparison:
     """Compare forked RTP packets with those that the phone sent or received, matched by sequence number."""
-    if not packets:
-        return PacketComparison(len(copies), 0, 0, len(copies), 0, 0)
+    senders = {_ssrc(packet) for packet in packets}
+    ours = [copy for copy in copies if _ssrc(copy) in senders]
+    return _compare_own(ours, packets, foreign=len(copies) - len(ours))
+
+
+def _compare_own(copies: Sequence[bytes], packets: Sequence[bytes], *, foreign: int) -> PacketComparison:
+    if not copies:
+        return PacketComparison(0, 0, 0, 0, 0, 0, foreign)
     base = _sequence_number(packets[0])
     originals = dict(zip(_extended(packets, base), packets, strict=True))
     numbers = _extended(copies, base)
@@ -113,11 +121,16 @@ def compare_packets(copies: Sequence[bytes], packets: Sequence[bytes]) -> Packet
         unknown=len(numbers) - len(known),
         repeated=len(known) - len(distinct),
         reordered=sum(later < earlier for earlier, later in pairwise(numbers)),
+        foreign=foreign,
     )
 
 
 def _sequence_number(packet: bytes) -> int:
     return int.from_bytes(packet[2:4], "big")
+
+
+def _ssrc(packet: bytes) -> bytes:
+    return packet[8:12]
 
 
 def _extended(packets: Sequence[bytes], base: int) -> list[int]:

@@ -14,8 +14,7 @@ from offhook.base.ids import system_random
 from offhook.kit.audio import Sound, read_wav
 
 NEEDED = {"telnyx": "telnyx", "nacl": "PyNaCl", "websockets": "websockets", "onnxruntime": "onnxruntime"}
-SERVER_RTP_PORTS = "24000-24199"
-PHONE_RTP_PORTS = (24200, 24399)
+RTP_PORTS_FIRST, RTP_PORTS_LAST, RTP_PORTS_EACH = 24_000, 31_999, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,18 @@ def free_tcp_port() -> int:
         return port
 
 
+def rtp_ports() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return two ranges of RTP ports, for server and phone, at a random place.
+
+    The core skips ports in use; the random place keeps two demos on one machine out of each other's
+    way, whose late packets would otherwise meet the next call.
+    """
+    places = (RTP_PORTS_LAST + 1 - RTP_PORTS_FIRST) // (2 * RTP_PORTS_EACH)
+    first = RTP_PORTS_FIRST + int.from_bytes(system_random(4), "big") % places * 2 * RTP_PORTS_EACH
+    middle = first + RTP_PORTS_EACH
+    return (first, middle - 1), (middle, middle + RTP_PORTS_EACH - 1)
+
+
 def new_api_key() -> str:
     """Return a key for this one run."""
     return "KEY" + system_random(16).hex()
@@ -95,12 +106,14 @@ def server_command() -> list[str]:
     return [sys.executable, "-m", "offhook", "serve"]
 
 
-def server_environment(*, data_dir: Path, api_key: str, webhook_url: str) -> dict[str, str]:
+def server_environment(
+    *, data_dir: Path, api_key: str, webhook_url: str, ports: tuple[int, int]
+) -> dict[str, str]:
     """Return the settings of a server that is reachable from this machine alone, at free ports."""
     return clean_environment() | {
         "OFFHOOK_HTTP_LISTEN": "127.0.0.1:0",
         "OFFHOOK_SIP_LISTEN": "udp:127.0.0.1:0",
-        "OFFHOOK_RTP_PORTS": SERVER_RTP_PORTS,
+        "OFFHOOK_RTP_PORTS": f"{ports[0]}-{ports[1]}",
         "OFFHOOK_DATA_DIR": str(data_dir),
         "OFFHOOK_API_KEYS": api_key,
         "OFFHOOK_WEBHOOK_URL": webhook_url,

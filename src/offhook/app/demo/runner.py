@@ -81,6 +81,7 @@ class _Demo:
         self._stack = contextlib.AsyncExitStack()
         self._api_key = place.new_api_key()
         self._app_port = place.free_tcp_port()
+        self._server_ports, self._phone_ports = place.rtp_ports()
         self._app_ready = asyncio.Event()
         self._listening = asyncio.Event()
         self._heard: set[str] = set()
@@ -104,6 +105,7 @@ class _Demo:
             data_dir=self.folder / "server",
             api_key=self._api_key,
             webhook_url=f"http://127.0.0.1:{self._app_port}/webhooks",
+            ports=self._server_ports,
         )
         # A folder of its own, so that no offhook.toml that lies around here is read.
         work = self.folder / "work"
@@ -188,7 +190,7 @@ class _Demo:
         capture = PacketCapture()
         speak = asyncio.Event()
         self._tasks.start(self._speak_when_heard(speak), name="cue")
-        async with Phone(rtp_ports=place.PHONE_RTP_PORTS) as phone:
+        async with Phone(rtp_ports=self._phone_ports) as phone:
             self._note("phone", f"dials {uri}")
             plan = CallPlan(uri=uri, play=sound, codecs=("PCMU",), hang_up_after_play=False)
             try:
