@@ -253,3 +253,41 @@ def test_requests_go_where_the_route_set_and_the_contact_say() -> None:
     assert bye.uri == "sip:a@127.0.0.1:5096"
     assert bye.get_values("route") == ["<sip:127.0.0.1:5098;lr>", "<sip:127.0.0.1:5097;lr>"]
     assert transmit.flow.remote == ("127.0.0.1", 5098)
+
+
+def test_a_bye_before_we_saw_the_200_gives_the_call_up() -> None:
+    net = Net(1)
+    caller, callee = net.phone(5070), net.phone(5080)
+    _answering(net, callee, delay_s=1.0)
+    call = caller.call(callee)
+    net.run(until=0.5)
+    net.link.loss = 1.0
+    net.run(until=3)
+    (other,) = callee.told
+    # Every 200 and the ACK's wait are lost; the callee gives up and its BYE is what gets through.
+    net.run(until=33.2)
+    net.link.loss = 0.0
+    net.run()
+    assert callee.names(other)[-2:] == ["AckTimedOut", "CallEnded"]
+    assert caller.names(call) == ["CallRinging", "CallRejected"]
+    assert caller.agent.is_idle()
+    assert callee.agent.is_idle()
+
+
+def test_a_hundred_phones_that_answer_one_call_get_no_more_than_the_bound() -> None:
+    net = Net(1, Link(delay_s=(0.01, 0.01)))
+    caller = net.phone(5070)
+    phones = [net.phone(port) for port in range(6000, 6100)]
+    for phone in phones:
+        _answering(net, phone)
+    call = caller.call(phones[0])
+    invite = net.datagrams[0]
+    for phone in phones[1:]:
+        phone.agent.receive(invite, Flow("udp", phone.address, caller.address), net.now)
+        net.pump(phone)
+    net.run()
+    assert caller.names(call).count("CallAccepted") == 1
+    answered = [phone for phone in phones if any("CallEstablished" in phone.names(c) for c in phone.told)]
+    assert len(answered) == 16
+    assert caller.agent.counters["forked_answers_ignored"] > 0
+    assert sum(len(phone.agent.calls) for phone in phones) == 1
