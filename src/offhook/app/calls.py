@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import structlog
@@ -278,8 +279,14 @@ class Calls:
 
 
 def _bare(uri: str) -> str:
-    """Return a SIP URI as webhooks show it: without scheme, parameters and headers."""
-    return uri.partition(":")[2].partition(";")[0].partition("?")[0] or uri
+    """Return a SIP URI as webhooks show it: without scheme, password, parameters and headers."""
+    try:
+        parsed = sip.SipUri.parse(uri)
+    except sip.SipSyntaxError:
+        return ""
+    user = unquote(parsed.user.partition(";")[0])
+    where = parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
+    return f"{user}@{where}" if user and where else user or where
 
 
 def _party(uri: str) -> str:

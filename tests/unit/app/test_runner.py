@@ -1,0 +1,251 @@
+"""What a runner does with a leg's decisions: in order, each to its edge, nothing left over."""
+
+import asyncio
+
+import pytest
+
+from offhook.app.runner import LegRunner
+from offhook.base import limits
+from offhook.call import commands as ask
+from offhook.call import facts
+from offhook.call.values import Track, UdpTarget
+from offhook.proto import sip
+from offhook.proto.sdp import SessionDescription
+from tests.fakes.runners import OFFER, House
+
+pytestmark = pytest.mark.unit
+
+TARGET = UdpTarget("192.0.2.9", 7000)
+STREAM = ask.StartStream(stream=ask.StreamOptions(url="ws://app.example/media"))
+
+
+def command(house: House, what: ask.Command) -> None:
+    """Let the app ask for something."""
+    house.calls.command(house.call_control_id, type(what).__name__, what)
+
+
+async def answered(house: House) -> sip.CallHandle:
+    """Bring a call to `answered`."""
+    call = house.invite()
+    command(house, ask.Answer(silence_when_idle=True))
+    await house.settle()
+    house.calls.on_sip_event(sip.CallEstablished(call, None))
+    await house.settle()
+    return call
+
+
+def runner(house: House) -> LegRunner:
+    return house.calls._runners[house.call_control_id]
+
+
+def transcript(text: str, *, is_final: bool) -> facts.TranscriptReady:
+    return facts.TranscriptReady(Track.RX, text, 0.9, is_final, "u-1", 0, 100, "en", "Google")
+
+
+async def test_effects_run_in_the_order_decided() -> None:
+    house = House()
+    house.egress.answer.set()
+    call = await answered(house)
+    command(house, ask.StartFork(rx=TARGET, tx=TARGET))
+    await house.settle()
+    command(house, ask.Hangup())
+    await house.settle()
+    assert house.journal.done == [
+        "ring",
+        "call.initiated",
+        "open leg",
+        "accept",
+        "call.answered",
+        "add fork",
+        "call.fork.started",
+        "hangup",
+        "close leg",
+        "call.fork.stopped",
+        "call.hangup",
+    ]
+    house.calls.on_sip_event(sip.CallEnded(call, by_peer=False, reason="", headers=()))
+    house.assert_nothing_left()
+
+
+async def test_a_slow_outbox_delays_what_was_decided_later_and_reorders_nothing() -> None:
+    house = House()
+    house.outbox.delay_s = 0.01
+    house.invite()
+    command(house, ask.Answer())
+    await asyncio.sleep(0.005)
+    assert house.journal.done == ["ring"], "the answer waits until call.initiated is durable"
+    await asyncio.sleep(0.02)
+    assert house.journal.done == ["ring", "call.initiated", "open leg", "accept"]
+
+
+async def test_a_slow_name_server_does_not_delay_the_hangup() -> None:
+    house = House()
+    await answered(house)
+    command(house, STREAM)
+    await house.settle()
+    assert house.egress.asked == 1
+    command(house, ask.Hangup())
+    await house.settle()
+    assert house.journal.done[-3:] == ["hangup", "close leg", "call.hangup"]
+    assert "add stream" not in house.journal.done
+    house.assert_nothing_left()
+    house.egress.answer.set()
+    await house.settle()
+    assert house.journal.done[-1] == "call.hangup", "a late answer is nobody's any more"
+
+
+async def test_a_stream_stopped_during_its_look_up_never_connects() -> None:
+    house = House()
+    await answered(house)
+    command(house, STREAM)
+    await house.settle()
+    command(house, ask.StopStream())
+    house.egress.answer.set()
+    await house.settle()
+    assert "add stream" not in house.journal.done
+    kinds = [kind for kind in house.journal.done if kind.startswith("streaming.")]
+    assert kinds == [], "nothing had started"
+    command(house, ask.Hangup())
+    await house.settle()
+    house.assert_nothing_left()
+
+
+async def test_a_name_that_is_unknown_fails_the_stream_and_nothing_else() -> None:
+    house = House()
+    house.egress.known = False
+    house.egress.answer.set()
+    await answered(house)
+    command(house, STREAM)
+    await house.settle()
+    leg = next(iter(house.outbox.by_leg))
+    failed = dict(house.outbox.by_leg[leg])["streaming.failed"]
+    assert failed["failure_reason"] == "connection_failed"
+    assert "app.example" in failed["failure_detail"]
+    assert len(house.calls) == 1
+
+
+@pytest.mark.parametrize("edge", ["hangup", "accept"])
+async def test_an_effect_that_raises_does_not_keep_the_call_from_ending(edge: str) -> None:
+    house = House()
+    house.sip.broken.add(edge)
+    house.invite()
+    command(house, ask.Answer())
+    await house.settle()
+    command(house, ask.Hangup())
+    await house.settle()
+    assert house.journal.done[-2:] == ["close leg", "call.hangup"]
+    assert house.services.counters["effects_failed_total"] == 1
+    house.assert_nothing_left()
+
+
+async def test_without_a_free_port_the_caller_gets_500_and_the_app_the_reason() -> None:
+    house = House()
+    house.media.full = True
+    house.invite()
+    command(house, ask.Answer())
+    await house.settle()
+    assert house.sip.rejected == [500]
+    assert "accept" not in house.journal.done
+    leg = next(iter(house.outbox.by_leg))
+    assert house.outbox.types(leg) == ["call.initiated", "call.hangup"]
+    hangup = house.outbox.by_leg[leg][-1][1]
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("unspecified", "500")
+    house.assert_nothing_left()
+
+
+async def test_a_full_queue_loses_interim_transcripts_only_and_counts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "EFFECTS_QUEUED_PER_LEG_MAX", 10)
+    house = House()
+    await answered(house)
+    options = ask.TranscriptionOptions(interim_results=True)
+    command(house, ask.StartTranscription(transcription=options))
+    await house.settle()
+    for number in range(30):
+        runner(house).feed(transcript(f"interim {number}", is_final=False))
+        runner(house).feed(transcript(f"final {number}", is_final=True))
+    await house.settle()
+    leg = next(iter(house.outbox.by_leg))
+    told = [
+        payload["transcription_data"]
+        for kind, payload in house.outbox.by_leg[leg]
+        if kind == "call.transcription"
+    ]
+    finals = [item["transcript"] for item in told if item["is_final"]]
+    assert finals == [f"final {number}" for number in range(30)], "in order, none lost"
+    interims = [item for item in told if not item["is_final"]]
+    assert 0 < len(interims) < 30
+    assert house.services.counters["interim_transcripts_dropped_total"] == 30 - len(interims)
+
+
+async def test_nothing_is_left_of_a_call_with_every_tap() -> None:
+    house = House()
+    house.egress.answer.set()
+    call = await answered(house)
+    command(house, STREAM)
+    command(house, ask.StartFork(rx=TARGET, tx=TARGET))
+    command(house, ask.StartTranscription(transcription=ask.TranscriptionOptions()))
+    await house.settle()
+    assert house.services.speech.counters()["sessions_open"] == 1
+    house.calls.on_sip_event(sip.CallEnded(call, by_peer=True, reason="", headers=()))
+    await house.settle()
+    leg = next(iter(house.outbox.by_leg))
+    types = house.outbox.types(leg)
+    assert types[-1] == "call.hangup"
+    assert sorted(types[2:-1]) == [
+        "call.fork.started",
+        "call.fork.stopped",
+        "streaming.started",
+        "streaming.stopped",
+    ]
+    house.assert_nothing_left()
+
+
+async def test_a_re_invite_keeps_the_codec_and_hold_is_answered() -> None:
+    house = House()
+    call = await answered(house)
+    hold = OFFER.replace(b"a=sendrecv", b"a=sendonly")
+    house.calls.on_sip_event(sip.OfferReceived(call, hold))
+    assert house.journal.done[-1] == "answer offer"
+    house.calls.on_sip_event(sip.OfferReceived(call, OFFER.replace(b"PCMU/8000", b"OPUS/48000/2")))
+    house.calls.on_sip_event(sip.OfferReceived(call, b"\xff not sdp"))
+    house.calls.on_sip_event(sip.OfferReceived(call, None))
+    assert house.journal.done[-2:] == ["refuse offer", "refuse offer"]
+    assert len(house.calls) == 1
+
+
+async def test_a_call_without_an_offer_gets_ours_and_uses_the_answer_of_the_ack() -> None:
+    house = House()
+    call = house.invite(sdp=None)
+    command(house, ask.Answer())
+    await house.settle()
+    ours = SessionDescription.parse(house.sip.answers[0])
+    assert ours is not None
+    house.calls.on_sip_event(sip.CallEstablished(call, OFFER))
+    await house.settle()
+    assert house.journal.done[-1] == "call.answered"
+    [leg] = house.media.legs.values()
+    assert leg.remote_rtp == "192.0.2.2:40000"
+
+
+@pytest.mark.parametrize("sdp", [None, b"rubbish"])
+async def test_a_call_whose_ack_says_nothing_useful_is_ended(sdp: bytes | None) -> None:
+    house = House()
+    call = house.invite(sdp=None)
+    command(house, ask.Answer())
+    await house.settle()
+    house.calls.on_sip_event(sip.CallEstablished(call, sdp))
+    await house.settle()
+    assert house.journal.done[-3:] == ["hangup", "close leg", "call.hangup"]
+    house.assert_nothing_left()
+
+
+async def test_a_media_leg_that_breaks_ends_the_call() -> None:
+    house = House()
+    await answered(house)
+    [leg_id] = house.media.legs
+    house.media.fail_leg(leg_id)
+    await house.settle()
+    assert house.journal.done[-2:] == ["hangup", "call.hangup"]
+    house.assert_nothing_left()
