@@ -1,0 +1,197 @@
+"""The documentation is held to the code: links, options, settings, parameters, codes, metrics."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from offhook.app.cli import app
+from offhook.app.settings import ENVIRONMENT, Settings
+from offhook.call.errors import TITLES
+from offhook.edge.http.commands import ACTIONS
+from offhook.edge.http.not_yet import ACTIONS_NOT_YET
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(
+        ROOT / name
+        for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+    ),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+OTHER_ENVIRONMENT = {"OFFHOOK_CONFIG"}
+"""Read by the command line, not a setting."""
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"offhook ((?:-h|--help|--version)|[a-z]+)((?:[^\n|`]|\\\n)*)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_CODE_NAMES = re.compile(r"`([a-z_]+)`")
+_PROGRAM_BEFORE = re.compile(r"(?:\$ |# |^|`|bin/|\| |then )$")
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def text_of(*parts: str) -> str:
+    return ROOT.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def first_column(table: str) -> list[str]:
+    return [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+
+
+def sections(page: str) -> dict[str, str]:
+    parts = re.split(r"^## (.+)$", page, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@cache
+def command_options() -> dict[str, set[str]]:
+    """Return the options of each command, those of its sub-commands included."""
+    root: Any = typer.main.get_command(app)
+    return {name: _options(command) for name, command in root.commands.items()}
+
+
+def _options(command: Any) -> set[str]:
+    options = {"--help"} | {
+        option for parameter in command.params for option in parameter.opts if option.startswith("--")
+    }
+    return options.union(*(_options(each) for each in getattr(command, "commands", {}).values()))
+
+
+@cache
+def source() -> str:
+    files = [*(ROOT / "src/offhook").rglob("*.py"), *(ROOT / "crates").glob("*/src/**/*.rs")]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=named)
+def test_every_page_is_reached_from_the_index(page: Path) -> None:
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / link).resolve() for link in _LINK.findall(index.read_text(encoding="utf-8"))}
+    assert page == index or page in linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_command_and_option_named_exists(page: Path) -> None:
+    known = command_options()
+    lines = page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    for line in lines:
+        for found in _COMMAND.finditer(line):
+            before = line[: found.start()]
+            if not _PROGRAM_BEFORE.search(before):
+                continue  # prose: "offhook ready" and the like
+            name, rest = found.groups()
+            if name.startswith("-") or (name == "ready" and not before):
+                continue  # the ready line is shown as the server prints it
+            assert name in known, line
+            wrong = set(_OPTION.findall(rest)) - known[name]
+            assert not wrong, f"{line}: {wrong}"
+
+
+def test_the_command_page_has_every_option_and_no_other() -> None:
+    page = text_of("docs/reference/cli.md")
+    for name, options in command_options().items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `offhook {name}` "))
+        documented = set(_OPTION.findall(row)) | {"--help"}
+        if name == "check":
+            documented |= command_options()["serve"]
+        assert documented == options, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_environment_name_exists(page: Path) -> None:
+    found = set(re.findall(r"OFFHOOK_[A-Z_]+", page.read_text(encoding="utf-8")))
+    assert found <= set(ENVIRONMENT) | OTHER_ENVIRONMENT
+
+
+def test_the_settings_page_has_every_environment_name_at_its_place() -> None:
+    page = text_of("docs/reference/settings.md")
+    for name, place in ENVIRONMENT.items():
+        assert f"| `{name}` | `{'.'.join(place)}` |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_setting_named_exists(page: Path) -> None:
+    sections_known = {
+        name: set(type(value).model_fields)
+        for name, value in Settings()
+        if hasattr(type(value), "model_fields")
+    }
+    sections_named = "|".join(sections_known)
+    for section, name in re.findall(
+        rf"`({sections_named})\.([a-z_]+)(?: = [^`]+)?`", page.read_text(encoding="utf-8")
+    ):
+        # Events are written alike ("call.hangup"), modules too; neither begins with a section's name.
+        assert name in sections_known[section], f"{section}.{name}"
+
+
+def test_every_parameter_of_a_command_is_documented_and_no_other() -> None:
+    page = sections(text_of("docs/reference/commands.md"))
+    for action in ACTIONS:
+        documented = [name for cell in first_column(page[action.name]) for name in _CODE_NAMES.findall(cell)]
+        assert len(documented) == len(set(documented)), action.name
+        assert set(documented) == set(action.body.model_fields), action.name
+
+
+def test_what_is_not_done_yet_is_listed_whole() -> None:
+    listed = sections(text_of("docs/reference/commands.md"))["Not yet"].partition("10038:")[2]
+    assert set(_CODE_NAMES.findall(listed)) == set(ACTIONS_NOT_YET)
+
+
+def test_the_error_page_has_every_code_in_use_and_no_other() -> None:
+    documented = set(
+        re.findall(r"^\| \d{3} \| (\d{5}) \|", text_of("docs/reference/errors.md"), re.MULTILINE)
+    )
+    rooms = [ROOT / "src/offhook/call", ROOT / "src/offhook/app", ROOT / "src/offhook/edge/http"]
+    files = [file for room in rooms for file in room.rglob("*.py") if file.name != "errors.py"]
+    used = {code for file in files for code in re.findall(r'"(\d{5})"', file.read_text(encoding="utf-8"))}
+    assert documented == used & set(TITLES)
+
+
+def test_the_webhook_page_has_every_event_that_is_told() -> None:
+    table = sections(text_of("docs/reference/webhooks.md"))["Events"]
+    documented = {name for cell in first_column(table) for name in re.findall(r"`([a-z.]+)`", cell)}
+    leg = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/offhook/call").glob("*.py"))
+    told = set(re.findall(r'(?:_notify|Tell)\(\s*"([a-z.]+)"', leg))
+    assert documented == told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_metric_named_exists(page: Path) -> None:
+    known = source()
+    rooms = "calls|http|sip|media|webhook|speech_pool|speech|legs"
+    for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
+        if room in ("calls", "http"):
+            wanted = f"offhook_{room}_{name}".removesuffix("_total")
+            found = f'"{wanted}"' in known or f'"offhook_{room}"' in known
+        elif name.startswith("malformed_"):  # one for each kind of syntax error
+            found = '"malformed_" +' in known
+        else:
+            found = re.search(rf"\b{name}\b", known) is not None
+        assert found, f"offhook_{room}_{name}"
