@@ -3,22 +3,29 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
 import uvloop
 
 from offhook.base.errors import ConfigError
-from offhook.edge.sip import Listen, SipServer
+from offhook.edge.sip import Listen, SipServer, addresses, streams
 from offhook.edge.sip.addresses import LocalAddresses
 from offhook.proto.sip import (
     CallAccepted,
+    CallCancelled,
     CallEnded,
     CallEstablished,
     CallRejected,
+    CallRinging,
     IncomingCall,
+    OfferAnswered,
+    OfferReceived,
+    OfferRefused,
     OutgoingCall,
     SipSyntaxError,
+    TimerSettings,
     UserAgentConfig,
     UserAgentEvent,
     parse_message,
@@ -143,8 +150,6 @@ def test_nobody_at_the_port_is_a_503_over_tcp(run: Callable[[Awaitable[None]], N
 
 def test_timers_run_a_silent_peer_is_given_up(run: Callable[[Awaitable[None]], None]) -> None:
     async def play() -> None:
-        from offhook.proto.sip import TimerSettings
-
         endpoint = Endpoint(UserAgentConfig(timers=TimerSettings(t1_s=0.005, t2_s=0.04, t4_s=0.05)))
         await endpoint.server.start(BOTH)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -315,3 +320,135 @@ def test_the_address_a_peer_can_reach() -> None:
     assert public.advertised("127.0.0.1", "198.51.100.1") == "127.0.0.1"
     assert public.towards("localhost") == "127.0.0.1"
     assert plain.towards("127.0.0.2") == "127.0.0.1"
+
+
+def test_the_address_by_route_is_asked_once_and_the_memory_of_routes_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def by_route(host: str) -> str:
+        asked.append(host)
+        return "192.0.2.77"
+
+    monkeypatch.setattr(addresses, "_by_route", by_route)
+    monkeypatch.setattr(addresses, "SIP_ROUTES_CACHED_MAX", 2)
+    plain = LocalAddresses(None)
+    for host in ("198.51.100.1", "198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.1"):
+        assert plain.towards(host) == "192.0.2.77"
+    assert asked == ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.1"]
+    assert len(plain._routes) == 2
+
+
+def test_the_address_by_route_to_this_machine_is_its_own() -> None:
+    assert addresses._by_route("127.0.0.1") == "127.0.0.1"
+    assert addresses._by_route("no address") in ("127.0.0.1", "::1")
+
+
+def test_no_more_connections_than_the_bound(
+    run: Callable[[Awaitable[None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SIP_CONNECTIONS_MAX", 1)
+
+    async def play() -> None:
+        endpoint = Endpoint()
+        await endpoint.server.start([Listen("tcp", "127.0.0.1", 0)])
+        port = endpoint.server.bound[0].port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\r\n\r\n")
+        assert await reader.readexactly(2) == b"\r\n"
+        refused, second = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionError):
+            assert await refused.read() == b""
+        assert endpoint.server.stats()["stream_refused"] == 1
+        uri = "sip:bob@127.0.0.1:9;transport=tcp"
+        endpoint.server.invite(OutgoingCall(uri, "sip:a@x", await endpoint.server.flow_to(uri)), SDP)
+        event = await endpoint.until(CallRejected)
+        assert isinstance(event, CallRejected)
+        assert event.status == 503
+        writer.close()
+        second.close()
+
+    run(play())
+
+
+def test_a_connection_that_says_nothing_is_closed(
+    run: Callable[[Awaitable[None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SIP_CONNECTION_IDLE_S", 0.05)
+
+    async def play() -> None:
+        endpoint = Endpoint()
+        await endpoint.server.start([Listen("tcp", "127.0.0.1", 0)])
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.server.bound[0].port)
+        assert await reader.read() == b""
+        writer.close()
+        assert endpoint.server.stats()["stream_idle_closed"] == 1
+
+    run(play())
+
+
+def test_a_peer_that_does_not_read_loses_its_connection_and_not_our_memory(
+    run: Callable[[Awaitable[None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SIP_CONNECTION_WRITE_BYTES_MAX", 20_000)
+
+    async def play() -> None:
+        endpoint = Endpoint()
+        await endpoint.server.start([Listen("tcp", "127.0.0.1", 0)])
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.connect(("127.0.0.1", endpoint.server.bound[0].port))
+            peer.setblocking(False)
+            loop = asyncio.get_running_loop()
+            options = request(
+                "OPTIONS", extra=f"X: {'y' * 4000}\r\n", via="SIP/2.0/TCP h;branch=z9hG4bKs"
+            ).encode()
+            with suppress(ConnectionError):
+                while not endpoint.server.stats().get("stream_slow_readers"):
+                    await loop.sock_sendall(peer, options * 20)
+        assert endpoint.server.stats()["stream_slow_readers"] == 1
+
+    run(play())
+
+
+def test_every_action_of_a_call_goes_through_the_server(run: Callable[[Awaitable[None]], None]) -> None:
+    async def play() -> None:
+        caller, callee = Endpoint(), Endpoint()
+        await caller.server.start(BOTH)
+        await callee.server.start(BOTH)
+        assert caller.server.local_address_for("127.0.0.1") == "127.0.0.1"
+        uri = f"sip:bob@127.0.0.1:{callee.server.bound[0].port}"
+        flow = await caller.server.flow_to(uri)
+        first = caller.server.invite(OutgoingCall(uri, "sip:a@x", flow), SDP)
+        incoming = await callee.until(IncomingCall)
+        callee.server.ring(incoming.call)
+        await caller.until(CallRinging)
+        caller.server.cancel(first)
+        await callee.until(CallCancelled)
+        await caller.until(CallRejected)
+        caller.told.clear()
+        callee.told.clear()
+        caller.server.invite(OutgoingCall(uri, "sip:a@x", flow), SDP)
+        callee.server.reject((await callee.until(IncomingCall)).call, 486)
+        await caller.until(CallRejected)
+        caller.told.clear()
+        callee.told.clear()
+        call = caller.server.invite(OutgoingCall(uri, "sip:a@x", flow), SDP)
+        other = (await callee.until(IncomingCall)).call
+        callee.server.accept(other, SDP)
+        await callee.until(CallEstablished)
+        caller.server.reinvite(call, SDP)
+        await callee.until(OfferReceived)
+        callee.server.answer_offer(other, SDP)
+        await caller.until(OfferAnswered)
+        callee.told.clear()
+        caller.server.reinvite(call, SDP)
+        await callee.until(OfferReceived)
+        callee.server.refuse_offer(other, 488)
+        await caller.until(OfferRefused)
+        callee.server.hangup(other)
+        await caller.until(CallEnded)
+        assert callee.server.agent.calls == ()
+
+    run(play())
