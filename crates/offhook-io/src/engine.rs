@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::error::EngineError;
 use crate::events::{Event, EventQueue, What};
 use crate::leg::Shared;
-use crate::limits::{STATS_TIMEOUT, WORKERS_MAX};
+use crate::limits::{LEGS_PACKED_PER_WORKER, STATS_TIMEOUT, WORKERS_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::PortPool;
 use crate::tls::client_config;
@@ -73,8 +73,34 @@ struct LegEntry {
 #[derive(Debug, Default)]
 struct Registry {
     legs: HashMap<u64, LegEntry>,
-    next_worker: usize,
+    /// Legs on each worker.
+    loads: Vec<usize>,
     down: bool,
+}
+
+impl Registry {
+    /// The worker of the next leg: the first that has room, so that few legs share their wake-ups;
+    /// when all are well filled, the one with the fewest.
+    fn choose_worker(&self) -> usize {
+        let with_room = self.loads.iter().position(|load| *load < LEGS_PACKED_PER_WORKER);
+        let emptiest =
+            || self.loads.iter().enumerate().min_by_key(|(_, load)| **load).map(|(index, _)| index);
+        with_room.or_else(emptiest).unwrap_or(0)
+    }
+
+    fn add(&mut self, leg: u64, worker: usize) {
+        if let Some(load) = self.loads.get_mut(worker) {
+            *load += 1;
+        }
+        self.legs.insert(leg, LegEntry { worker, ..LegEntry::default() });
+    }
+
+    fn remove(&mut self, leg: u64) {
+        let Some(entry) = self.legs.remove(&leg) else { return };
+        if let Some(load) = self.loads.get_mut(entry.worker) {
+            *load -= 1;
+        }
+    }
 }
 
 struct WorkerHandle {
@@ -128,7 +154,7 @@ impl Engine {
         }
         Ok(Self {
             shared,
-            registry: Mutex::default(),
+            registry: Mutex::new(Registry { loads: vec![0; config.workers], ..Registry::default() }),
             workers: Mutex::new(workers),
             mailboxes,
             connector: Mutex::new(Some(connector_thread)),
@@ -148,7 +174,7 @@ impl Engine {
         for event in &events {
             match event.what {
                 What::LegClosed { .. } => {
-                    registry.legs.remove(&event.leg);
+                    registry.remove(event.leg);
                 }
                 What::StreamFailed { .. } | What::StreamClosed { .. } | What::TapClosed { .. } => {
                     if let Some(entry) = registry.legs.get_mut(&event.leg) {
@@ -175,15 +201,14 @@ impl Engine {
         }
         let ports = self.shared.pool().open(rtcp_mux)?;
         let (rtp, rtcp) = (ports.rtp.port, ports.rtcp.as_ref().map_or(ports.rtp.port, |bound| bound.port));
-        let worker = registry.next_worker % self.mailboxes.len().max(1);
-        registry.next_worker = worker + 1;
+        let worker = registry.choose_worker();
         Counters::add(&self.shared.counters.legs_open);
         Counters::add(&self.shared.counters.legs_total);
         // The ports must not be lost, so this one command is above the bound; ports bound it.
         if let Some(mailbox) = self.mailboxes.get(worker) {
             mailbox.post_result(Command::OpenLeg { leg, ports, seed: seed() });
         }
-        registry.legs.insert(leg, LegEntry { worker, ..LegEntry::default() });
+        registry.add(leg, worker);
         Ok((rtp, rtcp))
     }
 
@@ -466,4 +491,28 @@ fn seed() -> u64 {
     // Cannot fail for so few bytes once the system is up.
     let _ = getrandom(&mut bytes[..], GetRandomFlags::empty());
     u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legs_fill_a_worker_before_the_next_and_spread_when_all_are_full() {
+        let mut registry = Registry { loads: vec![0; 2], ..Registry::default() };
+        for leg in 0..512 {
+            let worker = registry.choose_worker();
+            assert_eq!(worker, usize::from(leg >= 256), "leg {leg}");
+            registry.add(leg, worker);
+        }
+        registry.remove(300);
+        assert_eq!(registry.choose_worker(), 1, "a worker with room comes first");
+        registry.add(600, 1);
+        registry.remove(600);
+        registry.remove(600);
+        registry.add(601, 1);
+        registry.add(602, 0);
+        assert_eq!(registry.choose_worker(), 1, "the one with the fewest");
+        assert_eq!(registry.loads, [257, 256]);
+    }
 }

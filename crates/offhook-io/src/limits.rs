@@ -43,3 +43,6 @@ pub const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Connection attempts under way at once.
 pub const CONNECTING_MAX: usize = 1_024;
+/// Legs a worker takes before the next one is used. A wake-up costs more than a packet, and legs on one
+/// worker share it; a core carries several times as many.
+pub const LEGS_PACKED_PER_WORKER: usize = 256;

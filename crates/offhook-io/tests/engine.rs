@@ -312,6 +312,67 @@ fn shutdown_ends_everything_and_tells_it() {
 }
 
 #[test]
+fn ipv6_legs_hear_and_are_heard() {
+    let engine = Engine::start(&EngineConfig {
+        workers: 1,
+        bind_address: "::1".parse().unwrap(),
+        port_min: 25_190,
+        port_max: 25_199,
+        drain: Duration::ZERO,
+        ca_file: None,
+        tls_verify: true,
+    });
+    let engine = engine.unwrap();
+    let Ok(far) = UdpSocket::bind("[::1]:0") else { return };
+    let fork = UdpSocket::bind("[::1]:0").unwrap();
+    for socket in [&far, &fork] {
+        socket.set_read_timeout(Some(WAIT)).unwrap();
+    }
+    let mut seen = Vec::new();
+    let (port, _) = engine.open_leg(1, true).unwrap();
+    let remote = far.local_addr().unwrap();
+    engine.connect_leg(1, LegParams { remote_rtp: remote, remote_rtcp: remote, ..leg_params() }).unwrap();
+    let params = ForkParams { rx: Some(fork.local_addr().unwrap()), tx: None, strep: None };
+    engine.add_fork(1, 2, params).unwrap();
+    far.send_to(&rtp(1), ("::1", port)).unwrap();
+    let mut buffer = [0_u8; 2_048];
+    let count = fork.recv(&mut buffer).unwrap();
+    assert_eq!(buffer[..count], rtp(1));
+    engine.play(1, vec![1_000; 160], 8_000).unwrap();
+    let (count, source) = far.recv_from(&mut buffer).unwrap();
+    assert_eq!((count, source.port()), (172, port));
+    engine.close_leg(1).unwrap();
+    until(&engine, &mut seen, |event| matches!(event.what, What::LegClosed { .. }));
+}
+
+#[test]
+fn a_released_port_drains_before_it_is_free() {
+    let engine = Engine::start(&EngineConfig {
+        workers: 1,
+        bind_address: "127.0.0.1".parse().unwrap(),
+        port_min: 25_170,
+        port_max: 25_179,
+        drain: Duration::from_millis(500),
+        ca_file: None,
+        tls_verify: true,
+    })
+    .unwrap();
+    let mut seen = Vec::new();
+    let (port, _) = engine.open_leg(1, true).unwrap();
+    engine.close_leg(1).unwrap();
+    until(&engine, &mut seen, |event| matches!(event.what, What::LegClosed { .. }));
+    assert_eq!((counter(&engine, "ports_in_use"), counter(&engine, "ports_draining")), (0, 1));
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&rtp(1), ("127.0.0.1", port)).unwrap();
+    let begun = Instant::now();
+    while counter(&engine, "ports_draining") > 0 {
+        assert!(begun.elapsed() < WAIT, "it drains for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(counter(&engine, "datagrams_drained_total"), 1);
+    assert!(UdpSocket::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[test]
 fn bytes_behind_the_handshake_are_not_lost() {
     use std::io::{Read, Write};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -241,6 +241,34 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_make_it_panic_or_remember_more_than_the_bound() {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..20_000 {
+            let mut decoder = Decoder::new(300);
+            for _ in 0..next() % 8 {
+                let mut bytes: Vec<u8> = (0..next() % 40).map(|_| next().to_le_bytes()[3]).collect();
+                // Half of the frames begin as real ones do, or nothing but refusals would be seen.
+                if next() % 2 == 0
+                    && let Some(head) = bytes.first_chunk_mut::<2>()
+                {
+                    *head = [0x80 | head[0] & 0x0B, head[1] & 0x1F];
+                }
+                decoder.feed(&bytes);
+                while let Ok(Some(message)) = decoder.next_message() {
+                    assert!(!matches!(message, Incoming::Text(text) if text.len() > 300));
+                }
+                assert!(decoder.message.len() <= 300);
+            }
+        }
+    }
+
+    #[test]
     fn fragments_together_obey_the_bound_too() {
         let mut decoder = Decoder::new(10);
         decoder.feed(&frame(0x01, b"123456"));

@@ -48,7 +48,7 @@ def encode_g711(codec: str, pcm: bytes) -> bytes:
     """Return the codes whose values are nearest to the samples."""
     nearest = _nearest(codec)
     samples = struct.unpack(f"<{len(pcm) // 2}h", pcm)
-    return bytes(nearest[(sample + 32768) >> 3] for sample in samples)
+    return bytes(nearest[sample + 32768] for sample in samples)
 
 
 @cache
@@ -61,8 +61,7 @@ def _nearest(codec: str) -> bytes:
     ordered = sorted((value, code) for code, value in enumerate(_table(codec)))
     codes = bytearray()
     position = 0
-    for step in range(8192):
-        sample = (step << 3) - 32768 + 4
+    for sample in range(-32768, 32768):
         while position + 1 < 256 and abs(ordered[position + 1][0] - sample) <= abs(
             ordered[position][0] - sample
         ):
