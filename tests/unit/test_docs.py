@@ -1,6 +1,9 @@
 """The documentation is held to the code: links, options, settings, parameters, codes, metrics."""
 
+import ast
+import json
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from offhook.app.settings import ENVIRONMENT, Settings
 from offhook.call.errors import TITLES
 from offhook.edge.http.commands import ACTIONS
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
+from offhook.edge.webhook.counters import WebhookCounters
 
 pytestmark = pytest.mark.unit
 
@@ -185,13 +189,40 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_metric_named_exists(page: Path) -> None:
     known = source()
-    rooms = "calls|http|sip|media|webhook|speech_pool|speech|legs"
+    rooms = "calls|http|sip|media|webhook|speech_pool|speech|legs|egress"
     for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
         if room in ("calls", "http"):
             wanted = f"offhook_{room}_{name}".removesuffix("_total")
             found = f'"{wanted}"' in known or f'"offhook_{room}"' in known
         elif name.startswith("malformed_"):  # one for each kind of syntax error
             found = '"malformed_" +' in known
+        elif re.fullmatch(r"answered_", name):  # one for each status
+            found = "answered_{" in known
         else:
             found = re.search(rf"\b{name}\b", known) is not None
         assert found, f"offhook_{room}_{name}"
+
+
+def test_the_metrics_page_has_every_counter_of_media_and_webhooks() -> None:
+    page = text_of("docs/reference/metrics.md")
+    counters = (
+        text_of("crates/offhook-io/src/counters.rs").partition("\nprocess_counters! {")[2].partition("\n}")[0]
+    )
+    media = re.findall(r"^    ([a-z_]+),$", counters, re.MULTILINE)
+    assert len(media) > 5
+    names = [f"media_{name}" for name in media] + [f"webhook_{name}" for name in WebhookCounters.__slots__]
+    assert [name for name in names if f"`offhook_{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_example_can_be_parsed(page: Path) -> None:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for language, text in blocks:
+        if language == "python":
+            # A shown `return` belongs to a function that is not shown.
+            ast.parse("async def shown():\n" + "".join(f"    {line}\n" for line in text.splitlines()))
+        elif language == "toml":
+            tomllib.loads(text)
+        elif language == "json":
+            for frame in re.split(r"\n(?=\{)", text.strip()):
+                json.loads(frame)

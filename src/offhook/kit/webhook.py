@@ -58,7 +58,7 @@ def verify(
     names = {name.lower(): value for name, value in headers.items()}
     timestamp = _required(names, TIMESTAMP_HEADER)
     signature = _base64(_required(names, SIGNATURE_HEADER), 64, "the signature header")
-    key = Ed25519PublicKey.from_public_bytes(_base64(public_key, 32, "the public key"))
+    key = read_public_key(public_key)
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise WebhookInvalid("the timestamp header is not a number of seconds")
     try:
@@ -68,6 +68,11 @@ def verify(
     if abs(now - int(timestamp)) > tolerance_s:
         raise WebhookInvalid("the timestamp is too far from this clock")
     return _read(raw)
+
+
+def read_public_key(text: str) -> Ed25519PublicKey:
+    """Return the key in `text`, base64 of 32 bytes, or raise `WebhookInvalid`."""
+    return Ed25519PublicKey.from_public_bytes(_base64(text, 32, "the public key"))
 
 
 def _required(headers: Mapping[str, str], name: str) -> str:

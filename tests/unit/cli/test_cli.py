@@ -254,3 +254,10 @@ def test_the_meter_goes_from_60_below_to_full_scale(level: float | None, bar: st
 def test_a_mask_shows_no_short_secret_at_all() -> None:
     assert mask("KEY0123456789abcdef") == "KEY01..."
     assert mask("secret") == "..."
+
+
+@pytest.mark.parametrize("key", ["abc", "c2hvcnQ=", "not base64 at all"])
+def test_a_public_key_that_cannot_be_one_is_refused_at_once(key: str) -> None:
+    result = run("webhooks", "--port", "0", "--public-key", key)
+    assert result.exit_code == 2
+    assert "the public key" in result.stderr

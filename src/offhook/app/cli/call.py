@@ -24,7 +24,9 @@ def call(
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", metavar="S", min=0.1, help="Hang up so many seconds after the answer."),
+        typer.Option(
+            "--duration", metavar="S", min=0.1, help="Hang up so many seconds after the answer at the latest."
+        ),
     ] = None,
     dtmf: Annotated[
         str, typer.Option("--dtmf", metavar="12#", help="Press these keys, after the audio if there is any.")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from offhook.app.cli.loop import run_until_stopped
 from offhook.app.cli.output import people, print_json
 from offhook.base.errors import ConfigError
+from offhook.kit.webhook import WebhookInvalid, read_public_key
 from offhook.kit.webhook_receiver import ReceivedWebhook, WebhookReceiver
 
 FETCH_TIMEOUT_S = 5.0
@@ -45,6 +46,13 @@ def webhooks(
 
 async def _receive(host: str, port: int, public_key: str | None, url: str | None, json: bool) -> int:
     key = public_key or (await fetch_public_key(url) if url else os.environ.get("TELNYX_PUBLIC_KEY"))
+    if key:
+        try:
+            read_public_key(key)
+        except WebhookInvalid as error:
+            raise ConfigError(
+                f"No webhook can be verified, because {error}: give the key of the ready line."
+            ) from None
     receiver = WebhookReceiver(_show_json if json else _show, public_key=key or None)
     bound = await receiver.start(host, port)
     address = f"http://{host}:{bound}/"

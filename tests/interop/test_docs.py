@@ -1,0 +1,95 @@
+"""The tutorial's app and the CI recipe run as they stand on their pages."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
+
+DOCS = Path(__file__).parents[2] / "docs"
+TIMEOUT_S = 90.0
+
+
+def block(page: str, language: str, begins_with: str) -> str:
+    """Return the one code block of a page that begins so."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (found,) = [each for each in blocks if each.startswith(begins_with)]
+    return str(found)
+
+
+def free_port() -> int:
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        return int(tcp.getsockname()[1])
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder with the files of both pages, at free ports, and an `offhook` to find."""
+    files = {
+        "words.py": block("tutorials/first-call.md", "python", '"""Answer every call'),
+        "ci/call.sh": block("howto/test-your-app-in-ci.md", "sh", "#!/usr/bin/env bash"),
+        "ci/caller-says.json": block("howto/test-your-app-in-ci.md", "json", "["),
+        "bin/offhook": f'#!/bin/sh\nexec {sys.executable} -m offhook "$@"\n',
+        "bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+    }
+    ports = {port: str(free_port()) for port in ("5060", "8080", "9000")}
+    for name, text in files.items():
+        for port, free in ports.items():
+            text = re.sub(rf"\b{port}\b", free, text)  # noqa: PLW2901
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+    (tmp_path / "http_port").write_text(ports["8080"])
+    return tmp_path
+
+
+async def run_recipe(checkout: Path) -> tuple[int, str]:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OFFHOOK_", "TELNYX_"))
+    }
+    environment["PATH"] = f"{checkout / 'bin'}:{environment['PATH']}"
+    environment["OFFHOOK_HTTP_LISTEN"] = f"127.0.0.1:{(checkout / 'http_port').read_text()}"
+    process = await asyncio.create_subprocess_exec(
+        "ci/call.sh",
+        cwd=checkout,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            out, _ = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what the script left behind, if it was cut off
+    return process.returncode or 0, out.decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the recipe uses curl")
+async def test_the_ci_recipe_passes_with_the_app_of_the_tutorial(checkout: Path) -> None:
+    status, output = await run_recipe(checkout)
+    assert status == 0, output
+    assert "I want to book a table." in output
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the recipe uses curl")
+async def test_the_ci_recipe_fails_when_the_app_does_not_answer(checkout: Path) -> None:
+    app = checkout / "words.py"
+    text = app.read_text(encoding="utf-8")
+    assert text.count("await client.calls.actions.answer(call_id)") == 1
+    app.write_text(text.replace("actions.answer(call_id)", 'actions.reject(call_id, cause="USER_BUSY")'))
+    status, output = await run_recipe(checkout)
+    assert status != 0
+    assert '"status": 486' in output
