@@ -94,6 +94,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_file_named_exists(page: Path) -> None:
+    rooms = "src|tests|crates|docs|examples|bench|base|call|proto|edge|kit|app"
+    for path in re.findall(rf"`((?:{rooms})/[\w./-]+)`", page.read_text(encoding="utf-8")):
+        assert any((root / path).exists() for root in (ROOT, ROOT / "src/offhook")), path
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=named)
 def test_every_page_is_reached_from_the_index(page: Path) -> None:
     index = ROOT / "docs/README.md"
