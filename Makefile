@@ -31,7 +31,7 @@ lint: setup ## formatting, lints, types, import rules, docs of both languages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m mypy.stubtest offhook._media --allowlist stubtest.allow
+	$(BIN)/python -m mypy.stubtest offhook._media
 	$(BIN)/codespell
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
