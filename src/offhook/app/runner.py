@@ -14,7 +14,7 @@ import structlog
 
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
-from offhook.app.taps import LegTaps, join_address
+from offhook.app.taps import LegTaps
 from offhook.base import limits
 from offhook.call import effects as do
 from offhook.call import facts
@@ -23,6 +23,7 @@ from offhook.call.errors import CommandError
 from offhook.call.leg import SUPPORTED_CODECS, CallLeg
 from offhook.call.values import Header
 from offhook.edge.media import events as media_events
+from offhook.edge.media.agreed import connect_agreed
 from offhook.edge.media.engine import MediaError
 from offhook.edge.webhook.outbox import Receipt
 from offhook.proto.sdp import (
@@ -248,21 +249,13 @@ class LegRunner:
         if not self._media_open:
             return
         settings = self._services.settings.media
-        self._services.media.connect_leg(
+        connect_agreed(
+            self._services.media,
             self.media_leg_id,
-            codec=agreed.codec_name,
-            payload_type=agreed.payload_type,
-            clock_rate_hz=agreed.clock_rate_hz,
-            ptime_ms=agreed.ptime_ms,
-            dtmf_payload_type=agreed.dtmf_payload_type,
-            remote_rtp=join_address(*agreed.remote_rtp),
-            remote_rtcp=join_address(*agreed.remote_rtcp),
-            rtcp_mux=agreed.rtcp_mux,
-            sending=agreed.sending,
-            receiving=agreed.receiving,
+            agreed,
             silence_when_idle=self._silence_when_idle,
-            keepalive_ms=round(settings.keepalive_s * 1000),
-            media_timeout_ms=round(settings.timeout_s * 1000),
+            keepalive_s=settings.keepalive_s,
+            timeout_s=settings.timeout_s,
         )
 
     def _accept(self, effect: do.AcceptCall) -> None:
