@@ -59,7 +59,7 @@ interop: setup ## foreign programs on real sockets: sipp, the official SDK, the 
 		|| { echo "sipp is missing: install Debian's sip-tester"; exit 1; }
 	$(PYTEST) -q tests/interop
 
-bench: setup ## CPU per call beside the floor program; needs gcc and root (network namespace)
+bench: setup ## CPU per call beside the floor program; needs gcc; as root in its own network namespace
 	$(BIN)/python bench/calls.py
 
 bench-speech: setup ## accuracy and cost of the local speech engine
