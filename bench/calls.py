@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,10 +173,10 @@ async def set_up(caller: Caller, count: int) -> list[Call]:
     return [task.result() for task in tasks]
 
 
-async def clean(name: str, turn: Any) -> Cost | None:
+async def clean(name: str, turn: Callable[[], Awaitable[Cost]]) -> Cost | None:
     """Take a turn, again if the machine was busy with something else; each is shown."""
     for _ in range(TRIES_PER_TURN):
-        cost: Cost = await turn()
+        cost = await turn()
         print(describe(name, cost), flush=True)
         if cost.is_clean:
             return cost
@@ -187,7 +188,8 @@ def describe(name: str, cost: Cost) -> str:
     return (
         f"{name:14} {cost.cpu_ms_per_call_s:6.3f} ms  loss {way.loss_percent:.3f} %  doubled {way.doubled}"
         f"  p50 {way.p50_ms:.2f} ms  p99 {way.p99_ms:.2f} ms  steal {100 * cost.window.steal:.1f} %"
-        f"  others {100 * cost.window.others:.0f} %  rate {100 * cost.rate:.1f} %{'' if cost.is_clean else '  NOT COUNTED'}"
+        f"  others {100 * cost.window.others:.0f} %  rate {100 * cost.rate:.1f} %"
+        f"{'' if cost.is_clean else '  NOT COUNTED'}"
     )
 
 
@@ -232,7 +234,10 @@ async def call_setup(bench: Bench, count: int) -> str:
     await asyncio.sleep(1)
     spent_ms = 1000 * (accounts.cpu_s(pids) - before_s)
     took_s = time.perf_counter() - begin_s
-    return f"whole calls: {count} in {took_s:.0f} s, {spent_ms / count:.2f} ms of CPU each (webhooks and commands included)"
+    return (
+        f"whole calls: {count} in {took_s:.0f} s, {spent_ms / count:.2f} ms of CPU each"
+        " (webhooks and commands included)"
+    )
 
 
 def provenance(where: str, words: argparse.Namespace) -> str:
@@ -253,7 +258,6 @@ def provenance(where: str, words: argparse.Namespace) -> str:
 
 async def run(words: argparse.Namespace, where: str) -> list[str]:
     key = f"KEY{secrets.token_hex(8)}"
-    rows: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         async with App(key) as app, tools.server(scratch / "data", key, words.workers) as server:
@@ -265,8 +269,7 @@ async def run(words: argparse.Namespace, where: str) -> list[str]:
                     await caller.hang_up(call)
                 setup = await call_setup(bench, words.setup_calls) if words.setup_calls else ""
                 idle_kib = accounts.resident_kib(accounts.family(server.pid))
-                for name in words.case:
-                    rows.append(await run_case(bench, name, words.turns, idle_kib))
+                rows = [await run_case(bench, name, words.turns, idle_kib) for name in words.case]
             finally:
                 caller.close()
     return [provenance(where, words), HEADING, *rows, *([setup] if setup else [])]

@@ -21,7 +21,7 @@ def enter_own_network() -> str:
     unshare = shutil.which("unshare")
     if os.geteuid() != 0 or unshare is None:
         return "shared loopback"
-    os.execve(unshare, [unshare, "--net", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
+    return os.execve(unshare, [unshare, "--net", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
 
 
 def bring_up_loopback() -> None:
