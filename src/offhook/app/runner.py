@@ -64,6 +64,7 @@ class LegRunner:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._media_open = False
+        self._media_refused = False
         self._ports = (0, 0)
         self._local_address = local_address
         self._sdp_version = 0
@@ -110,17 +111,27 @@ class LegRunner:
 
     def on_offer(self, sdp: bytes | None) -> None:
         """Answer a re-INVITE: same codecs, new addresses or directions (hold)."""
-        agreed = None
-        if sdp is not None and self._media_open:
-            with suppress(SdpError):
-                offer = SessionDescription.parse(sdp)
-                agreed = negotiate(offer, SUPPORTED_CODECS)
-                self.offer = offer if agreed is not None else self.offer
-        if agreed is None:
+        try:
+            offer = SessionDescription.parse(sdp or b"")
+            agreed = self._renegotiate(offer)
+            if agreed is None:
+                self._services.sip.refuse_offer(self.sip_call, status=488)
+                return
+            self._connect_media(agreed)
+        except (SdpError, MediaError) as error:
+            self._log.info("an offer cannot be met", reason=str(error))
             self._services.sip.refuse_offer(self.sip_call, status=488)
             return
-        self._connect_media(agreed)
+        self.offer = offer
         self._services.sip.answer_offer(self.sip_call, self._answer(agreed))
+        self.feed(facts.MediaRenegotiated(agreed))
+
+    def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
+        """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
+        if not self._media_open:
+            return None
+        in_use = () if self.leg.media is None else (self.leg.media.codec_name,)
+        return (negotiate(offer, in_use) if in_use else None) or negotiate(offer, SUPPORTED_CODECS)
 
     def hang_up(self) -> None:
         """End the call as the app would."""
@@ -192,7 +203,7 @@ class LegRunner:
             case do.OpenMedia():
                 self._open_media(effect)
             case do.ConnectMedia():
-                self._connect_media(effect.media)
+                self._connect_or_fail(effect.media)
             case do.AcceptCall():
                 self._accept(effect)
             case do.RejectCall():
@@ -237,13 +248,23 @@ class LegRunner:
         try:
             self._ports = self._services.media.open_leg(self.media_leg_id, rtcp_mux=mux)
         except MediaError as error:
-            self._log.warning("media leg refused", detail=str(error))
-            self.feed(facts.MediaFailed(str(error)))
+            self._media_failed(error)
             return
         self._media_open = True
         self._silence_when_idle = effect.silence_when_idle
         if effect.media is not None:
-            self._connect_media(effect.media)
+            self._connect_or_fail(effect.media)
+
+    def _connect_or_fail(self, agreed: NegotiatedMedia) -> None:
+        try:
+            self._connect_media(agreed)
+        except MediaError as error:
+            self._media_failed(error)
+
+    def _media_failed(self, error: MediaError) -> None:
+        self._media_refused = True
+        self._log.warning("media leg refused", detail=str(error))
+        self.feed(facts.MediaFailed(str(error)))
 
     def _connect_media(self, agreed: NegotiatedMedia) -> None:
         if not self._media_open:
@@ -259,7 +280,7 @@ class LegRunner:
         )
 
     def _accept(self, effect: do.AcceptCall) -> None:
-        if not self._media_open:
+        if self._media_refused:
             return  # MediaFailed is on its way through the leg and refuses the call
         if effect.media is not None:
             sdp = self._answer(effect.media)
