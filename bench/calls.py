@@ -115,10 +115,15 @@ class Bench:
             window = await self._load(
                 self.server_pid, [(call.local_rtp, call.remote_rtp) for call in calls], sink.pid
             )
-            await asyncio.gather(*(self.caller.hang_up(call) for call in calls))
+            await self.take_down(calls)
         if self.app.troubles:
             raise RuntimeError(f"the server refused or failed: {self.app.troubles[:3]}")
         return self._cost(window)
+
+    async def take_down(self, calls: list[Call]) -> None:
+        """Hang up, and wait until the app knows."""
+        await asyncio.gather(*(self.caller.hang_up(call) for call in calls))
+        await self.app.settle(self.caller.calls_total)
 
     async def floor_turn(self, mode: str) -> Cost:
         """The same load into the floor program."""
@@ -230,8 +235,7 @@ async def call_setup(bench: Bench, count: int) -> str:
     before_s = accounts.cpu_s(pids)
     begin_s = time.perf_counter()
     calls = await set_up(bench.caller, count)
-    await asyncio.gather(*(bench.caller.hang_up(call) for call in calls))
-    await asyncio.sleep(1)
+    await bench.take_down(calls)
     spent_ms = 1000 * (accounts.cpu_s(pids) - before_s)
     took_s = time.perf_counter() - begin_s
     return (
@@ -265,8 +269,7 @@ async def run(words: argparse.Namespace, where: str) -> list[str]:
             try:
                 bench = Bench(words.calls, words.seconds, server.pid, caller, app, scratch)
                 # What is loaded at the first call belongs to no call.
-                for call in await set_up(caller, 1):
-                    await caller.hang_up(call)
+                await bench.take_down(await set_up(caller, 1))
                 setup = await call_setup(bench, words.setup_calls) if words.setup_calls else ""
                 idle_kib = accounts.resident_kib(accounts.family(server.pid))
                 rows = [await run_case(bench, name, words.turns, idle_kib) for name in words.case]

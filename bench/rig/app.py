@@ -10,6 +10,7 @@ from aiohttp import ClientSession, ClientTimeout, web
 from rig import ports
 
 COMMAND_TIMEOUT_S = 10.0
+SETTLE_TIMEOUT_S = 20.0
 STREAM_URL = f"ws://{ports.HOST}:{ports.SINK_WEBSOCKET}/media"
 FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
 
@@ -40,6 +41,12 @@ class App:
     ) -> None:
         await self._runner.cleanup()
         await self._session.close()
+
+    async def settle(self, calls: int) -> None:
+        """Wait until that many calls have ended for the app too, since the server began."""
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            while self.events["call.hangup"] < calls or self._tasks:
+                await asyncio.sleep(0.05)
 
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]

@@ -39,6 +39,7 @@ class Caller(asyncio.DatagramProtocol):
     """All calls share one socket; a call whose INVITE or BYE gets no answer raises `TimeoutError`."""
 
     def __init__(self) -> None:
+        self.calls_total = 0
         self._calls: dict[str, Call] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,6 +53,7 @@ class Caller(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         call = Call(number, local_rtp, loop.create_future(), loop.create_future())
         self._calls[call.call_id] = call
+        self.calls_total += 1
         invite = self._request(call, "INVITE", 1, call.branch, offer(local_rtp))
         await self._repeat(call, invite, call.answered, ANSWER_TIMEOUT_S)
         return call
