@@ -233,15 +233,21 @@ class LegRunner:
                 raise AssertionError("Release ends the run before it gets here")
 
     async def _notify(self, effect: do.Notify) -> None:
-        receipt = await self._services.outbox.put(
+        put = self._services.outbox.put(
             effect.event_type,
             effect.payload,
             occurred_at=effect.occurred_at,
             route=effect.route,
             call_leg_id=self.leg.identity.call_leg_id,
         )
-        if effect.event_type == "streaming.started":
-            self._notices[effect.payload["stream_id"]] = receipt
+        # A task of its own: what is not stored in time is stored later, in the same order.
+        storing = self._services.tasks.start(put, name="store event")
+        await asyncio.wait([storing], timeout=limits.EVENT_STORED_TIMEOUT_S)
+        if not storing.done():
+            self._services.counters["events_stored_late_total"] += 1
+            self._log.warning("the disk is slow; the call goes on", event_type=effect.event_type)
+        elif effect.event_type == "streaming.started" and storing.exception() is None:
+            self._notices[effect.payload["stream_id"]] = storing.result()
 
     def _open_media(self, effect: do.OpenMedia) -> None:
         mux = effect.media is not None and effect.media.rtcp_mux

@@ -14,6 +14,7 @@ from offhook.edge.media.engine import MediaError
 from offhook.proto import sip
 from offhook.proto.sdp import SessionDescription, make_offer
 from tests.fakes.runners import OFFER, House
+from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
 
 pytestmark = pytest.mark.unit
 
@@ -69,15 +70,43 @@ async def test_effects_run_in_the_order_decided() -> None:
     house.assert_nothing_left()
 
 
-async def test_a_slow_outbox_delays_what_was_decided_later_and_reorders_nothing() -> None:
-    house = House()
-    house.outbox.delay_s = 0.01
-    house.invite()
-    command(house, ask.Answer())
-    await asyncio.sleep(0.005)
-    assert house.journal.done == ["ring"], "the answer waits until call.initiated is durable"
-    await asyncio.sleep(0.02)
-    assert house.journal.done == ["ring", "call.initiated", "open leg", "accept"]
+def test_a_slow_outbox_delays_what_was_decided_later_and_reorders_nothing() -> None:
+    async def scenario() -> None:
+        house = House(clock=loop)
+        house.outbox.delay_s = 1.0
+        house.invite()
+        command(house, ask.Answer())
+        await asyncio.sleep(0.5)
+        assert house.journal.done == ["ring"], "the answer waits until call.initiated is durable"
+        await asyncio.sleep(1.0)
+        assert house.journal.done == ["ring", "call.initiated", "open leg", "accept"]
+        command(house, ask.Hangup())
+        await asyncio.sleep(5.0)
+        house.assert_nothing_left()
+
+    loop = VirtualTimeLoop()
+    run_simulation(scenario(), loop)
+
+
+def test_a_disk_that_hangs_holds_up_no_call() -> None:
+    async def scenario() -> None:
+        house = House(clock=loop)
+        house.outbox.delay_s = 60.0
+        call = house.invite()
+        command(house, ask.Answer())
+        await asyncio.sleep(limits.EVENT_STORED_TIMEOUT_S + 0.1)
+        house.calls.on_sip_event(sip.CallEstablished(call, None))
+        command(house, ask.Hangup())
+        await asyncio.sleep(2 * limits.EVENT_STORED_TIMEOUT_S + 0.1)
+        assert house.journal.done == ["ring", "open leg", "accept", "hangup", "close leg"]
+        assert len(house.calls) == 0
+        assert house.services.counters["events_stored_late_total"] == 3
+        await asyncio.sleep(60.0)
+        assert house.journal.done[5:] == ["call.initiated", "call.answered", "call.hangup"], "in order"
+        house.assert_nothing_left()
+
+    loop = VirtualTimeLoop()
+    run_simulation(scenario(), loop)
 
 
 async def test_a_slow_name_server_does_not_delay_the_hangup() -> None:
