@@ -264,7 +264,7 @@ async def run(words: argparse.Namespace, where: str) -> list[str]:
     key = f"KEY{secrets.token_hex(8)}"
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
-        async with App(key) as app, tools.server(scratch / "data", key, words.workers) as server:
+        async with App(key) as app, tools.server(scratch, key, words.workers) as server:
             caller = await open_caller()
             try:
                 bench = Bench(words.calls, words.seconds, server.pid, caller, app, scratch)

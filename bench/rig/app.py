@@ -1,7 +1,6 @@
 """The app on the other side of the server: answers each call and then gives one command."""
 
 import asyncio
-from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +20,8 @@ class App:
     def __init__(self, key: str) -> None:
         self.then: tuple[str, dict[str, Any]] | None = None
         self.troubles: list[str] = []
-        self.events: Counter[str] = Counter()
+        self._ended_total = 0
+        self._changed = asyncio.Condition()
         self._key = key
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -44,21 +44,27 @@ class App:
 
     async def settle(self, calls: int) -> None:
         """Wait until that many calls have ended for the app too, since the server began."""
-        async with asyncio.timeout(SETTLE_TIMEOUT_S):
-            while self.events["call.hangup"] < calls or self._tasks:
-                await asyncio.sleep(0.05)
+        async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
+            await self._changed.wait_for(lambda: self._ended_total >= calls)
+        await asyncio.gather(*self._tasks)
 
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]
         kind, call = event["event_type"], event["payload"]["call_control_id"]
-        self.events[kind] += 1
         if kind == "call.initiated":
             self._give(call, "answer", {})
+        elif kind == "call.hangup":
+            await self._note_end()
         elif kind == "call.answered" and self.then is not None:
             self._give(call, *self.then)
         elif kind.endswith("failed"):
             self.troubles.append(kind)
         return web.json_response({})
+
+    async def _note_end(self) -> None:
+        self._ended_total += 1
+        async with self._changed:
+            self._changed.notify_all()
 
     def _give(self, call: str, command: str, body: dict[str, Any]) -> None:
         task = asyncio.create_task(self._command(call, command, body))

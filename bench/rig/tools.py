@@ -111,13 +111,16 @@ class Program:
             await self._reader
 
 
-def server(data_dir: Path, key: str, workers: int | None) -> Program:
-    """The whole server with the settings of a small installation, on the bench's ports."""
+def server(directory: Path, key: str, workers: int | None) -> Program:
+    """The whole server on the bench's ports; it loads no speech model, as no call asks for one."""
     low, high = ports.SERVER_RTP
+    config = directory / "offhook.toml"
+    config.write_text("[speech]\nwarm_up = false\n")
     settings = {
+        "OFFHOOK_CONFIG": str(config),
         "OFFHOOK_HTTP_LISTEN": f"{ports.HOST}:{ports.HTTP}",
         "OFFHOOK_SIP_LISTEN": f"udp:{ports.HOST}:{ports.SIP}",
-        "OFFHOOK_DATA_DIR": str(data_dir),
+        "OFFHOOK_DATA_DIR": str(directory / "data"),
         "OFFHOOK_API_KEYS": key,
         "OFFHOOK_WEBHOOK_URL": f"http://{ports.HOST}:{ports.WEBHOOKS}/",
         "OFFHOOK_RTP_PORTS": f"{low}-{high}",
