@@ -33,6 +33,7 @@ from offhook.proto.sdp import (
     make_answer,
     make_offer,
     negotiate,
+    read_answer,
 )
 from offhook.proto.sip import CallHandle, CallStateError
 
@@ -55,7 +56,7 @@ class LegRunner:
         self.leg = leg
         self.sip_call = sip_call
         self.offer = offer
-        self.local_offer: SessionDescription | None = None
+        self._local_offer: SessionDescription | None = None
         self.media_leg_id = next(services.media_leg_ids)
         self._services = services
         self._on_released = on_released
@@ -110,7 +111,10 @@ class LegRunner:
                 self._taps.on_media_event(event)
 
     def on_offer(self, sdp: bytes | None) -> None:
-        """Answer a re-INVITE: same codecs, new addresses or directions (hold)."""
+        """Answer a re-INVITE: new addresses or directions (hold), the codec in use where it can stay."""
+        if sdp is None and self._media_open:
+            self._services.sip.answer_offer(self.sip_call, self._offer(self._codecs_in_use()))
+            return
         try:
             offer = SessionDescription.parse(sdp or b"")
             agreed = self._renegotiate(offer)
@@ -126,12 +130,37 @@ class LegRunner:
         self._services.sip.answer_offer(self.sip_call, self._answer(agreed))
         self.feed(facts.MediaRenegotiated(agreed))
 
+    def on_offer_answered(self, sdp: bytes | None) -> None:
+        """Take the answer to the offer that a re-INVITE without one was given (RFC 3261 §14.1)."""
+        agreed = self.read_answer(sdp)
+        if agreed is None:
+            return  # the session stays as it was
+        try:
+            self._connect_media(agreed)
+        except MediaError as error:
+            self._log.warning("an answer cannot be met", reason=str(error))
+            return
+        self.feed(facts.MediaRenegotiated(agreed))
+
+    def read_answer(self, sdp: bytes | None) -> NegotiatedMedia | None:
+        """Return what the far end made of our last offer; None when that is nothing of use."""
+        if sdp is None or self._local_offer is None:
+            return None
+        try:
+            return read_answer(self._local_offer, SessionDescription.parse(sdp))
+        except SdpError as error:
+            self._log.warning("an answer cannot be used", reason=str(error))
+            return None
+
+    def _codecs_in_use(self) -> tuple[str, ...]:
+        return SUPPORTED_CODECS if self.leg.media is None else (self.leg.media.codec_name,)
+
     def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
         """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
         if not self._media_open:
             return None
-        in_use = () if self.leg.media is None else (self.leg.media.codec_name,)
-        return (negotiate(offer, in_use) if in_use else None) or negotiate(offer, SUPPORTED_CODECS)
+        agreed = negotiate(offer, self._codecs_in_use()) or negotiate(offer, SUPPORTED_CODECS)
+        return agreed if agreed is not None and reachable(agreed, self._local_address) else None
 
     def hang_up(self) -> None:
         """End the call as the app would."""
@@ -291,15 +320,7 @@ class LegRunner:
         if effect.media is not None:
             sdp = self._answer(effect.media)
         else:
-            rtp_port, rtcp_port = self._ports
-            sdp = make_offer(
-                SUPPORTED_CODECS,
-                address=self._local_address,
-                rtp_port=rtp_port,
-                rtcp_port=rtcp_port,
-                session_id=self.media_leg_id,
-            )
-            self.local_offer = SessionDescription.parse(sdp)
+            sdp = self._offer(SUPPORTED_CODECS)
         self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
 
     def _reject(self, effect: do.RejectCall) -> None:
@@ -309,6 +330,20 @@ class LegRunner:
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+
+    def _offer(self, codecs: tuple[str, ...]) -> bytes:
+        rtp_port, rtcp_port = self._ports
+        self._sdp_version += 1
+        sdp = make_offer(
+            codecs,
+            address=self._local_address,
+            rtp_port=rtp_port,
+            rtcp_port=rtcp_port,
+            session_id=self.media_leg_id,
+            version=self._sdp_version,
+        )
+        self._local_offer = SessionDescription.parse(sdp)
+        return sdp
 
     def _answer(self, agreed: NegotiatedMedia) -> bytes:
         assert self.offer is not None, "there is an offer where something was agreed on"
@@ -329,6 +364,11 @@ class LegRunner:
             self._timer.cancel()
         await self._taps.close()
         self._on_released(self)
+
+
+def reachable(media: NegotiatedMedia, local_address: str) -> bool:
+    """Tell whether RTP from `local_address` can get to the far end: both IPv4, or both IPv6."""
+    return (":" in media.remote_rtp[0]) == (":" in local_address)
 
 
 def _pairs(headers: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:

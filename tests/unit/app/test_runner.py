@@ -269,9 +269,14 @@ async def test_a_re_invite_to_another_codec_is_told_by_the_forks_of_later() -> N
 
 @pytest.mark.parametrize(
     "offer",
-    [None, b"", b"\xff not sdp", OFFER.replace(b" 0 101", b" 96 101").replace(b":0 PCMU", b":96 OPUS")],
+    [
+        b"",
+        b"\xff not sdp",
+        OFFER.replace(b" 0 101", b" 96 101").replace(b":0 PCMU", b":96 OPUS"),
+        OFFER.replace(b"IN IP4 192.0.2.2", b"IN IP6 2001:db8::2"),
+    ],
 )
-async def test_a_re_invite_that_cannot_be_met_changes_nothing(offer: bytes | None) -> None:
+async def test_a_re_invite_that_cannot_be_met_changes_nothing(offer: bytes) -> None:
     house = House()
     call = await answered(house)
     house.calls.on_sip_event(sip.OfferReceived(call, offer))
@@ -281,6 +286,19 @@ async def test_a_re_invite_that_cannot_be_met_changes_nothing(offer: bytes | Non
     command(house, ask.Hangup())
     await house.settle()
     house.assert_nothing_left()
+
+
+async def test_a_re_invite_without_an_offer_gets_ours_and_its_answer_is_used() -> None:
+    house = House()
+    call = await answered(house)
+    house.calls.on_sip_event(sip.OfferReceived(call, None))
+    assert house.journal.done[-1] == "answer offer"
+    [before] = [leg.remote_rtp for leg in house.media.legs.values()]
+    for useless in (None, b"rubbish"):
+        house.calls.on_sip_event(sip.OfferAnswered(call, useless))
+        assert [leg.remote_rtp for leg in house.media.legs.values()] == [before]
+    house.calls.on_sip_event(sip.OfferAnswered(call, OFFER.replace(b"40000", b"41000")))
+    assert [leg.remote_rtp for leg in house.media.legs.values()] == ["192.0.2.2:41000"]
 
 
 async def test_what_the_media_core_refuses_to_connect_is_no_call_without_sound(
