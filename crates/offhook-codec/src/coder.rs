@@ -47,10 +47,7 @@ impl Decoder {
                 supported(sample_rate_hz, &crate::format::L16_RATES_HZ)?;
                 Inner::L16(byte_order, concealer)
             }
-            Format::Opus { sample_rate_hz } => {
-                supported(sample_rate_hz, &crate::format::OPUS_RATES_HZ)?;
-                Inner::Opus(Box::new(opus::Decoder::new(sample_rate_hz)?))
-            }
+            Format::Opus { sample_rate_hz } => Inner::Opus(Box::new(opus::Decoder::new(sample_rate_hz)?)),
             Format::AmrWb { .. } => return Err(CodecError::Unavailable),
         };
         Ok(Self { format, inner })
@@ -134,7 +131,6 @@ impl Encoder {
                 EncoderInner::L16(byte_order)
             }
             Format::Opus { sample_rate_hz } => {
-                supported(sample_rate_hz, &crate::format::OPUS_RATES_HZ)?;
                 EncoderInner::Opus(Box::new(opus::Encoder::new(sample_rate_hz, settings)?))
             }
             Format::AmrWb { .. } => return Err(CodecError::Unavailable),

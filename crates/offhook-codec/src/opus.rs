@@ -1,6 +1,6 @@
-//! Opus, one packet a payload (RFC 6716, RFC 7587).
+//! Opus, one packet a payload (RFC 6716, RFC 7587), by libopus.
 
-use ropus::{Application, Bitrate, Channels, DecodeMode, Encoder as Ropus, InbandFec};
+use opusic_c::{Application, Bitrate, Channels, InbandFec, SampleRate};
 
 use crate::CodecError;
 
@@ -31,41 +31,52 @@ impl Default for OpusSettings {
 /// Expected loss that makes in-band correction worth its bits.
 const EXPECTED_LOSS_PERCENT: u8 = 10;
 
-pub(crate) struct Encoder(Ropus);
+pub(crate) struct Encoder {
+    inner: opusic_c::Encoder,
+    /// The binding takes samples as unsigned, by their bits.
+    bits: Vec<u16>,
+}
 
 impl Encoder {
     pub(crate) fn new(sample_rate_hz: u32, settings: OpusSettings) -> Result<Self, CodecError> {
-        let mut builder = Ropus::builder(sample_rate_hz, Channels::Mono, Application::Voip)
-            .complexity(settings.complexity.min(10))
-            .dtx(settings.dtx);
-        if let Some(bitrate_bps) = settings.bitrate_bps {
-            builder = builder.bitrate(Bitrate::Bits(bitrate_bps.clamp(6000, 510_000)));
-        }
-        if settings.inband_fec {
-            builder = builder.inband_fec(InbandFec::Enabled).packet_loss_perc(EXPECTED_LOSS_PERCENT);
-        }
-        builder.build().map(Self).map_err(|_| CodecError::Unsupported)
+        let rate = sample_rate(sample_rate_hz)?;
+        let build = || {
+            let mut inner = opusic_c::Encoder::new(Channels::Mono, rate, Application::Voip)?;
+            inner.set_complexity(settings.complexity.min(10))?;
+            inner.set_dtx(settings.dtx)?;
+            if let Some(bitrate_bps) = settings.bitrate_bps {
+                inner.set_bitrate(Bitrate::Value(bitrate_bps.clamp(6000, 510_000)))?;
+            }
+            if settings.inband_fec {
+                inner.set_inband_fec(InbandFec::Mode1)?;
+                inner.set_packet_loss(EXPECTED_LOSS_PERCENT)?;
+            }
+            Ok(Self { inner, bits: Vec::new() })
+        };
+        build().map_err(|_: opusic_c::ErrorCode| CodecError::Unsupported)
     }
 
     pub(crate) fn encode(&mut self, pcm: &[i16], payload: &mut Vec<u8>) -> Result<(), CodecError> {
+        self.bits.clear();
+        self.bits.extend(pcm.iter().map(|sample| sample.cast_unsigned()));
         let mut packet = [0; PACKET_BYTES];
-        let length = self.0.encode(pcm, &mut packet).map_err(|_| CodecError::BadFrame)?;
-        payload.extend(packet.iter().take(length));
+        let length = self.inner.encode_to_slice(&self.bits, &mut packet);
+        payload.extend(packet.iter().take(length.map_err(|_| CodecError::BadFrame)?));
         Ok(())
     }
 }
 
 pub(crate) struct Decoder {
-    inner: ropus::Decoder,
-    room: Vec<i16>,
+    inner: opusic_c::Decoder,
+    /// Room for the longest packet, unsigned as in the encoder.
+    room: Vec<u16>,
 }
 
 impl Decoder {
     pub(crate) fn new(sample_rate_hz: u32) -> Result<Self, CodecError> {
-        let inner =
-            ropus::Decoder::new(sample_rate_hz, Channels::Mono).map_err(|_| CodecError::Unsupported)?;
-        let per_ms = usize::try_from(sample_rate_hz / 1000).map_err(|_| CodecError::Unsupported)?;
-        Ok(Self { inner, room: vec![0; LONGEST_MS * per_ms] })
+        let rate = sample_rate(sample_rate_hz)?;
+        let inner = opusic_c::Decoder::new(Channels::Mono, rate).map_err(|_| CodecError::Unsupported)?;
+        Ok(Self { inner, room: vec![0; LONGEST_MS * rate as usize / 1000] })
     }
 
     pub(crate) fn decode(&mut self, payload: &[u8], pcm: &mut Vec<i16>) -> Result<(), CodecError> {
@@ -73,9 +84,9 @@ impl Decoder {
         if payload.is_empty() {
             return Err(CodecError::BadPayload);
         }
-        let count = self.inner.decode(payload, &mut self.room, DecodeMode::Normal);
+        let count = self.inner.decode_to_slice(payload, &mut self.room, false);
         let count = count.map_err(|_| CodecError::BadPayload)?;
-        pcm.extend(self.room.iter().take(count));
+        pcm.extend(self.room.iter().take(count).map(|bits| bits.cast_signed()));
         Ok(())
     }
 
@@ -83,11 +94,22 @@ impl Decoder {
     pub(crate) fn conceal(&mut self, count: usize, next: Option<&[u8]>, pcm: &mut Vec<i16>) {
         let from = pcm.len();
         if let Some(room) = self.room.get_mut(..count) {
-            let mode = if next.is_some() { DecodeMode::Fec } else { DecodeMode::Normal };
-            if let Ok(count) = self.inner.decode(next.unwrap_or_default(), room, mode) {
-                pcm.extend(room.iter().take(count));
+            // Without a packet, and from one without a copy, the decoder makes something up.
+            let made = self.inner.decode_to_slice(next.unwrap_or_default(), room, next.is_some());
+            if let Ok(made) = made {
+                pcm.extend(room.iter().take(made).map(|bits| bits.cast_signed()));
             }
         }
         pcm.resize(from + count, 0);
+    }
+}
+
+fn sample_rate(sample_rate_hz: u32) -> Result<SampleRate, CodecError> {
+    match sample_rate_hz {
+        8000 => Ok(SampleRate::Hz8000),
+        16_000 => Ok(SampleRate::Hz16000),
+        24_000 => Ok(SampleRate::Hz24000),
+        48_000 => Ok(SampleRate::Hz48000),
+        _ => Err(CodecError::Unsupported),
     }
 }
