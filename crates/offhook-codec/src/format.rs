@@ -111,6 +111,14 @@ impl Format {
         }
     }
 
+    /// Whether this system can decode and encode it; only AMR-WB hangs on libraries that may be missing.
+    pub fn transcodable(self) -> bool {
+        match self {
+            Self::AmrWb { .. } => offhook_amrwb::can_decode() && offhook_amrwb::can_encode(),
+            _ => true,
+        }
+    }
+
     /// Samples in so many milliseconds; every rate gives a whole number for 20 ms.
     pub const fn samples(self, ptime_ms: u32) -> usize {
         (self.sample_rate_hz() as u64 * ptime_ms as u64 / 1000) as usize

@@ -4,6 +4,7 @@
 //! and back, [`Resampler`] joins formats of different rates. [`Codec`] is G.711 alone, sample by
 //! sample.
 
+mod amr_wb;
 mod coder;
 mod conceal;
 mod format;
@@ -17,6 +18,7 @@ mod resample;
 #[cfg(test)]
 mod tones;
 
+pub use amr_wb::{AmrWbFrame, AmrWbPayload};
 pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
 pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;

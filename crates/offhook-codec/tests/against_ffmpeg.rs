@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use offhook_codec::{Codec, Decoder, Encoder, Format};
+use offhook_codec::{AmrWbPayload, Codec, CodecError, Decoder, Encoder, Format};
 
 const FREQUENCY: f64 = 1000.0;
 const AMPLITUDE: f64 = 10_000.0;
@@ -133,6 +133,35 @@ fn opus_agrees_both_ways_at_every_rate() {
         let packets = ogg::read(&theirs);
         assert!(packets.len() >= 100, "{} packets", packets.len());
         hears_the_tone(&format!("from them at {rate_hz}"), &decode(format, &packets), rate_hz, 12.0);
+    }
+}
+
+#[test]
+fn ffmpeg_understands_our_amr_wb_of_every_mode() {
+    let format = Format::AmrWb { octet_align: false };
+    let mut encoder = match Encoder::new(format) {
+        Ok(encoder) if have_ffmpeg() => encoder,
+        Ok(_) => return,
+        Err(refusal) => {
+            assert_eq!(refusal, CodecError::Unavailable);
+            return eprintln!("skipped: there is no vo-amrwbenc");
+        }
+    };
+    for mode in 0..=8 {
+        encoder.set_amr_wb_mode(mode);
+        let mut file = b"#!AMR-WB\n".to_vec();
+        for frame in tone(16_000).chunks(320) {
+            let mut payload = Vec::new();
+            encoder.encode(frame, &mut payload).unwrap();
+            let parsed = AmrWbPayload::parse(&payload, false).unwrap();
+            assert_eq!((parsed.frames.len(), parsed.frames[0].kind), (1, mode));
+            file.extend(parsed.frames[0].to_storage());
+        }
+        let heard = ffmpeg("-f amr -i - -f s16le -ar 16000 -ac 1 -", file);
+        let (level, snr) = measure(&samples(&heard), 16_000);
+        // The two lowest modes are not made for tones.
+        let (off, least) = if mode < 2 { (3.0, 8.0) } else { (1.0, 12.0) };
+        assert!(level.abs() < off && snr > least, "mode {mode}: level {level:.2} dB, {snr:.1} dB");
     }
 }
 
