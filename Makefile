@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 CORE   := $(shell find crates -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
+# libopus is built with CMake: the system's, or one that .venv gets where there is none.
+export PATH := $(PATH):$(abspath $(BIN))
 export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -20,7 +22,7 @@ demo: setup ## make one real call through every layer and check what came out
 
 test: setup test-core test-python ## every test of both languages that needs no foreign program
 
-test-core: $(VENV)/.checked
+test-core: $(VENV)/.locked
 	cargo test --workspace --exclude offhook-py --locked --quiet
 
 test-python: setup
@@ -83,6 +85,7 @@ $(VENV)/.checked:
 $(VENV)/.locked: requirements.lock | $(VENV)/.checked
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@command -v cmake >/dev/null || $(BIN)/pip install --quiet 'cmake>=3.16'
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.locked pyproject.toml $(CORE)
