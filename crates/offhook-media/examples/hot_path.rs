@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Codec, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId,
-    Track,
+    Codec, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
+    StreamFormat, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 
@@ -99,8 +99,8 @@ fn stream_params() -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        codec: Codec::Pcmu,
-        sample_rate_hz: 8000,
+        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 },
+        app_format: None,
         frame_ms: 20,
         stream_id: "32de0dea-53cb-4b21-89a4-9e1819c043bc".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

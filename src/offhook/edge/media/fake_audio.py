@@ -4,7 +4,7 @@ import struct
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["RtpFields", "build_rtp", "decode_g711", "encode_g711", "parse_rtp"]
+__all__ = ["RtpFields", "add", "build_rtp", "decode_g711", "encode_g711", "parse_rtp", "widen"]
 
 
 class RtpFields(NamedTuple):
@@ -49,6 +49,24 @@ def encode_g711(codec: str, pcm: bytes) -> bytes:
     nearest = _nearest(codec)
     samples = struct.unpack(f"<{len(pcm) // 2}h", pcm)
     return bytes(nearest[sample + 32768] for sample in samples)
+
+
+def add(pcm: bytes, other: bytes) -> bytes:
+    """Return the sum of two pieces of s16le, the second not longer than the first, without wrapping."""
+    if not other:
+        return pcm
+    other = other.ljust(len(pcm), b"\0")
+    pairs = zip(_samples(pcm), _samples(other), strict=True)
+    return struct.pack(f"<{len(pcm) // 2}h", *(max(-32768, min(32767, a + b)) for a, b in pairs))
+
+
+def widen(pcm: bytes) -> bytes:
+    """Return s16le at twice the rate, each sample twice."""
+    return b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))
+
+
+def _samples(pcm: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(pcm) // 2}h", pcm)
 
 
 @cache
