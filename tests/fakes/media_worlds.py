@@ -6,6 +6,7 @@ A test of the seam is written once against `World` and runs in both.
 import asyncio
 import contextlib
 import http
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from websockets.http11 import Request, Response
 
 from offhook.edge.media.engine import MediaEngine
 from offhook.edge.media.events import MediaEvent
-from offhook.edge.media.fake import FakeEngine
+from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.media.fake_audio import RtpFields, build_rtp
 from offhook.edge.media.native import NativeEngine
 
@@ -35,6 +36,8 @@ class World(Protocol):
     async def hear(self, leg_id: int, packet: bytes) -> None: ...
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None: ...
     async def app_closes(self, leg_id: int, tap_id: int) -> None: ...
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None: ...
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]: ...
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None: ...
 
 
@@ -116,6 +119,21 @@ class FakeWorld(_Events):
     async def app_closes(self, leg_id: int, tap_id: int) -> None:
         self.engine.app_closes(leg_id, tap_id)
 
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+        for text in texts:
+            self.engine.app_sends(leg_id, tap_id, text)
+
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
+        """Let time pass until the last stream has sent so many frames of a kind."""
+        for _ in range(round(WAIT_S * 50)):
+            streams = [tap for leg in self.engine.legs.values() for tap in leg.taps.values()]
+            stream = next(tap for tap in reversed(streams) if isinstance(tap, FakeStream))
+            found = [frame for frame in stream.frames if frame["event"] == event]
+            if len(found) >= number:
+                return found
+            self.engine.advance(20)
+        raise AssertionError(f"no {number} {event} frames: {stream.frames}")
+
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None:
         self.engine.auto_connect = False
         self.engine.add_stream(leg_id, tap_id, **stream_arguments())
@@ -166,6 +184,23 @@ class NativeWorld(_Events):
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None:
         usual = {"url": f"ws://localhost:{self._port}/media", "addresses": [f"127.0.0.1:{self._port}"]}
         self.engine.add_stream(leg_id, tap_id, **stream_arguments(**(usual | changes)))
+
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self._app_came.wait()
+            for text in texts:
+                await self.apps[-1].send(text)
+
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
+        """Wait until the last application has got so many frames of a kind."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while len(found) < number:
+                    await asyncio.sleep(0.002)
+                    found = [frame for frame in map(json.loads, self.messages[-1]) if frame["event"] == event]
+        assert len(found) >= number, f"no {number} {event} frames: {self.messages}"
+        return found
 
     async def app_closes(self, leg_id: int, tap_id: int) -> None:
         async with asyncio.timeout(WAIT_S):
