@@ -125,9 +125,9 @@ class FakeWorld(_Events):
 
     async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
         """Let time pass until the last stream has sent so many frames of a kind."""
+        taps = [tap for leg in self.engine.legs.values() for tap in leg.taps.values()]
+        stream = [tap for tap in taps if isinstance(tap, FakeStream)][-1]
         for _ in range(round(WAIT_S * 50)):
-            streams = [tap for leg in self.engine.legs.values() for tap in leg.taps.values()]
-            stream = next(tap for tap in reversed(streams) if isinstance(tap, FakeStream))
             found = [frame for frame in stream.frames if frame["event"] == event]
             if len(found) >= number:
                 return found
