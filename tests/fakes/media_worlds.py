@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import http
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -21,8 +22,9 @@ from offhook.edge.media.fake_audio import RtpFields, build_rtp
 from offhook.edge.media.native import NativeEngine
 
 WAIT_S = 10.0
-PORTS = (24_000, 24_299)
-"""Below the range from which the system gives ports to anybody."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = (24_000 + 300 * _WORKER, 24_299 + 300 * _WORKER)
+"""Of this test process alone, and below the range from which the system gives ports to anybody."""
 
 
 class World(Protocol):

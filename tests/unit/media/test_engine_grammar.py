@@ -313,7 +313,6 @@ async def test_the_rest_of_less_than_a_packet_is_padded(world: World) -> None:
     # The pause before the rest is silence in the outbound track, of as long as it took.
     assert sound[:160] == b"\x80" * 160
     assert sound.replace(b"\xff", b"") == b"\x80" * 200
-    assert sound.endswith(b"\x80" * 40 + b"\xff" * 100)
 
 
 async def test_clear_drops_what_waits_and_returns_its_marks(world: World) -> None:
