@@ -2,9 +2,13 @@
 
 mod g711;
 mod level;
+mod polyphase;
 mod resample;
+#[cfg(test)]
+mod tones;
 
 pub use level::rms_dbfs;
+pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
 
 /// An audio encoding a leg or a stream may use.
