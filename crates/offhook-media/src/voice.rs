@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::clock::{samples, to_ms};
-use crate::format::{Encoding, StreamFormat, ToLeg};
+use crate::format::{Encoding, Rate, StreamFormat};
 use crate::frame::FrameError;
 use crate::limits::{APP_AUDIO_MS_MAX, APP_IDLE, APP_STALL_MAX, MARKS_WAITING_MAX, PLAYOUT_MS_MAX};
 use crate::stats::TapStats;
@@ -26,7 +26,7 @@ const KEEP_SAMPLES: usize = 8000;
 #[derive(Debug)]
 pub(crate) struct Voice {
     format: StreamFormat,
-    to_leg: ToLeg,
+    to_leg: Rate,
     /// `to_leg` holds the end of what came last.
     has_tail: bool,
     /// First half of a sample that a message has cut in two.
@@ -65,7 +65,7 @@ impl Voice {
     pub(crate) fn new(format: StreamFormat) -> Self {
         Self {
             format,
-            to_leg: ToLeg::new(format.sample_rate_hz),
+            to_leg: Rate::to_leg(format.sample_rate_hz),
             has_tail: false,
             half: None,
             queue: VecDeque::new(),
@@ -123,7 +123,7 @@ impl Voice {
         self.stats.discarded = self.stats.discarded.saturating_add(wide(self.queue.len()));
         self.taken = self.queued;
         self.queue = VecDeque::new();
-        self.to_leg = ToLeg::new(self.format.sample_rate_hz);
+        self.to_leg.reset();
         self.has_tail = false;
         self.half = None;
         self.idle_due = None;
@@ -224,7 +224,7 @@ impl Voice {
             Encoding::G711(codec) => codec.decode(payload, &mut self.decoded),
             Encoding::L16 => self.decode_l16(payload),
         }
-        if matches!(self.to_leg, ToLeg::Same) {
+        if self.to_leg.is_same() {
             self.enqueue_decoded();
         } else {
             self.resampled.clear();
