@@ -140,7 +140,9 @@ impl Voice {
 
     /// Whether there is something for a packet of `wanted` samples.
     pub(crate) fn is_ready(&self, wanted: usize) -> bool {
-        self.available() >= wide(wanted) || (self.idle && self.is_pending())
+        let short_of_packet = !self.queue.is_empty() || !self.waiting.is_empty();
+        // The end of what was resampled is sent behind the rest, not after a pause.
+        self.available() >= wide(wanted) || if short_of_packet { self.idle } else { self.has_tail }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -154,9 +156,8 @@ impl Voice {
         }
     }
 
-    /// Add what is due to the packet that goes out at `due`, after which the next is needed at `next`.
-    /// False when there is nothing.
-    pub(crate) fn mix_into(&mut self, mix: &mut [i16], due: Instant, next: Option<Instant>) -> bool {
+    /// Add what there is to the packet that goes out at `due`. False when there is nothing.
+    pub(crate) fn mix_into(&mut self, mix: &mut [i16], due: Instant) -> bool {
         self.packet = mix.len();
         if !self.is_ready(mix.len()) {
             return false;
@@ -181,7 +182,7 @@ impl Voice {
             self.stats.inserted_silence = self.stats.inserted_silence.saturating_add(silence);
         }
         let said_all = self.marks.back().is_some_and(|(at, _)| *at == self.taken) && self.available() == 0;
-        self.needed_at = next.filter(|_| !said_all);
+        self.needed_at = if said_all { None } else { due.checked_add(Duration::from_micros(to_us(count))) };
         true
     }
 
@@ -296,6 +297,11 @@ fn decode_l16(half: &mut Option<u8>, payload: &[u8], out: &mut VecDeque<i16>) {
     if let [low] = odd {
         *half = Some(*low);
     }
+}
+
+/// How long so many samples of the leg last.
+fn to_us(count: usize) -> u64 {
+    wide(count).saturating_mul(1000) / samples(1)
 }
 
 fn wide(count: usize) -> u64 {
