@@ -95,11 +95,15 @@ class Engine:
         buffer_ms: int = 5000,
         ping_ms: int = 20000,
         fill_gaps: bool = True,
+        app_codec: str | None = None,
+        app_sample_rate_hz: int = 8000,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
         `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
-        short losses become silence, otherwise a jump of `timestamp`."""
+        short losses become silence, otherwise a jump of `timestamp`. `codec` is "PCMU", "PCMA" or
+        "L16" (little-endian, 8000, 16000, 22050, 24000 or 48000 Hz). With `app_codec`, one of these too,
+        the far end hears what the application sends, mixed with what is played."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:

@@ -53,8 +53,12 @@ PARAMETERS = [
     ("start_streaming", {"stream_url": URL, "stream_codec": "OPUS"}, ("10038", "/stream_codec")),
     (
         "start_streaming",
-        {"stream_url": URL, "stream_bidirectional_mode": "rtp"},
-        ("10038", "/stream_bidirectional_mode"),
+        {
+            "stream_url": URL,
+            "stream_bidirectional_mode": "rtp",
+            "stream_bidirectional_codec": "OPUS",
+        },
+        ("10038", "/stream_bidirectional_codec"),
     ),
     ("start_forking", {}, ("10004", "/rx")),
     ("start_forking", {"rx": "udp:192.0.2.1:1"}, ("10004", "/tx")),

@@ -6,6 +6,8 @@ A test of the seam is written once against `World` and runs in both.
 import asyncio
 import contextlib
 import http
+import json
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
@@ -15,13 +17,14 @@ from websockets.http11 import Request, Response
 
 from offhook.edge.media.engine import MediaEngine
 from offhook.edge.media.events import MediaEvent
-from offhook.edge.media.fake import FakeEngine
+from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.media.fake_audio import RtpFields, build_rtp
 from offhook.edge.media.native import NativeEngine
 
 WAIT_S = 10.0
-PORTS = (24_000, 24_299)
-"""Below the range from which the system gives ports to anybody."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = (24_500 + 300 * _WORKER, 24_799 + 300 * _WORKER)
+"""Of this test process alone, and below the range from which the system gives ports to anybody."""
 
 
 class World(Protocol):
@@ -35,6 +38,8 @@ class World(Protocol):
     async def hear(self, leg_id: int, packet: bytes) -> None: ...
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None: ...
     async def app_closes(self, leg_id: int, tap_id: int) -> None: ...
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None: ...
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]: ...
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None: ...
 
 
@@ -116,6 +121,21 @@ class FakeWorld(_Events):
     async def app_closes(self, leg_id: int, tap_id: int) -> None:
         self.engine.app_closes(leg_id, tap_id)
 
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+        for text in texts:
+            self.engine.app_sends(leg_id, tap_id, text)
+
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
+        """Let time pass until the last stream has sent so many frames of a kind."""
+        taps = [tap for leg in self.engine.legs.values() for tap in leg.taps.values()]
+        stream = [tap for tap in taps if isinstance(tap, FakeStream)][-1]
+        for _ in range(round(WAIT_S * 50)):
+            found = [frame for frame in stream.frames if frame["event"] == event]
+            if len(found) >= number:
+                return found
+            self.engine.advance(20)
+        raise AssertionError(f"no {number} {event} frames: {stream.frames}")
+
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None:
         self.engine.auto_connect = False
         self.engine.add_stream(leg_id, tap_id, **stream_arguments())
@@ -166,6 +186,23 @@ class NativeWorld(_Events):
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None:
         usual = {"url": f"ws://localhost:{self._port}/media", "addresses": [f"127.0.0.1:{self._port}"]}
         self.engine.add_stream(leg_id, tap_id, **stream_arguments(**(usual | changes)))
+
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self._app_came.wait()
+            for text in texts:
+                await self.apps[-1].send(text)
+
+    async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
+        """Wait until the last application has got so many frames of a kind."""
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while len(found) < number:
+                    await asyncio.sleep(0.002)
+                    found = [frame for frame in map(json.loads, self.messages[-1]) if frame["event"] == event]
+        assert len(found) >= number, f"no {number} {event} frames: {self.messages}"
+        return found
 
     async def app_closes(self, leg_id: int, tap_id: int) -> None:
         async with asyncio.timeout(WAIT_S):

@@ -22,9 +22,9 @@ pub const DRAIN_DATAGRAMS_PER_SWEEP_MAX: usize = 4_096;
 /// How often draining ports are looked at.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// The largest message an application may send; 30 s of base64 L16 at 16 kHz is 1.3 MB and comes
-/// with two-way audio.
-pub const APP_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// The largest message an application may send. The longest frame that is played, 30 s of 48 kHz L16
+/// in base64, has 4 MB; what is longer than that, up to here, is answered by an error frame.
+pub const APP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The answer to the upgrade request, head only.
 pub const UPGRADE_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 /// Answers of ours that may wait for an application that does not read; beyond it we stop reading

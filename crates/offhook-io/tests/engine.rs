@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
-use offhook_media::{Codec, ForkParams, LegParams, SpeechParams, StreamParams, Track};
+use offhook_media::{
+    Codec, Encoding, ForkParams, LegParams, SpeechParams, StreamFormat, StreamParams, Track,
+};
 use tungstenite::Message;
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -51,8 +53,8 @@ fn stream_params(buffer_ms: u32) -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        codec: Codec::Pcmu,
-        sample_rate_hz: 8_000,
+        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8_000 },
+        app_format: None,
         frame_ms: 20,
         stream_id: "s".into(),
         connected_json: r#"{"event":"connected"}"#.into(),

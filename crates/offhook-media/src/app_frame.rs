@@ -8,8 +8,8 @@ use crate::limits::{APP_FRAME_BYTES_MAX, MARK_NAME_BYTES_MAX};
 /// What an application asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AppFrame {
-    /// Audio to be played; its payload is not looked at while two-way audio is off.
-    Media,
+    /// Audio to be played, in base64.
+    Media(String),
     /// Tell when all audio before has been played.
     Mark(String),
     /// Drop what is queued.
@@ -19,14 +19,16 @@ pub(crate) enum AppFrame {
 /// Read one text message. The error names what is wrong and never repeats it.
 pub(crate) fn parse(text: &str) -> Result<AppFrame, FrameError> {
     if text.len() > APP_FRAME_BYTES_MAX {
-        return Err(FrameError::Malformed("the frame is longer than 1 MiB"));
+        return Err(FrameError::Malformed("the frame is longer than 4 MiB"));
     }
-    let Ok(Value::Object(frame)) = serde_json::from_str(text) else {
+    let Ok(Value::Object(mut frame)) = serde_json::from_str(text) else {
         return Err(FrameError::Malformed("the frame is not a JSON object"));
     };
     match frame.get("event").and_then(Value::as_str) {
-        Some("media") => match frame.get("media").and_then(|media| media.get("payload")) {
-            Some(Value::String(payload)) if !payload.is_empty() => Ok(AppFrame::Media),
+        Some("media") => match frame.get_mut("media").and_then(|media| media.get_mut("payload")) {
+            Some(Value::String(payload)) if !payload.is_empty() => {
+                Ok(AppFrame::Media(std::mem::take(payload)))
+            }
             _ => Err(FrameError::Malformed("media.payload is missing or not a string")),
         },
         Some("mark") => match frame.get("mark").and_then(|mark| mark.get("name")).and_then(Value::as_str) {
@@ -49,7 +51,10 @@ mod tests {
     fn the_three_frames_are_read_and_extra_keys_are_ignored() {
         assert_eq!(parse(r#"{"event":"clear","stream_id":"x"}"#), Ok(AppFrame::Clear));
         assert_eq!(parse(r#"{"event":"mark","mark":{"name":"a"}}"#), Ok(AppFrame::Mark("a".to_owned())));
-        assert_eq!(parse(r#"{"event":"media","media":{"payload":"AAAA"}}"#), Ok(AppFrame::Media));
+        assert_eq!(
+            parse(r#"{"event":"media","media":{"payload":"AAAA"}}"#),
+            Ok(AppFrame::Media("AAAA".to_owned()))
+        );
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(crate) enum FrameError {
     Unknown(&'static str),
     /// 100003.
     Malformed(&'static str),
+    /// 100004.
+    Invalid(&'static str),
+    /// 100005.
+    Limit(&'static str),
 }
 
 impl FrameError {
@@ -28,6 +32,8 @@ impl FrameError {
         match self {
             Self::Unknown(detail) => (100_002, "unknown_error", detail),
             Self::Malformed(detail) => (100_003, "malformed_frame", detail),
+            Self::Invalid(detail) => (100_004, "invalid_media", detail),
+            Self::Limit(detail) => (100_005, "rate_limit_reached", detail),
         }
     }
 }

@@ -1,71 +1,45 @@
 //! Cuts one track's audio into frames of equal length, with its losses filled or jumped over.
 
-use offhook_codec::Codec;
-
 use crate::clock::{Position, samples, to_ms};
 use crate::limits::GAP_FILL_MS_MAX;
 
-static PCMU_SILENCE: [u8; 160] = [0xff; 160];
-static PCMA_SILENCE: [u8; 160] = [0xd5; 160];
+const SILENCE_BLOCK: usize = 160;
 
-const fn silence(codec: Codec) -> &'static [u8; 160] {
-    match codec {
-        Codec::Pcmu => &PCMU_SILENCE,
-        Codec::Pcma => &PCMA_SILENCE,
-    }
-}
-
-/// Takes audio in pieces of any length; gives out frames by the position of their first sample.
+/// Takes samples in pieces of any length; gives out frames by the position of their first sample.
 ///
 /// A piece that is as long as a frame goes through without a copy.
 #[derive(Debug)]
-pub(crate) struct Framer {
-    codec: Codec,
+pub(crate) struct Framer<T> {
+    silence: T,
     frame_samples: usize,
     fill_gaps: bool,
     end: Option<Position>,
-    partial: Vec<u8>,
+    partial: Vec<T>,
     partial_at: Position,
-    transcoded: Vec<u8>,
     pub(crate) filled_ms: u64,
 }
 
-impl Framer {
-    pub(crate) fn new(codec: Codec, frame_ms: u32, fill_gaps: bool) -> Self {
+impl<T: Copy> Framer<T> {
+    pub(crate) fn new(silence: T, frame_ms: u32, fill_gaps: bool) -> Self {
         Self {
-            codec,
-            frame_samples: usize::try_from(samples(u64::from(frame_ms))).unwrap_or(160).max(1),
+            silence,
+            frame_samples: usize::try_from(samples(u64::from(frame_ms))).unwrap_or(SILENCE_BLOCK).max(1),
             fill_gaps,
             end: None,
             partial: Vec::new(),
             partial_at: 0,
-            transcoded: Vec::new(),
             filled_ms: 0,
         }
     }
 
-    /// Take audio in the leg's codec whose first sample is at `at`.
-    pub(crate) fn audio(
-        &mut self,
-        at: Position,
-        payload: &[u8],
-        codec: Codec,
-        out: &mut impl FnMut(Position, &[u8]),
-    ) {
+    /// Take samples, the first of which is at `at`.
+    pub(crate) fn audio(&mut self, at: Position, audio: &[T], out: &mut impl FnMut(Position, &[T])) {
         self.close_gap(at, out);
-        if codec == self.codec {
-            self.append(payload, out);
-        } else {
-            let mut transcoded = std::mem::take(&mut self.transcoded);
-            transcoded.clear();
-            codec.transcode(self.codec, payload, &mut transcoded);
-            self.append(&transcoded, out);
-            self.transcoded = transcoded;
-        }
+        self.append(audio, out);
     }
 
     /// Give out what is short of a frame, and forget where the track was.
-    pub(crate) fn flush(&mut self, out: &mut impl FnMut(Position, &[u8])) {
+    pub(crate) fn flush(&mut self, out: &mut impl FnMut(Position, &[T])) {
         if !self.partial.is_empty() {
             out(self.partial_at, &self.partial);
             self.partial.clear();
@@ -73,7 +47,7 @@ impl Framer {
         self.end = None;
     }
 
-    fn close_gap(&mut self, at: Position, out: &mut impl FnMut(Position, &[u8])) {
+    fn close_gap(&mut self, at: Position, out: &mut impl FnMut(Position, &[T])) {
         let gap = self.end.map_or(0, |end| at.saturating_sub(end));
         if gap == 0 {
             self.end.get_or_insert(at);
@@ -93,18 +67,18 @@ impl Framer {
         self.end = Some(at);
     }
 
-    fn silence(&mut self, mut count: u64, out: &mut impl FnMut(Position, &[u8])) {
-        let block = silence(self.codec);
+    fn silence(&mut self, mut count: u64, out: &mut impl FnMut(Position, &[T])) {
+        let block = [self.silence; SILENCE_BLOCK];
         while count > 0 {
-            let part = count.min(160);
-            self.append(block.get(..usize::try_from(part).unwrap_or(160)).unwrap_or(block), out);
-            count -= part;
+            let part = usize::try_from(count).unwrap_or(SILENCE_BLOCK).min(SILENCE_BLOCK);
+            self.append(block.get(..part).unwrap_or(&block), out);
+            count -= u64::try_from(part).unwrap_or(count);
         }
     }
 
-    fn append(&mut self, payload: &[u8], out: &mut impl FnMut(Position, &[u8])) {
+    fn append(&mut self, audio: &[T], out: &mut impl FnMut(Position, &[T])) {
         let mut at = self.end.unwrap_or(0);
-        let mut rest = payload;
+        let mut rest = audio;
         if !self.partial.is_empty() {
             let wanted = self.frame_samples.saturating_sub(self.partial.len());
             let (taken, after) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
@@ -140,10 +114,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn run(under_test: &mut Framer, pieces: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
+    fn run(under_test: &mut Framer<u8>, pieces: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
         let mut frames = Vec::new();
         for (at, payload) in pieces {
-            under_test.audio(*at, payload, Codec::Pcmu, &mut |at, bytes| frames.push((at, bytes.to_vec())));
+            under_test.audio(*at, payload, &mut |at, bytes| frames.push((at, bytes.to_vec())));
         }
         under_test.flush(&mut |at, bytes| frames.push((at, bytes.to_vec())));
         frames
@@ -151,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_short_gap_is_filled_with_silence() {
-        let mut under_test = Framer::new(Codec::Pcmu, 20, true);
+        let mut under_test = Framer::new(0xff, 20, true);
         let frames = run(&mut under_test, &[(0, vec![1; 160]), (480, vec![2; 160])]);
         let expected =
             [(0, vec![1; 160]), (160, vec![0xff; 160]), (320, vec![0xff; 160]), (480, vec![2; 160])];
@@ -162,19 +136,12 @@ mod tests {
     #[test]
     fn a_gap_is_a_jump_when_filling_is_off_or_it_is_long() {
         let pieces = [(0, vec![1; 100]), (480, vec![2; 160])];
-        let frames = run(&mut Framer::new(Codec::Pcmu, 20, false), &pieces);
+        let frames = run(&mut Framer::new(0xff, 20, false), &pieces);
         assert_eq!(frames, [(0, vec![1; 100]), (480, vec![2; 160])]);
         let far = 100 + 8001;
-        let frames = run(&mut Framer::new(Codec::Pcmu, 20, true), &[(0, vec![1; 100]), (far, vec![2; 160])]);
+        let frames = run(&mut Framer::new(0xff, 20, true), &[(0, vec![1; 100]), (far, vec![2; 160])]);
         assert_eq!(frames[0], (0, [vec![1; 100], vec![0xff; 60]].concat()));
         assert_eq!(frames[1], (far, vec![2; 160]));
-    }
-
-    #[test]
-    fn the_other_law_is_transcoded() {
-        let mut under_test = Framer::new(Codec::Pcma, 20, true);
-        let frames = run(&mut under_test, &[(0, vec![0xff; 160])]);
-        assert_eq!(frames, [(0, vec![0xd5; 160])]);
     }
 
     proptest! {
@@ -190,7 +157,7 @@ mod tests {
                 pieces.push((5000 + at as u64, audio[at..at + length].to_vec()));
                 at += length;
             }
-            let frames = run(&mut Framer::new(Codec::Pcmu, frame_ms, true), &pieces);
+            let frames = run(&mut Framer::new(0xff, frame_ms, true), &pieces);
             let mut expected_at = 5000;
             let frame = frame_ms as usize * 8;
             for (n, (at, bytes)) in frames.iter().enumerate() {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId, Track,
+    Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamFormat,
+    StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -228,8 +229,8 @@ fn stream_params(b: u8) -> StreamParams {
     StreamParams {
         rx: b & 1 == 0,
         tx: b & 2 == 0,
-        codec: if b & 4 == 0 { Codec::Pcmu } else { Codec::Pcma },
-        sample_rate_hz: 8000,
+        format: format(b >> 2),
+        app_format: (b & 16 == 0).then(|| format(b >> 1)),
         frame_ms: 20 + u32::from(b & 0x1f),
         stream_id: "s".to_owned(),
         connected_json: r#"{"event":"connected"}"#.to_owned(),
@@ -238,6 +239,15 @@ fn stream_params(b: u8) -> StreamParams {
         buffer_ms: u32::from(b) * 4,
         fill_gaps: b & 8 == 0,
     }
+}
+
+fn format(b: u8) -> StreamFormat {
+    let encoding = match b & 3 {
+        0 => Encoding::G711(Codec::Pcmu),
+        1 => Encoding::G711(Codec::Pcma),
+        _ => Encoding::L16,
+    };
+    StreamFormat { encoding, sample_rate_hz: if b & 3 == 3 { 22_050 } else { 8000 } }
 }
 
 #[cfg(test)]

@@ -109,7 +109,9 @@ impl MediaLeg {
 
     /// Let time pass. Safe to call early, late, or twice.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
+        self.tx.playout.handle_timeout(now);
         let Some(params) = &self.params else { return };
+        self.tx.wake(now, params);
         let (taps, codec) = (&mut self.taps, params.codec);
         self.rx.handle_timeout(now, &self.clock, &mut |at, audio| {
             taps.audio(now, Track::Rx, at, audio, codec, sink);
@@ -148,7 +150,11 @@ impl MediaLeg {
     /// Add a stream whose socket is not open yet; its audio begins with `stream_connected`.
     pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
+        let app_format = params.app_format;
         self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params)?)));
+        if let Some(format) = app_format {
+            self.tx.playout.add_voice(tap, format);
+        }
         Ok(())
     }
 
@@ -179,10 +185,12 @@ impl MediaLeg {
         }
     }
 
-    /// Take a text message from the application.
+    /// Take a text message from the application. Its audio goes out by `handle_timeout`, the first packet
+    /// at once, if the far end may hear it.
     pub fn receive_stream_text(&mut self, now: Instant, tap: TapId, text: &str, sink: &mut impl Sink) {
         if let Ok(stream) = self.taps.stream(tap) {
-            stream.receive_text(now, text, sink);
+            stream.receive_text(now, text, self.tx.playout.voice(tap), sink);
+            self.wake(now);
         }
     }
 
@@ -209,7 +217,7 @@ impl MediaLeg {
         reason: &str,
         sink: &mut impl Sink,
     ) -> Result<(), Refused> {
-        self.taps.remove(tap, reason, sink)
+        self.taps.remove(tap, reason, &mut self.tx.playout, sink)
     }
 
     /// Queue mono audio of 8000 or 16000 Hz; all of it or nothing. It goes out by `handle_timeout`,
@@ -250,7 +258,7 @@ impl MediaLeg {
         let (rx, tx, reporter) = (&self.rx, &self.tx, &self.reporter);
         let jitter_us = |units: u32| u64::from(units).saturating_mul(1000) / samples(1);
         LegStats {
-            taps: self.taps.stats(),
+            taps: self.taps.stats(&tx.playout),
             packets_received: rx.packets,
             bytes_received: rx.bytes,
             packets_lost: rx.stats.lost(),
@@ -297,7 +305,7 @@ impl MediaLeg {
                 taps.audio(now, Track::Rx, at, audio, codec, sink);
             });
         }
-        self.taps.close_all("call_ended", sink);
+        self.taps.close_all("call_ended", &mut self.tx.playout, sink);
         self.send_report(now, true, sink);
         self.params = None;
         self.rx.stop();
@@ -346,6 +354,11 @@ impl MediaLeg {
         });
         if let Some(played_ms) = ended {
             sink.event(Event::PlayEnded { played_ms, completed: true });
+        }
+        while let Some((tap, name)) = self.tx.playout.next_mark() {
+            if let Ok(stream) = self.taps.stream(tap) {
+                stream.mark(now, name, sink);
+            }
         }
     }
 

@@ -8,8 +8,10 @@ pub mod limits;
 mod app_frame;
 mod clock;
 mod fork;
+mod format;
 mod frame;
 mod framer;
+mod lane;
 mod leg;
 mod lock;
 mod params;
@@ -24,10 +26,12 @@ mod stats;
 mod stream;
 mod taps;
 mod tx;
+mod voice;
 
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use format::{Encoding, StreamFormat};
 pub use leg::MediaLeg;
 pub use offhook_codec::Codec;
 pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};

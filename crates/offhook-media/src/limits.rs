@@ -28,8 +28,16 @@ pub const DIGITS_PER_SECOND_MAX: u32 = 25;
 pub const STARTED_INTERVAL: Duration = Duration::from_secs(1);
 /// Mean time between two RTCP reports (RFC 3550 section 6.2).
 pub const RTCP_INTERVAL: Duration = Duration::from_secs(5);
-/// Longest frame from an application that is parsed.
-pub const APP_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest frame from an application that is parsed: 30 s of L16 at 48 kHz in base64 fit.
+pub const APP_FRAME_BYTES_MAX: usize = 4 << 20;
+/// Audio that one media frame of an application may bring, in milliseconds (contract 4.5).
+pub const APP_AUDIO_MS_MAX: u64 = 30_000;
+/// After this long without audio what is short of a packet is sent, with silence behind it (contract 4.5).
+pub const APP_IDLE: Duration = Duration::from_millis(60);
+/// Audio that comes this long after it was needed begins anew; less is a stall, and counted as one.
+pub const APP_STALL_MAX: Duration = Duration::from_secs(1);
+/// Marks of one stream that may wait for the audio before them.
+pub const MARKS_WAITING_MAX: usize = 1000;
 /// Longest name of a mark that is echoed.
 pub const MARK_NAME_BYTES_MAX: usize = 1024;
 /// Error frames sent on one stream in one second; further errors are only counted.

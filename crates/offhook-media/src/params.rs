@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use offhook_codec::Codec;
 
+use crate::format::StreamFormat;
 use crate::frame::is_json_object;
 use crate::limits::STREAM_BUFFER_MS_MAX;
 
@@ -80,10 +81,10 @@ pub struct StreamParams {
     pub rx: bool,
     /// Stream what we send as track "outbound".
     pub tx: bool,
-    /// Encoding of the payloads.
-    pub codec: Codec,
-    /// Sample rate of the payloads; 8000 for G.711.
-    pub sample_rate_hz: u32,
+    /// What the application is sent.
+    pub format: StreamFormat,
+    /// What the application may send to be heard by the far end; `None` when it may not.
+    pub app_format: Option<StreamFormat>,
     /// Audio per media frame, 20 to 100 ms.
     pub frame_ms: u32,
     /// Goes into every frame.
@@ -128,7 +129,8 @@ impl StreamParams {
     /// Whether a leg would take these; for callers that want to know at once.
     pub fn check(&self) -> Result<(), Refused> {
         first_wrong(&[
-            (self.sample_rate_hz != self.codec.sample_rate_hz(), "sample_rate_hz"),
+            (!self.format.is_possible(), "sample_rate_hz"),
+            (self.app_format.is_some_and(|format| !format.is_possible()), "app_sample_rate_hz"),
             (!(20..=100).contains(&self.frame_ms), "frame_ms"),
             (self.buffer_ms > STREAM_BUFFER_MS_MAX, "buffer_ms"),
             (!is_json_object(&self.connected_json), "connected_json"),

@@ -1,13 +1,17 @@
-//! What is due to be sent next: played audio, digits, silence.
+//! What is due to be sent next: played audio, what applications say, digits, silence.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use offhook_codec::{Codec, Downsampler};
 use offhook_rtp::{TelephoneEventSender, event_of};
 
 use crate::clock::{samples, to_ms};
+use crate::format::StreamFormat;
 use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
-use crate::params::Refused;
+use crate::params::{Refused, TapId};
+use crate::stats::TapStats;
+use crate::voice::Voice;
 
 #[derive(Clone, Copy, Debug)]
 struct Digit {
@@ -33,8 +37,12 @@ pub(crate) enum Tick {
 }
 
 /// Audio and digits that wait, in order; digits go first, and audio waits for them.
+///
+/// What is played and what each application says are queues of their own, mixed as they are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Playout {
+    voices: Vec<(TapId, Voice)>,
+    mix: Vec<i16>,
     queue: VecDeque<i16>,
     downsampler: Option<Downsampler>,
     digits: VecDeque<Digit>,
@@ -103,16 +111,63 @@ impl Playout {
         self.run.take().map(to_ms)
     }
 
-    pub(crate) fn has_work(&self) -> bool {
-        self.run.is_some() || !self.digits.is_empty() || self.sending.is_some() || self.pause_ms > 0
+    /// Let the application of a stream be heard.
+    pub(crate) fn add_voice(&mut self, tap: TapId, format: StreamFormat) {
+        self.voices.push((tap, Voice::new(format)));
+    }
+
+    /// The queue of a stream, if its application may be heard.
+    pub(crate) fn voice(&mut self, tap: TapId) -> Option<&mut Voice> {
+        self.voices.iter_mut().find(|(id, _)| *id == tap).map(|(_, voice)| voice)
+    }
+
+    /// Forget a stream and all it had queued; what it counted goes into `stats`.
+    pub(crate) fn remove_voice(&mut self, tap: TapId, stats: &mut TapStats) {
+        if let Some(voice) = self.voice(tap) {
+            let _ = voice.clear();
+            voice.count_into(stats);
+            self.voices.retain(|(id, _)| *id != tap);
+        }
+    }
+
+    /// Write what the voice of a tap has counted where it is told.
+    pub(crate) fn count_voice(&self, tap: TapId, stats: &mut TapStats) {
+        if let Some((_, voice)) = self.voices.iter().find(|(id, _)| *id == tap) {
+            voice.count_into(stats);
+        }
+    }
+
+    /// The next mark that may go back, and the stream it came from.
+    pub(crate) fn next_mark(&mut self) -> Option<(TapId, String)> {
+        self.voices.iter_mut().find_map(|(tap, voice)| voice.next_mark().map(|name| (*tap, name)))
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for (_, voice) in &mut self.voices {
+            voice.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.voices.iter().filter_map(|(_, voice)| voice.poll_timeout()).min()
+    }
+
+    /// Whether a packet of `ptime_ms` would carry anything.
+    pub(crate) fn has_work(&self, ptime_ms: u32) -> bool {
+        let wanted = packet_samples(ptime_ms);
+        self.run.is_some()
+            || !self.digits.is_empty()
+            || self.sending.is_some()
+            || self.pause_ms > 0
+            || self.voices.iter().any(|(_, voice)| voice.is_ready(wanted))
     }
 
     pub(crate) fn queued_ms(&self) -> u64 {
         to_ms(u64::try_from(self.queue.len()).unwrap_or(u64::MAX))
     }
 
-    /// Fill `payload` (appending) with what is due for one ptime.
-    pub(crate) fn next(&mut self, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+    /// Fill `payload` (appending) with what is due for one ptime, at `due`.
+    pub(crate) fn next(&mut self, due: Instant, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
         if self.pause_ms > 0 {
             self.pause_ms = self.pause_ms.saturating_sub(ptime_ms);
             return Tick::Pause;
@@ -135,7 +190,7 @@ impl Playout {
             }
             return Tick::Event { first: packet.marker };
         }
-        if self.run.is_some() { self.next_audio(ptime_ms, codec, payload) } else { Tick::Idle }
+        self.next_audio(due, ptime_ms, codec, payload)
     }
 
     /// After a tick: what was played in milliseconds, if it has just come to its end.
@@ -143,18 +198,34 @@ impl Playout {
         if self.queue.is_empty() && self.downsampler.is_none() { self.run.take().map(to_ms) } else { None }
     }
 
-    fn next_audio(&mut self, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
-        let wanted = usize::try_from(samples(u64::from(ptime_ms))).unwrap_or(160);
-        if self.queue.len() <= wanted {
+    fn next_audio(&mut self, due: Instant, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+        self.mix.clear();
+        self.mix.resize(packet_samples(ptime_ms), 0);
+        let mut heard = self.run.is_some();
+        if heard {
+            self.mix_played();
+        }
+        for (_, voice) in &mut self.voices {
+            heard |= voice.mix_into(&mut self.mix, due);
+        }
+        if !heard {
+            return Tick::Idle;
+        }
+        codec.encode(&self.mix, payload);
+        Tick::Audio
+    }
+
+    fn mix_played(&mut self) {
+        if self.queue.len() <= self.mix.len() {
             self.drain_downsampler();
         }
-        let count = self.queue.len().min(wanted);
-        payload.extend(self.queue.drain(..count).map(|sample| codec.encode_sample(sample)));
-        payload.resize(payload.len().saturating_add(wanted.saturating_sub(count)), codec.silence());
+        let count = self.queue.len().min(self.mix.len());
+        for (slot, sample) in self.mix.iter_mut().zip(self.queue.drain(..count)) {
+            *slot = sample;
+        }
         let count = u64::try_from(count).unwrap_or(0);
         self.run = self.run.map(|run| run.saturating_add(count));
         self.played_samples = self.played_samples.saturating_add(count);
-        Tick::Audio
     }
 
     fn drain_downsampler(&mut self) {
@@ -164,4 +235,8 @@ impl Playout {
             self.queue.extend(tail);
         }
     }
+}
+
+fn packet_samples(ptime_ms: u32) -> usize {
+    usize::try_from(samples(u64::from(ptime_ms))).unwrap_or(160)
 }

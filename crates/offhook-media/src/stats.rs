@@ -123,6 +123,20 @@ counters! {
         app_frames,
         /// Frames of the application answered by an error, or ignored after too many errors.
         app_frames_refused,
+        /// Audio of the application sent to the far end, in ms.
+        played_ms,
+        /// Audio of the application that waits to be sent, in ms.
+        queued_ms,
+        /// Audio of the application dropped by its `clear`, or by the end of the stream, in ms.
+        discarded_ms,
+        /// Audio of the application refused because 60 s waited already, in ms.
+        overflow_ms,
+        /// How often the application's audio came after it was needed.
+        underruns,
+        /// Silence the far end heard by that, in ms.
+        inserted_silence_ms,
+        /// How late the application's audio came, at most, in ms.
+        app_lateness_ms,
         /// Chunks of decoded audio given out.
         chunks,
         /// Audio given out, in ms.

@@ -3,18 +3,25 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use offhook_codec::Codec;
 
 use crate::app_frame::{self, AppFrame};
 use crate::clock::{Position, iso_8601, samples, to_ms};
 use crate::frame::{FrameError, FrameWriter, with_reason};
-use crate::framer::Framer;
-use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX};
+use crate::lane::{Lane, TrackFrame};
+use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX, MARKS_WAITING_MAX};
 use crate::params::{Refused, StreamParams, TapId, Track};
 use crate::sink::{FrameKind, Sink};
 use crate::stats::{TapKind, TapStats};
+use crate::voice::Voice;
 
-const NOT_TWO_WAY: FrameError = FrameError::Unknown("two-way audio is not switched on for this stream");
+const NOT_TWO_WAY: FrameError = FrameError::Invalid(
+    "this stream plays no raw audio: start it with stream_bidirectional_mode rtp and the codec you send",
+);
+const NOT_BASE64: FrameError = FrameError::Invalid("media.payload is not base64");
+const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one was dropped");
 const TOO_SLOW: FrameError = FrameError::Unknown("audio was dropped because the application read too slowly");
 const BINARY: FrameError = FrameError::Malformed("binary messages are not accepted, send JSON text");
 
@@ -32,15 +39,16 @@ enum Stage {
 /// Something that waits until it may be sent.
 #[derive(Debug)]
 enum Kept {
-    Media { track: Track, timestamp_ms: u64, payload: Vec<u8> },
+    Media { track: Track, timestamp_ms: u64, samples: u64, payload: Vec<u8> },
     Digit { digit: char, occurred_at: Duration },
+    Mark(String),
 }
 
 /// One track within a stream.
 #[derive(Debug)]
 struct StreamTrack {
     wanted: bool,
-    framer: Framer,
+    lane: Lane,
     /// Position that counts as timestamp 0; `None` before the first frame.
     base: Option<Position>,
     chunk: u64,
@@ -81,7 +89,7 @@ impl StreamTap {
         params.check()?;
         let track = |wanted| StreamTrack {
             wanted,
-            framer: Framer::new(params.codec, params.frame_ms, params.fill_gaps),
+            lane: Lane::new(params.format, params.frame_ms, params.fill_gaps),
             base: None,
             chunk: 0,
         };
@@ -110,7 +118,7 @@ impl StreamTap {
     }
 
     pub(crate) fn stats(&self) -> TapStats {
-        let filled_ms = self.rx.framer.filled_ms.saturating_add(self.tx.framer.filled_ms);
+        let filled_ms = self.rx.lane.filled_ms().saturating_add(self.tx.lane.filled_ms());
         TapStats { filled_ms, ..self.outlet.stats }
     }
 
@@ -124,7 +132,7 @@ impl StreamTap {
         outlet.kept.clear();
         outlet.kept_samples = 0;
         for track in [&mut self.rx, &mut self.tx] {
-            track.framer.flush(&mut |_, _| ());
+            track.lane.flush(&mut |_| ());
             track.base = None;
             track.chunk = 0;
         }
@@ -160,15 +168,14 @@ impl StreamTap {
         sink: &mut impl Sink,
     ) {
         let outlet = &mut self.outlet;
-        let lane = match track {
+        let StreamTrack { wanted, lane, base, chunk } = match track {
             Track::Rx => &mut self.rx,
             Track::Tx => &mut self.tx,
         };
-        if !lane.wanted || outlet.stage == Stage::Opening {
+        if !*wanted || outlet.stage == Stage::Opening {
             return;
         }
-        let StreamTrack { framer, base, chunk, .. } = lane;
-        framer.audio(at, payload, codec, &mut |at, frame| outlet.media(track, base, chunk, at, frame, sink));
+        lane.audio(at, payload, codec, &mut |frame| outlet.media(track, base, chunk, frame, sink));
     }
 
     /// Tell of a key the far end has pressed.
@@ -188,20 +195,39 @@ impl StreamTap {
         }
     }
 
-    /// Take a text message of the application.
-    pub(crate) fn receive_text(&mut self, now: Instant, text: &str, sink: &mut impl Sink) {
+    /// Take a text message of the application, which speaks by `voice` if it may.
+    pub(crate) fn receive_text(
+        &mut self,
+        now: Instant,
+        text: &str,
+        voice: Option<&mut Voice>,
+        sink: &mut impl Sink,
+    ) {
         self.outlet.stats.app_frames = self.outlet.stats.app_frames.saturating_add(1);
-        match app_frame::parse(text) {
-            _ if self.outlet.stage != Stage::Begun => self.refuse_silently(),
-            Ok(AppFrame::Media) => self.refuse(now, NOT_TWO_WAY, sink),
-            // Nothing of this stream waits to be played: a mark comes back at once, and there is
-            // nothing to clear.
+        let done = match app_frame::parse(text) {
+            _ if self.outlet.stage == Stage::Opening => return self.refuse_silently(),
+            Ok(AppFrame::Media(payload)) => play(now, &payload, voice),
             Ok(AppFrame::Mark(name)) => {
-                self.outlet.count_frame();
-                sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.mark(&name));
+                match voice.map_or(Ok(Some(name.clone())), |voice| voice.mark(name)) {
+                    Ok(Some(name)) => self.outlet.mark(name, sink),
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                }
             }
-            Ok(AppFrame::Clear) => {}
-            Err(error) => self.refuse(now, error, sink),
+            Ok(AppFrame::Clear) => {
+                voice.map_or(Ok(()), |voice| voice.clear().try_for_each(|name| self.outlet.mark(name, sink)))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            self.refuse(now, error, sink);
+        }
+    }
+
+    /// Everything before a mark of the application has been sent.
+    pub(crate) fn mark(&mut self, now: Instant, name: String, sink: &mut impl Sink) {
+        if let Err(error) = self.outlet.mark(name, sink) {
+            self.refuse(now, error, sink);
         }
     }
 
@@ -222,9 +248,9 @@ impl StreamTap {
             return;
         }
         // What the socket would not take before is given to it now, in order; the stop frame ends it.
-        for (track, lane) in [(Track::Rx, &mut self.rx), (Track::Tx, &mut self.tx)] {
-            let StreamTrack { framer, base, chunk, .. } = lane;
-            framer.flush(&mut |at, frame| outlet.media(track, base, chunk, at, frame, sink));
+        for (track, of_track) in [(Track::Rx, &mut self.rx), (Track::Tx, &mut self.tx)] {
+            let StreamTrack { lane, base, chunk, .. } = of_track;
+            lane.flush(&mut |frame| outlet.media(track, base, chunk, frame, sink));
         }
         outlet.writable = true;
         self.send_kept(sink);
@@ -241,7 +267,7 @@ impl StreamTap {
         }
         while let Some(kept) = outlet.kept.pop_front() {
             match kept {
-                Kept::Media { track, timestamp_ms, payload } => {
+                Kept::Media { track, timestamp_ms, payload, .. } => {
                     let chunk = match track {
                         Track::Rx => &mut self.rx.chunk,
                         Track::Tx => &mut self.tx.chunk,
@@ -250,6 +276,7 @@ impl StreamTap {
                     outlet.spare.push(payload);
                 }
                 Kept::Digit { digit, occurred_at } => outlet.send_digit(digit, occurred_at, sink),
+                Kept::Mark(name) => outlet.send_mark(&name, sink),
             }
         }
         outlet.kept_samples = 0;
@@ -258,6 +285,9 @@ impl StreamTap {
 
     fn refuse(&mut self, now: Instant, error: FrameError, sink: &mut impl Sink) {
         self.refuse_silently();
+        if self.outlet.stage != Stage::Begun {
+            return;
+        }
         let second = Duration::from_secs(1);
         if self.errors_since.is_none_or(|since| now.saturating_duration_since(since) >= second) {
             self.errors_since = Some(now);
@@ -282,15 +312,14 @@ impl Outlet {
         track: Track,
         base: &mut Option<Position>,
         chunk: &mut u64,
-        at: Position,
-        frame: &[u8],
+        frame: TrackFrame<'_>,
         sink: &mut impl Sink,
     ) {
         // The frame that was under way when the stream began counts from its own first sample.
-        let base = *base.get_or_insert(self.epoch.min(at));
-        let timestamp_ms = to_ms(at.saturating_sub(base));
+        let base = *base.get_or_insert(self.epoch.min(frame.at));
+        let timestamp_ms = to_ms(frame.at.saturating_sub(base));
         if self.stage == Stage::Begun && self.writable && self.kept.is_empty() {
-            self.send_media(track, chunk, timestamp_ms, frame, sink);
+            self.send_media(track, chunk, timestamp_ms, frame.payload, sink);
         } else {
             self.keep(track, timestamp_ms, frame);
         }
@@ -315,28 +344,44 @@ impl Outlet {
         sink.stream_frame(self.tap, FrameKind::Media, frame);
     }
 
-    fn keep(&mut self, track: Track, timestamp_ms: u64, frame: &[u8]) {
-        let length = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        while self.kept_samples.saturating_add(length) > self.kept_samples_max {
+    fn keep(&mut self, track: Track, timestamp_ms: u64, frame: TrackFrame<'_>) {
+        while self.kept_samples.saturating_add(frame.samples) > self.kept_samples_max {
             let Some(oldest) = self.kept.iter().position(|kept| matches!(kept, Kept::Media { .. })) else {
                 break;
             };
-            if let Some(Kept::Media { payload, .. }) = self.kept.remove(oldest) {
-                let freed = u64::try_from(payload.len()).unwrap_or(0);
-                self.kept_samples = self.kept_samples.saturating_sub(freed);
+            if let Some(Kept::Media { payload, samples, .. }) = self.kept.remove(oldest) {
+                self.kept_samples = self.kept_samples.saturating_sub(samples);
                 self.spare.push(payload);
             }
             self.drop_one();
         }
-        if self.kept_samples.saturating_add(length) > self.kept_samples_max {
+        if self.kept_samples.saturating_add(frame.samples) > self.kept_samples_max {
             self.drop_one();
             return;
         }
         let mut payload = self.spare.pop().unwrap_or_default();
         payload.clear();
-        payload.extend_from_slice(frame);
-        self.kept_samples = self.kept_samples.saturating_add(length);
-        self.kept.push_back(Kept::Media { track, timestamp_ms, payload });
+        payload.extend_from_slice(frame.payload);
+        self.kept_samples = self.kept_samples.saturating_add(frame.samples);
+        self.kept.push_back(Kept::Media { track, timestamp_ms, samples: frame.samples, payload });
+    }
+
+    /// Give a mark back, or keep it until the start frame is out.
+    fn mark(&mut self, name: String, sink: &mut impl Sink) -> Result<(), FrameError> {
+        if self.stage == Stage::Begun {
+            self.send_mark(&name, sink);
+            return Ok(());
+        }
+        if self.kept.iter().filter(|kept| matches!(kept, Kept::Mark(_))).count() >= MARKS_WAITING_MAX {
+            return Err(MARKS_FULL);
+        }
+        self.kept.push_back(Kept::Mark(name));
+        Ok(())
+    }
+
+    fn send_mark(&mut self, name: &str, sink: &mut impl Sink) {
+        self.count_frame();
+        sink.stream_frame(self.tap, FrameKind::Control, self.writer.mark(name));
     }
 
     fn drop_one(&mut self) {
@@ -353,4 +398,11 @@ impl Outlet {
     fn count_frame(&mut self) {
         self.stats.frames_sent = self.stats.frames_sent.saturating_add(1);
     }
+}
+
+/// Let an application be heard, if it may.
+fn play(now: Instant, payload: &str, voice: Option<&mut Voice>) -> Result<(), FrameError> {
+    let voice = voice.ok_or(NOT_TWO_WAY)?;
+    let audio = STANDARD.decode(payload).map_err(|_| NOT_BASE64)?;
+    voice.media(now, &audio)
 }

@@ -8,6 +8,7 @@ use crate::clock::Position;
 use crate::fork::ForkTap;
 use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
+use crate::playout::Playout;
 use crate::sink::{Event, Sink};
 use crate::speech::SpeechTap;
 use crate::stats::TapStats;
@@ -109,18 +110,23 @@ impl Taps {
             .ok_or(Refused::NoSuchTap)
     }
 
-    pub(crate) fn remove(&mut self, tap: TapId, reason: &str, sink: &mut impl Sink) -> Result<(), Refused> {
+    /// End a tap, and its voice with it.
+    pub(crate) fn remove(
+        &mut self,
+        tap: TapId,
+        reason: &str,
+        playout: &mut Playout,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refused> {
         let place = self.taps.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
-        let (_, mut what) = self.taps.remove(place);
-        what.close(reason, sink);
-        sink.event(Event::TapClosed { tap, stats: what.stats() });
+        let (_, what) = self.taps.remove(place);
+        end(tap, what, reason, playout, sink);
         Ok(())
     }
 
-    pub(crate) fn close_all(&mut self, reason: &str, sink: &mut impl Sink) {
-        for (tap, mut what) in self.taps.drain(..) {
-            what.close(reason, sink);
-            sink.event(Event::TapClosed { tap, stats: what.stats() });
+    pub(crate) fn close_all(&mut self, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
+        for (tap, what) in self.taps.drain(..) {
+            end(tap, what, reason, playout, sink);
         }
     }
 
@@ -140,7 +146,19 @@ impl Taps {
         speech.min()
     }
 
-    pub(crate) fn stats(&self) -> Vec<(TapId, TapStats)> {
-        self.taps.iter().map(|(tap, what)| (*tap, what.stats())).collect()
+    pub(crate) fn stats(&self, playout: &Playout) -> Vec<(TapId, TapStats)> {
+        let of_tap = |(tap, what): &(TapId, Tap)| {
+            let mut stats = what.stats();
+            playout.count_voice(*tap, &mut stats);
+            (*tap, stats)
+        };
+        self.taps.iter().map(of_tap).collect()
     }
+}
+
+fn end(tap: TapId, mut what: Tap, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
+    what.close(reason, sink);
+    let mut stats = what.stats();
+    playout.remove_voice(tap, &mut stats);
+    sink.event(Event::TapClosed { tap, stats });
 }

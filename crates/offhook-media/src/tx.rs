@@ -70,7 +70,7 @@ impl Transmitter {
 
     /// There may be work: make sure that something is due.
     pub(crate) fn wake(&mut self, now: Instant, params: &LegParams) {
-        let wanted = params.silence_when_idle || self.playout.has_work();
+        let wanted = params.silence_when_idle || self.playout.has_work(params.ptime_ms);
         if can_send(params) && wanted && self.next_due.is_none() {
             self.next_due = Some(self.free_at.map_or(now, |free| free.max(now)));
         }
@@ -82,7 +82,7 @@ impl Transmitter {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.next_due, self.keepalive_due].into_iter().flatten().min()
+        [self.next_due, self.keepalive_due, self.playout.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The RTP timestamp of now, for sender reports.
@@ -112,7 +112,7 @@ impl Transmitter {
             self.send_one(due, clock, params, out);
             ended = ended.or(self.playout.take_ended());
             self.free_at = due.checked_add(ptime);
-            let more = params.silence_when_idle || self.playout.has_work();
+            let more = params.silence_when_idle || self.playout.has_work(params.ptime_ms);
             self.next_due = if more { self.free_at } else { None };
             self.keepalive_due = self.keepalive_due.and_then(|_| due.checked_add(params.keepalive));
         }
@@ -136,7 +136,7 @@ impl Transmitter {
         let mut payload = std::mem::take(&mut self.datagram);
         payload.clear();
         payload.resize(RTP_HEADER_LEN, 0);
-        let tick = self.playout.next(params.ptime_ms, params.codec, &mut payload);
+        let tick = self.playout.next(due, params.ptime_ms, params.codec, &mut payload);
         self.datagram = payload;
         match tick {
             Tick::Audio => self.send_audio(due, clock, params, out),

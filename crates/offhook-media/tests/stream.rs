@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use offhook_media::{Codec, Event, FrameKind, LegParams, StreamParams};
+use offhook_media::{Codec, Encoding, Event, FrameKind, LegParams, StreamFormat, StreamParams};
 use serde_json::json;
 
 fn sequence_numbers(bench: &Bench) -> Vec<u64> {
@@ -129,7 +129,8 @@ fn losses_are_a_jump_when_filling_is_off() {
 #[test]
 fn frames_have_the_length_asked_for_and_the_codec_asked_for() {
     let mut bench = Bench::new(LegParams { ptime_ms: 30, ..leg_params() });
-    bench.add_stream(StreamParams { codec: Codec::Pcma, frame_ms: 40, tx: false, ..stream_params() });
+    let pcma = StreamFormat { encoding: Encoding::G711(Codec::Pcma), ..pcmu() };
+    bench.add_stream(StreamParams { format: pcma, frame_ms: 40, tx: false, ..stream_params() });
     for n in 0..4_u16 {
         bench.receive(u64::from(n) * 30, &packet(n, u32::from(n) * 240, 1, 0, &[0xff; 240]));
     }
@@ -190,7 +191,9 @@ fn wrong_frames_are_answered_by_errors_but_not_for_ever() {
     bench.leg.receive_stream_binary(now, STREAM, &mut bench.record);
     let codes: Vec<_> =
         bench.record.events_named("error").iter().map(|frame| frame["payload"]["code"].clone()).collect();
-    assert_eq!(codes, [100_002, 100_003, 100_003]);
+    assert_eq!(codes, [100_004, 100_003, 100_003]);
+    let detail = bench.record.events_named("error")[0]["payload"]["detail"].as_str().unwrap();
+    assert!(detail.contains("stream_bidirectional_mode"), "{detail}");
     for _ in 0..1000 {
         bench.leg.receive_stream_text(now, STREAM, "rubbish", &mut bench.record);
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_io::{EngineError, Event, What};
-use offhook_media::{Codec, LegStats, TapKind, TapStats, Track};
+use offhook_media::{Codec, LegStats, StreamFormat, TapKind, TapStats, Track};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -40,6 +40,11 @@ pub(crate) fn codec(name: &str) -> Result<Codec, Refusal> {
         "PCMA" => Ok(Codec::Pcma),
         _ => Err(bad(format!("the media core does not speak codec {name:?}"))),
     }
+}
+
+pub(crate) fn format(name: &str, sample_rate_hz: u32) -> Result<StreamFormat, Refusal> {
+    StreamFormat::from_name(name, sample_rate_hz)
+        .ok_or_else(|| bad(format!("the media core does not speak codec {name:?}")))
 }
 
 pub(crate) fn track(name: &str) -> Result<Track, Refusal> {

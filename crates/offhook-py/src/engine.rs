@@ -7,7 +7,7 @@ use offhook_media::{ForkParams, LegParams, SpeechParams, StreamParams, Strep};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::convert::{Refusal, address, bad, codec, event, leg_stats, ms, samples, track};
+use crate::convert::{Refusal, address, bad, codec, event, format, leg_stats, ms, samples, track};
 
 /// Workers, the RTP port pool and all media legs of one process.
 #[pyclass(frozen, module = "offhook._media")]
@@ -133,7 +133,7 @@ impl Engine {
     /// Open a WebSocket and stream to it.
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
-        fill_gaps=true))]
+        fill_gaps=true, app_codec=None, app_sample_rate_hz=8000))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -155,12 +155,14 @@ impl Engine {
         buffer_ms: u32,
         ping_ms: u64,
         fill_gaps: bool,
+        app_codec: Option<&str>,
+        app_sample_rate_hz: u32,
     ) -> Result<(), Refusal> {
         let params = StreamParams {
             rx,
             tx,
-            codec: self::codec(codec)?,
-            sample_rate_hz,
+            format: format(codec, sample_rate_hz)?,
+            app_format: app_codec.map(|codec| format(codec, app_sample_rate_hz)).transpose()?,
             frame_ms,
             stream_id,
             connected_json,

@@ -122,6 +122,13 @@ class LegTaps:
             self._connecting.pop(stream_id, None)
 
     def _add_stream(self, tap_id: int, effect: do.OpenStream, addresses: list[str]) -> None:
+        if effect.app_codec not in (None, effect.codec):
+            log.info(
+                "stream speaks and hears different codecs",
+                stream=effect.stream_id,
+                to_app=effect.codec,
+                from_app=effect.app_codec,
+            )
         connected: dict[str, Any] = {"event": "connected", "version": "1.0.0"}
         headers = [("User-Agent", f"offhook/{__version__}")]
         if effect.auth_token is not None:
@@ -146,6 +153,8 @@ class LegTaps:
             connect_retry_ms=[round(pause_s * 1000) for pause_s in limits.STREAM_CONNECT_RETRY_S],
             buffer_ms=limits.STREAM_BUFFER_MS,
             ping_ms=round(limits.STREAM_PING_S * 1000),
+            app_codec=effect.app_codec,
+            app_sample_rate_hz=effect.app_sample_rate_hz,
         )
 
     def begin_stream(self, stream_id: str, *, after: Receipt | None) -> None:

@@ -21,11 +21,18 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """A stream as asked for (contract 2.1). `codec` None means: as the leg's."""
+    """A stream as asked for (contract 2.1).
+
+    `codec` is what the app is sent, None for the leg's own (but see `app_codec`). `app_codec` is
+    what the far end hears when the app sends it, None when the app only listens. `sample_rate_hz`
+    is the rate of a codec that has several, in both directions.
+    """
 
     url: str
     tracks: tuple[Track, ...] = (Track.RX,)
     codec: str | None = None
+    app_codec: str | None = None
+    sample_rate_hz: int = 8000
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
 

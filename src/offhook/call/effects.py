@@ -69,6 +69,7 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
+    With `app_codec` the far end hears what the app sends.
     """
 
     stream_id: str
@@ -76,6 +77,8 @@ class OpenStream:
     tracks: tuple[Track, ...]
     codec: str
     sample_rate_hz: int
+    app_codec: str | None
+    app_sample_rate_hz: int
     auth_token: str | None
     start: dict[str, Any]
     stop: dict[str, Any]

@@ -152,6 +152,7 @@ class CallLeg:
                 "stream_id": stream.stream_id,
                 "stream_track": payloads.stream_track(stream.tracks),
                 "codec": stream.codec,
+                "two_way": stream.two_way,
                 "connected": stream.connected,
                 "call_control_id": self.identity.call_control_id,
                 "call_leg_id": self.identity.call_leg_id,

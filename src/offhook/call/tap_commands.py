@@ -21,8 +21,10 @@ from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps
 from offhook.proto.sdp import NegotiatedMedia
 
-_SAMPLE_RATES_HZ = {"L16": 8_000, "OPUS": 16_000, "AMR-WB": 16_000}
+_SAMPLE_RATES_HZ = {"OPUS": 16_000, "AMR-WB": 16_000}
 """Of a stream in a codec that is not the leg's; 8000 for all others (contract 4.4)."""
+_SPOKEN_BACK = frozenset({"G722", "OPUS", "AMR-WB", "L16"})
+"""Who speaks one of these hears it too, unless asked otherwise (contract 4.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
         case StartStream() if len(taps.streams) >= limits.STREAMS_PER_LEG_MAX:
             detail = f"a call has at most {limits.STREAMS_PER_LEG_MAX} streams at once"
             raise CommandError("90045", detail)
+        case StartStream(stream=StreamOptions(app_codec=str())) if any(
+            stream.two_way for stream in taps.running_streams()
+        ):
+            detail = "a call has one stream whose app may speak; stop it first, or start one that listens"
+            raise CommandError("90045", detail, "/stream_bidirectional_mode")
         case StopStream() if not any(taps.running_streams()):
             raise CommandError("90048", "no stream is running on this call")
         case StopStream(stream_id=str(wanted)) if not any(
@@ -70,9 +77,9 @@ def opened_stream(
     client_state: str | None,
 ) -> OpenStream:
     """Return the effect that opens a stream, with what its start and stop frames will say."""
-    codec = options.codec or media.codec_name
-    own_rate_hz = _SAMPLE_RATES_HZ.get(codec, 8_000)
-    rate_hz = media.clock_rate_hz if codec == media.codec_name else own_rate_hz
+    spoken = options.app_codec if options.app_codec in _SPOKEN_BACK else None
+    codec = options.codec or spoken or media.codec_name
+    rate_hz = _rate_hz(codec, options, media)
     start = {
         "custom_parameters": dict(options.custom_parameters),
         "media_format": {"encoding": codec, "sample_rate": rate_hz, "channels": 1},
@@ -84,10 +91,18 @@ def opened_stream(
         tracks=options.tracks,
         codec=codec,
         sample_rate_hz=rate_hz,
+        app_codec=options.app_codec,
+        app_sample_rate_hz=_rate_hz(options.app_codec or codec, options, media),
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
         stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
     )
+
+
+def _rate_hz(codec: str, options: StreamOptions, media: NegotiatedMedia) -> int:
+    if codec == "L16":
+        return options.sample_rate_hz
+    return media.clock_rate_hz if codec == media.codec_name else _SAMPLE_RATES_HZ.get(codec, 8_000)
 
 
 def opened_fork(fork_id: str, command: StartFork, media: NegotiatedMedia) -> tuple[OpenFork, Payload]:

@@ -72,6 +72,7 @@ class Stream:
     url: str
     tracks: tuple[Track, ...]
     codec: str
+    two_way: bool = False
     connected: bool = False
     closing: bool = False
 
@@ -145,7 +146,13 @@ class Taps:
 
     def open_stream(self, effect: OpenStream) -> list[Effect]:
         """Keep book of a stream from now on."""
-        self.streams[effect.stream_id] = Stream(effect.stream_id, effect.url, effect.tracks, effect.codec)
+        self.streams[effect.stream_id] = Stream(
+            effect.stream_id,
+            effect.url,
+            effect.tracks,
+            effect.codec,
+            two_way=effect.app_codec is not None,
+        )
         return [effect]
 
     def open_fork(self, effect: OpenFork, told: Payload) -> list[Effect]:

@@ -68,6 +68,8 @@ def test_a_stream_opens_with_what_its_frames_will_say() -> None:
             tracks=(Track.RX, Track.TX),
             codec="PCMA",
             sample_rate_hz=8000,
+            app_codec=None,
+            app_sample_rate_hz=8000,
             auth_token="t",
             start={
                 "user_id": "user-uuid",
@@ -98,6 +100,53 @@ def test_media_format_tells_the_truth(codec: str | None, encoding: str, rate_hz:
     assert isinstance(effect, do.OpenStream)
     assert effect.start["media_format"] == {"encoding": encoding, "sample_rate": rate_hz, "channels": 1}
     assert (effect.codec, effect.sample_rate_hz) == (encoding, rate_hz)
+
+
+@pytest.mark.parametrize(
+    ("codec", "app_codec", "asked_hz", "to_app", "from_app"),
+    [
+        (None, "PCMU", 8000, ("PCMU", 8000), ("PCMU", 8000)),
+        (None, "PCMA", 8000, ("PCMU", 8000), ("PCMA", 8000)),
+        (None, "L16", 16000, ("L16", 16000), ("L16", 16000)),
+        ("default", "L16", 8000, ("L16", 8000), ("L16", 8000)),
+        ("PCMA", "L16", 16000, ("PCMA", 8000), ("L16", 16000)),
+        ("L16", "PCMU", 16000, ("L16", 16000), ("PCMU", 8000)),
+        ("L16", None, 16000, ("L16", 16000), (None, 16000)),
+        (None, None, 16000, ("PCMU", 8000), (None, 8000)),
+    ],
+)
+def test_who_speaks_linear_hears_linear_unless_asked_otherwise(
+    codec: str | None,
+    app_codec: str | None,
+    asked_hz: int,
+    to_app: tuple[str, int],
+    from_app: tuple[str | None, int],
+) -> None:
+    given = None if codec == "default" else codec
+    command = start_stream(codec=given, app_codec=app_codec, sample_rate_hz=asked_hz)
+    (effect,) = answered().command(command)
+    assert isinstance(effect, do.OpenStream)
+    assert (effect.codec, effect.sample_rate_hz) == to_app
+    assert (effect.app_codec, effect.app_sample_rate_hz) == from_app
+    told = effect.start["media_format"]
+    assert told == {"encoding": to_app[0], "sample_rate": to_app[1], "channels": 1}
+
+
+def test_a_call_has_one_stream_whose_app_may_speak() -> None:
+    desk = answered()
+    desk.command(start_stream(app_codec="PCMU"))
+    assert refused(desk, start_stream(app_codec="PCMU")) == ("90045", "/stream_bidirectional_mode")
+    for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
+        desk.command(start_stream())
+    assert refused(desk, start_stream()) == ("90045", None)
+    assert [stream["two_way"] for stream in desk.leg.streams()] == [True] + [False] * 7
+
+
+def test_a_stopped_stream_makes_room_for_the_next_that_speaks() -> None:
+    desk = answered()
+    desk.command(start_stream(app_codec="PCMU"))
+    desk.command(ask.StopStream(stream_id="id-1"))
+    desk.command(start_stream(app_codec="L16"))
 
 
 def test_streaming_started_comes_before_the_start_frame_and_after_the_socket() -> None:

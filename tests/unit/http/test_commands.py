@@ -100,16 +100,59 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("stream_codec", codec) for codec in ("G722", "OPUS", "AMR-WB", "L16")),
-        ("stream_bidirectional_mode", "rtp"),
-        *(("stream_bidirectional_codec", codec) for codec in ("PCMA", "G722", "OPUS", "AMR-WB", "L16")),
-        *(("stream_bidirectional_sampling_rate", rate) for rate in (16000, 22050, 24000, 48000, "16000")),
-        *(("stream_bidirectional_target_legs", legs) for legs in ("both", "self")),
+        *(("stream_codec", codec) for codec in ("G722", "OPUS", "AMR-WB")),
         ("enable_dialogflow", True),
     ],
 )
 def test_a_value_of_a_later_version_is_refused_by_name(command: str, field: str, value: object) -> None:
     assert refusals(command, stream_url=URL, **{field: value}) == [("10038", f"/{field}")]
+
+
+@pytest.mark.parametrize("command", ["streaming_start", "answer"])
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        *(
+            ({"stream_bidirectional_codec": codec}, "/stream_bidirectional_codec")
+            for codec in ("G722", "OPUS", "AMR-WB")
+        ),
+        ({"stream_bidirectional_sampling_rate": "16000"}, "/stream_bidirectional_sampling_rate"),
+    ],
+)
+def test_audio_of_a_later_version_is_refused_by_name(
+    command: str, fields: dict[str, object], pointer: str
+) -> None:
+    asked = {"stream_url": URL, "stream_bidirectional_mode": "rtp", **fields}
+    assert refusals(command, **asked) == [("10038", pointer)]
+
+
+@pytest.mark.parametrize("legs", ["self", "opposite", "both"])
+@pytest.mark.parametrize(
+    ("codec", "rate_hz"),
+    [("PCMU", 8000), ("PCMA", "8000"), ("L16", 8000), ("L16", 22050), ("L16", 48000), ("L16", "16000")],
+)
+def test_an_app_may_speak(codec: str, rate_hz: object, legs: str) -> None:
+    asked = {
+        "stream_bidirectional_mode": "rtp",
+        "stream_bidirectional_codec": codec,
+        "stream_bidirectional_sampling_rate": rate_hz,
+        "stream_bidirectional_target_legs": legs,
+    }
+    command = build("streaming_start", stream_url=URL, **asked)
+    assert (command.stream.app_codec, command.stream.sample_rate_hz) == (codec, int(str(rate_hz)))
+
+
+def test_an_app_only_listens_unless_the_mode_says_otherwise() -> None:
+    for codec in ("PCMU", "L16", "OPUS"):
+        command = build("streaming_start", stream_url=URL, stream_bidirectional_codec=codec)
+        assert command.stream.app_codec is None
+
+
+def test_linear_audio_to_the_app_has_the_rate_asked_for() -> None:
+    command = build(
+        "streaming_start", stream_url=URL, stream_codec="L16", stream_bidirectional_sampling_rate=16000
+    )
+    assert (command.stream.codec, command.stream.sample_rate_hz) == ("L16", 16000)
 
 
 def test_dialogflow_is_refused_even_without_a_url() -> None:

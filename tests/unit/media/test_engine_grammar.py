@@ -1,5 +1,7 @@
 """What every media engine promises about its events, held against the native one and the fake."""
 
+import base64
+import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import MediaEvent
+from offhook.edge.media.fake_audio import decode_g711, encode_g711, resample
 from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
 
 pytestmark = pytest.mark.unit
@@ -256,3 +259,157 @@ async def test_parameters_a_leg_cannot_use_are_refused_at_once(world: World) -> 
         world.engine.add_fork(1, tap_id, rx="127.0.0.1:9", tx=None)
     with pytest.raises(MediaError, match="32 taps, which is the most there may be"):
         world.engine.add_fork(1, 99, rx="127.0.0.1:9", tx=None)
+
+
+# Two ways
+
+
+def media(payload: bytes) -> str:
+    return json.dumps({"event": "media", "media": {"payload": base64.b64encode(payload).decode()}})
+
+
+def mark(name: str) -> str:
+    return json.dumps({"event": "mark", "mark": {"name": name}})
+
+
+CLEAR = json.dumps({"event": "clear"})
+
+
+async def talking(world: World, codec: str | None = "PCMU", rate_hz: int = 8000, **changes: object) -> None:
+    """Open a leg and a stream whose app may speak; what the phone hears comes back as outbound track."""
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1, keepalive_ms=0)
+    world.add_stream(1, 2, rx=False, tx=True, app_codec=codec, app_sample_rate_hz=rate_hz, **changes)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 2)
+
+
+async def heard(world: World, packets: int) -> bytes:
+    frames = await world.frames("media", packets)
+    return b"".join(base64.b64decode(frame["media"]["payload"]) for frame in frames)
+
+
+async def test_what_the_app_says_is_heard_in_order_and_its_mark_comes_behind(world: World) -> None:
+    await talking(world)
+    said = [
+        bytes(0x80 + (number + at) % 100 for at in range(length))
+        for number, length in enumerate((160, 100, 380))
+    ]
+    await world.app_says(1, 2, *map(media, said), mark("end"))
+    assert await heard(world, 4) == b"".join(said)
+    (end,) = await world.frames("mark", 1)
+    media_frames = await world.frames("media", 4)
+    assert end["mark"] == {"name": "end"}
+    assert int(end["sequence_number"]) == int(media_frames[3]["sequence_number"]) + 1
+    stats = world.engine.stats(1)["taps"][2]
+    assert (stats["played_ms"], stats["queued_ms"], stats["app_frames"]) == (80, 0, 4)
+
+
+async def test_the_rest_of_less_than_a_packet_is_padded(world: World) -> None:
+    await talking(world)
+    await world.app_says(1, 2, media(b"\x80" * 200), mark("end"))
+    await world.frames("mark", 1)
+    sound = await heard(world, 2)
+    # The pause before the rest is silence in the outbound track, of as long as it took.
+    assert sound[:160] == b"\x80" * 160
+    assert sound.replace(b"\xff", b"") == b"\x80" * 200
+
+
+async def test_clear_drops_what_waits_and_returns_its_marks(world: World) -> None:
+    await talking(world)
+    await world.app_says(1, 2, media(b"\x80" * 8000), mark("a"), mark("b"), CLEAR, mark("c"))
+    marks = await world.frames("mark", 3)
+    assert [frame["mark"]["name"] for frame in marks] == ["a", "b", "c"]
+    stats = world.engine.stats(1)["taps"][2]
+    assert stats["queued_ms"] == 0
+    assert stats["played_ms"] + stats["discarded_ms"] == 1000
+    assert stats["discarded_ms"] >= 900
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate_hz", "payload"),
+    [
+        ("PCMA", 8000, encode_g711("PCMA", b"\x10\x20" * 320)),
+        ("L16", 8000, b"\x10\x20" * 320),
+        ("L16", 16000, b"\x10\x20" * 1600),
+        ("L16", 22050, b"\x10\x20" * 2205),
+        ("L16", 48000, b"\x10\x20" * 4800),
+    ],
+)
+async def test_what_the_app_says_is_brought_to_the_codec_of_the_leg(
+    world: World, codec: str, rate_hz: int, payload: bytes
+) -> None:
+    await talking(world, codec, rate_hz)
+    await world.app_says(1, 2, media(payload))
+    sound = decode_g711("PCMU", await heard(world, 2))
+    middle = sound[320:480]  # a filter needs a moment to begin
+    assert all(
+        abs(int.from_bytes(middle[at : at + 2], "little") - 0x2010) < 300 for at in range(0, len(middle), 2)
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 48000])
+async def test_what_the_phone_says_may_be_had_as_linear_audio(world: World, rate_hz: int) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.add_stream(1, 2, codec="L16", sample_rate_hz=rate_hz)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 2)
+    payload = encode_g711("PCMU", b"\x10\x20" * 160)
+    for number in range(3):
+        await world.hear(1, packet(number, payload))
+    frames = [base64.b64decode(frame["media"]["payload"]) for frame in await world.frames("media", 3)]
+    expected = decode_g711("PCMU", payload)
+    expected = resample(expected, 8000, rate_hz)
+    assert [len(frame) for frame in frames] == [len(expected)] * 3
+    assert frames[2][-2:] == expected[-2:]
+
+
+async def test_an_app_that_may_not_speak_is_told_how(world: World) -> None:
+    await talking(world, None)
+    await world.app_says(1, 2, media(b"\x80" * 160), mark("at once"), CLEAR)
+    (error,) = await world.frames("error", 1)
+    assert error["payload"]["code"] == 100004
+    assert "stream_bidirectional_mode" in error["payload"]["detail"]
+    await world.frames("mark", 1)
+
+
+async def test_what_cannot_be_played_is_answered_by_its_code(world: World) -> None:
+    await talking(world)
+    await world.app_says(
+        1,
+        2,
+        '{"event":"media","media":{"payload":"no base64"}}',
+        media(b"\x80" * 240_001),
+        '{"event":"sing"}',
+        media(b"\x80" * 240_000),
+        media(b"\x80" * 238_000),
+        media(b"\x80" * 8000),
+    )
+    errors = await world.frames("error", 4)
+    told = [(error["payload"]["code"], error["payload"]["title"]) for error in errors]
+    assert told == [
+        (100004, "invalid_media"),
+        (100004, "invalid_media"),
+        (100003, "malformed_frame"),
+        (100005, "rate_limit_reached"),
+    ]
+    assert world.engine.stats(1)["taps"][2]["overflow_ms"] == 1000
+    world.engine.remove_tap(1, 2, reason="command")
+    await world.until(has(events.StreamClosed))
+    closed = of_tap(world, 2)[-1]
+    assert isinstance(closed, events.StreamClosed)
+    assert closed.stats["played_ms"] + closed.stats["discarded_ms"] == 59_750
+
+
+async def test_formats_that_no_stream_has_are_refused(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    for name, arguments in [
+        ("app_sample_rate_hz", {"app_codec": "PCMU", "app_sample_rate_hz": 16000}),
+        ("app_sample_rate_hz", {"app_codec": "L16", "app_sample_rate_hz": 11025}),
+        ("sample_rate_hz", {"codec": "L16", "sample_rate_hz": 44100}),
+    ]:
+        with pytest.raises(MediaError, match=f"{name} is out of range"):
+            world.add_stream(1, 2, **arguments)
+    with pytest.raises(MediaError, match="does not speak codec"):
+        world.add_stream(1, 2, app_codec="MP3")

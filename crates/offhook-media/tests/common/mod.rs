@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Codec, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId,
-    Track,
+    Codec, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
+    StreamFormat, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
@@ -164,12 +164,20 @@ pub fn leg_params() -> LegParams {
     }
 }
 
+pub fn pcmu() -> StreamFormat {
+    StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 }
+}
+
+pub fn l16(sample_rate_hz: u32) -> StreamFormat {
+    StreamFormat { encoding: Encoding::L16, sample_rate_hz }
+}
+
 pub fn stream_params() -> StreamParams {
     StreamParams {
         rx: true,
         tx: true,
-        codec: Codec::Pcmu,
-        sample_rate_hz: 8000,
+        format: pcmu(),
+        app_format: None,
         frame_ms: 20,
         stream_id: "stream-1".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

@@ -26,14 +26,7 @@ STREAM_TRACKS = {
 }
 WEBHOOK_RETRIES_MS_MAX = 60_000
 
-_STREAM_VALUES_DONE: dict[str, tuple[Any, ...]] = {
-    "stream_codec": ("default", "PCMU", "PCMA"),
-    "stream_bidirectional_mode": ("mp3",),
-    "stream_bidirectional_codec": ("PCMU",),
-    "stream_bidirectional_sampling_rate": (8000,),
-    "stream_bidirectional_target_legs": ("opposite",),
-    "enable_dialogflow": (False,),
-}
+_STREAM_CODECS_DONE = ("PCMU", "PCMA", "L16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +174,8 @@ def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> t
 
 
 def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
-    later = [
-        _not_yet(name, f"it does {' and '.join(str(value) for value in done)}")
-        for name, done in _STREAM_VALUES_DONE.items()
-        if getattr(body, name) not in done
-    ]
+    speaks = body.stream_bidirectional_mode == "rtp"
+    later = _later_stream_values(body, speaks=speaks)
     if later:
         raise Refusal(422, *later)
     assert body.stream_url is not None, "a stream without a URL is refused above"
@@ -193,9 +183,29 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
         url=body.stream_url,
         tracks=STREAM_TRACKS[body.stream_track],
         codec=None if body.stream_codec == "default" else body.stream_codec,
+        # In mp3 mode the parameter says nothing; raw audio is then answered by an error frame.
+        app_codec=body.stream_bidirectional_codec if speaks else None,
+        sample_rate_hz=body.stream_bidirectional_sampling_rate,
         auth_token=body.stream_auth_token or None,
         custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),
     )
+
+
+def _later_stream_values(body: schemas.StreamBody, *, speaks: bool) -> list[Problem]:
+    linear = body.stream_codec == "L16" or (speaks and body.stream_bidirectional_codec == "L16")
+    done: dict[str, tuple[Any, ...]] = {
+        "stream_codec": ("default", *_STREAM_CODECS_DONE),
+        "enable_dialogflow": (False,),
+    }
+    if speaks:
+        done["stream_bidirectional_codec"] = _STREAM_CODECS_DONE
+    if speaks and not linear:
+        done["stream_bidirectional_sampling_rate"] = (8000,)
+    return [
+        _not_yet(name, f"it does {' and '.join(str(value) for value in values)}")
+        for name, values in done.items()
+        if getattr(body, name) not in values
+    ]
 
 
 def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:

@@ -84,8 +84,13 @@ class MediaEngine(Protocol):
         buffer_ms: int = 5000,
         ping_ms: int = 20000,
         fill_gaps: bool = True,
+        app_codec: str | None = None,
+        app_sample_rate_hz: int = 8000,
     ) -> None:
-        """Open a WebSocket and keep audio for it until `begin_stream`."""
+        """Open a WebSocket and keep audio for it until `begin_stream`.
+
+        With `app_codec` the far end hears what the application sends.
+        """
         ...
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:

@@ -44,6 +44,20 @@ class TapStats(TypedDict):
     """Frames received from the application."""
     app_frames_refused: int
     """Frames of the application that were answered by an error, or ignored after too many."""
+    played_ms: int
+    """Audio of the application sent to the far end."""
+    queued_ms: int
+    """Audio of the application that waits to be sent."""
+    discarded_ms: int
+    """Audio of the application dropped by its `clear`, or by the end of the stream."""
+    overflow_ms: int
+    """Audio of the application refused because 60 s waited already."""
+    underruns: int
+    """How often the application's audio came after it was needed."""
+    inserted_silence_ms: int
+    """Silence the far end heard by that."""
+    app_lateness_ms: int
+    """How late the application's audio came, at most."""
     chunks: int
     """Chunks of decoded audio given to a recogniser."""
     audio_ms: int

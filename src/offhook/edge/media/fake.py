@@ -12,8 +12,16 @@ from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import LegStats, MediaEvent
 from offhook.edge.media.fake_audio import encode_g711
-from offhook.edge.media.fake_checks import check_address, check_codec, check_ranges, is_object
+from offhook.edge.media.fake_checks import (
+    check_address,
+    check_codec,
+    check_ranges,
+    check_stream_codec,
+    is_object,
+    is_rate,
+)
 from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
+from offhook.edge.media.fake_voice import FakeVoice
 
 __all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
 
@@ -200,11 +208,16 @@ class FakeEngine:
         buffer_ms: int = 5000,
         ping_ms: int = 20000,
         fill_gaps: bool = True,
+        app_codec: str | None = None,
+        app_sample_rate_hz: int = 8000,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
-        check_codec(codec)
+        check_stream_codec(codec)
+        if app_codec is not None:
+            check_stream_codec(app_codec)
         check_ranges(
-            sample_rate_hz=sample_rate_hz == 8000,
+            sample_rate_hz=is_rate(codec, sample_rate_hz),
+            app_sample_rate_hz=app_codec is None or is_rate(app_codec, app_sample_rate_hz),
             frame_ms=20 <= frame_ms <= 100,
             buffer_ms=buffer_ms <= STREAM_BUFFER_MS_MAX,
             connected_json=is_object(connected_json),
@@ -231,6 +244,8 @@ class FakeEngine:
             start_json=start_json,
             stop_json=stop_json,
             buffer_frames=buffer_ms // frame_ms,
+            sample_rate_hz=sample_rate_hz,
+            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
         )
         self._add_tap(leg_id, stream)
         if self.auto_connect and leg_id in self.legs:
@@ -342,6 +357,10 @@ class FakeEngine:
         stream = self.stream(leg_id, tap_id)
         self.legs[leg_id].drop_tap(stream)
         self._tell([events.StreamClosed(leg_id, tap_id, "app_closed", stream.stats)])
+
+    def app_sends(self, leg_id: int, tap_id: int, text: str) -> None:
+        """Let the application send a message."""
+        self.stream(leg_id, tap_id).receive(text, self.now_ms)
 
     def feed_rtp(self, leg_id: int, packet: bytes, source: str = "127.0.0.1:40000") -> None:
         """Let a packet arrive."""

@@ -4,7 +4,7 @@ import struct
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["RtpFields", "build_rtp", "decode_g711", "encode_g711", "parse_rtp"]
+__all__ = ["RtpFields", "add", "build_rtp", "decode_g711", "encode_g711", "parse_rtp", "resample"]
 
 
 class RtpFields(NamedTuple):
@@ -49,6 +49,26 @@ def encode_g711(codec: str, pcm: bytes) -> bytes:
     nearest = _nearest(codec)
     samples = struct.unpack(f"<{len(pcm) // 2}h", pcm)
     return bytes(nearest[sample + 32768] for sample in samples)
+
+
+def add(pcm: bytes, other: bytes) -> bytes:
+    """Return the sum of two pieces of s16le, the second not longer than the first, without wrapping."""
+    if not other:
+        return pcm
+    other = other.ljust(len(pcm), b"\0")
+    pairs = zip(_samples(pcm), _samples(other), strict=True)
+    return struct.pack(f"<{len(pcm) // 2}h", *(max(-32768, min(32767, a + b)) for a, b in pairs))
+
+
+def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
+    """Return s16le at another rate, by the sample at or before each."""
+    count = len(pcm) // 2 * to_hz // from_hz
+    places = (number * from_hz // to_hz * 2 for number in range(count))
+    return b"".join(pcm[at : at + 2] for at in places)
+
+
+def _samples(pcm: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(pcm) // 2}h", pcm)
 
 
 @cache

@@ -7,7 +7,16 @@ from typing import Any
 
 from offhook.edge.media import events
 from offhook.edge.media.events import LegStats, MediaEvent, TapStats
-from offhook.edge.media.fake_audio import RtpFields, build_rtp, decode_g711, encode_g711, parse_rtp
+from offhook.edge.media.fake_audio import (
+    RtpFields,
+    add,
+    build_rtp,
+    decode_g711,
+    encode_g711,
+    parse_rtp,
+    resample,
+)
+from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive
 
 __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
 
@@ -28,6 +37,13 @@ def empty_tap_stats(kind: str) -> TapStats:
         "filled_ms": 0,
         "app_frames": 0,
         "app_frames_refused": 0,
+        "played_ms": 0,
+        "queued_ms": 0,
+        "discarded_ms": 0,
+        "overflow_ms": 0,
+        "underruns": 0,
+        "inserted_silence_ms": 0,
+        "app_lateness_ms": 0,
         "chunks": 0,
         "audio_ms": 0,
     }
@@ -70,6 +86,8 @@ class FakeStream:
     start_json: str
     stop_json: str
     buffer_frames: int
+    sample_rate_hz: int = 8000
+    voice: FakeVoice | None = None
     connected: bool = False
     begun: bool = False
     frames: list[dict[str, Any]] = field(default_factory=list)
@@ -94,18 +112,52 @@ class FakeStream:
         for frame in kept:
             self._send(frame)
 
-    def media(self, track: str, at_ms: int, payload: bytes) -> None:
+    def media(self, track: str, at_ms: int, payload: bytes, leg_codec: str) -> None:
         """Send or keep a media frame if the track is wanted."""
         if not self.connected or not (self.rx if track == "inbound" else self.tx):
             return
-        text = base64.b64encode(payload).decode()
+        text = base64.b64encode(self._transcode(payload, leg_codec)).decode()
         media = {"track": track, "chunk": "", "timestamp": str(at_ms), "payload": text}
         self._send_or_keep({"event": "media", "stream_id": self.stream_id, "media": media})
+
+    def _transcode(self, payload: bytes, leg_codec: str) -> bytes:
+        if self.codec == leg_codec:
+            return payload
+        pcm = decode_g711(leg_codec, payload)
+        if self.codec != "L16":
+            return encode_g711(self.codec, pcm)
+        return resample(pcm, 8000, self.sample_rate_hz)
 
     def digit(self, digit: str) -> None:
         """Tell a digit of the far end."""
         if self.connected and self.rx:
             self._send_or_keep({"event": "dtmf", "stream_id": self.stream_id, "dtmf": {"digit": digit}})
+
+    def receive(self, text: str, now_ms: int) -> None:
+        """Take a message of the application."""
+        if self.connected:
+            for frame in receive(text, self.voice, now_ms, self.stats):
+                self._send_or_keep({**frame, "stream_id": self.stream_id})
+
+    def has_words(self, size: int, now_ms: int) -> bool:
+        """Tell whether the application says something in the next packet."""
+        return self.voice is not None and self.voice.ready(size, now_ms)
+
+    def speak(self, size: int, now_ms: int) -> bytes:
+        """Return what the application says in the next packet."""
+        if self.voice is None or not self.voice.ready(size, now_ms):
+            return b""
+        return self.voice.take(size, self.stats)
+
+    def spoken(self) -> None:
+        """Give back the marks of what was sent."""
+        for name in () if self.voice is None else self.voice.marks():
+            self._send_or_keep({**mark_frame(name), "stream_id": self.stream_id})
+
+    def count(self) -> None:
+        """Bring the counters up to date."""
+        if self.voice is not None:
+            self.voice.count(self.stats)
 
     def stop(self, reason: str) -> None:
         """Send the stop frame, if the stream was begun."""
@@ -123,8 +175,9 @@ class FakeStream:
             self.stats["frames_dropped"] += 1
 
     def _send(self, frame: dict[str, Any]) -> None:
-        self._sequence += 1
-        frame["sequence_number"] = str(self._sequence)
+        if frame["event"] != "error":
+            self._sequence += 1
+            frame["sequence_number"] = str(self._sequence)
         if (media := frame.get("media")) is not None:
             self._chunks[media["track"]] += 1
             media["chunk"] = str(self._chunks[media["track"]])
@@ -149,8 +202,7 @@ class FakeSpeech:
         """Add 8 kHz audio; return whole chunks."""
         if not self._pcm:
             self._at_ms = at_ms
-        wide = self.sample_rate_hz == 16000
-        self._pcm += pcm if not wide else b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))
+        self._pcm += resample(pcm, 8000, self.sample_rate_hz)
         size = self.chunk_ms * self.sample_rate_hz // 1000 * 2
         chunks = []
         while len(self._pcm) >= size:
@@ -282,22 +334,30 @@ class FakeLeg:
     def advance(self, ms: int, now_ms: int) -> list[MediaEvent]:
         """Send what is due, notice silence."""
         told: list[MediaEvent] = []
+        size = self.ptime_ms * 16
         self._owed_ms += ms
-        while self._queue and self._owed_ms >= self.ptime_ms and self.connected and self.sending:
+        while self._owed_ms >= self.ptime_ms and self.connected and self.sending:
+            playing = bool(self._queue)
+            if not playing and not any(stream.has_words(size, now_ms) for stream in self._streams()):
+                break
             self._owed_ms -= self.ptime_ms
-            size = self.ptime_ms * 16
             pcm = bytes(self._queue[:size]).ljust(size, b"\0")
             del self._queue[:size]
+            for stream in self._streams():
+                pcm = add(pcm, stream.speak(size, now_ms))
             payload = encode_g711(self.codec, pcm)
             fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_samples, 0x0FF, payload)
             packet = build_rtp(fields)
             self.sent_packets.append(packet)
-            self._played_ms += self.ptime_ms
             self._copy("tx", packet)
             told += self._audio("tx", payload)
-            if not self._queue:
+            for stream in self._streams():
+                stream.spoken()
+            if playing:
+                self._played_ms += self.ptime_ms
+            if playing and not self._queue:
                 told += self._end_play(completed=True)
-        if not self._queue:
+        if not self._queue and not any(stream.has_words(size, now_ms) for stream in self._streams()):
             self._owed_ms = 0
         silent = self._media_timeout_ms and now_ms - self._heard_ms >= self._media_timeout_ms
         if silent and self.connected and not self._silence_told:
@@ -317,6 +377,9 @@ class FakeLeg:
         self.drop_tap(tap)
         if isinstance(tap, FakeStream):
             tap.stop(reason)
+            if tap.voice is not None:
+                tap.voice.clear(tap.stats)
+                tap.count()
             return [events.StreamClosed(self.leg_id, tap.tap_id, reason, tap.stats)]
         told: list[MediaEvent] = []
         if isinstance(tap, FakeSpeech):
@@ -345,6 +408,9 @@ class FakeLeg:
         self.taps.clear()
         return [*told, events.LegClosed(self.leg_id, self.stats())]
 
+    def _streams(self) -> list[FakeStream]:
+        return [tap for tap in self.taps.values() if isinstance(tap, FakeStream)]
+
     def _copy(self, track: str, packet: bytes) -> None:
         for tap in self.taps.values():
             if isinstance(tap, FakeFork):
@@ -360,7 +426,7 @@ class FakeLeg:
         told: list[MediaEvent] = []
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
-                tap.media("inbound" if track == "rx" else "outbound", at_ms, payload)
+                tap.media("inbound" if track == "rx" else "outbound", at_ms, payload, self.codec)
             elif isinstance(tap, FakeSpeech) and tap.track == track:
                 chunks = tap.take(at_ms, decode_g711(self.codec, payload))
                 told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
@@ -368,6 +434,8 @@ class FakeLeg:
 
     def stats(self) -> LegStats:
         """Return the counters; what the fake has no idea of is zero."""
+        for stream in self._streams():
+            stream.count()
         return {
             "packets_received": self.packets_received,
             "bytes_received": 0,

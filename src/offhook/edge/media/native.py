@@ -202,6 +202,8 @@ class NativeEngine:
         buffer_ms: int = 5000,
         ping_ms: int = 20000,
         fill_gaps: bool = True,
+        app_codec: str | None = None,
+        app_sample_rate_hz: int = 8000,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -225,6 +227,8 @@ class NativeEngine:
                 buffer_ms=buffer_ms,
                 ping_ms=ping_ms,
                 fill_gaps=fill_gaps,
+                app_codec=app_codec,
+                app_sample_rate_hz=app_sample_rate_hz,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:

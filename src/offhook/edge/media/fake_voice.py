@@ -1,0 +1,107 @@
+"""What an application says, in the fake engine: its queue, its marks, its errors."""
+
+from typing import Any
+
+from offhook.edge.media.events import TapStats
+from offhook.edge.media.fake_audio import decode_g711, resample
+from offhook.proto.stream import AppClear, AppFrame, AppMark, AppMedia, FrameError, parse_app_frame
+
+__all__ = ["FakeVoice", "receive"]
+
+QUEUED_MS_MAX = 60_000
+FRAME_MS_MAX = 30_000
+IDLE_MS = 60
+NOT_TWO_WAY = (
+    "this stream plays no raw audio: start it with stream_bidirectional_mode rtp and the codec you send"
+)
+_BYTES_PER_MS = 16
+_TITLES = {100003: "malformed_frame", 100004: "invalid_media", 100005: "rate_limit_reached"}
+
+
+class FakeVoice:
+    """The queue of one application, in s16le of 8 kHz."""
+
+    def __init__(self, codec: str, sample_rate_hz: int) -> None:
+        self._codec, self._sample_rate_hz = codec, sample_rate_hz
+        self._queue = bytearray()
+        self._queued = self._taken = 0
+        self._marks: list[tuple[int, str]] = []
+        self._said_at_ms = 0
+
+    def media(self, payload: bytes, now_ms: int, stats: TapStats) -> None:
+        """Queue all of a payload, or nothing."""
+        pcm = payload if self._codec == "L16" else decode_g711(self._codec, payload)
+        if len(pcm) * 500 > FRAME_MS_MAX * self._sample_rate_hz:
+            raise FrameError(100004, "media.payload is longer than 30 s")
+        pcm = resample(pcm, self._sample_rate_hz, 8000)
+        if len(self._queue) + len(pcm) > QUEUED_MS_MAX * _BYTES_PER_MS:
+            stats["overflow_ms"] += len(pcm) // _BYTES_PER_MS
+            raise FrameError(100005, "60 s of audio wait to be played; this audio was dropped")
+        self._queue += pcm
+        self._queued += len(pcm)
+        self._said_at_ms = now_ms
+
+    def mark(self, name: str) -> list[str]:
+        """Ask for a mark; return the marks that come back at once."""
+        self._marks.append((self._queued, name))
+        return self.marks()
+
+    def clear(self, stats: TapStats) -> list[str]:
+        """Drop what waits; return the marks that waited with it."""
+        stats["discarded_ms"] += len(self._queue) // _BYTES_PER_MS
+        self._queue.clear()
+        self._taken = self._queued
+        return self.marks()
+
+    def marks(self) -> list[str]:
+        """Return the marks before which everything was sent."""
+        back = [name for at, name in self._marks if at <= self._taken]
+        del self._marks[: len(back)]
+        return back
+
+    def ready(self, size: int, now_ms: int) -> bool:
+        """Tell whether there is something for a packet of this size."""
+        idle = now_ms - self._said_at_ms >= IDLE_MS
+        return len(self._queue) >= size or (idle and bool(self._queue))
+
+    def take(self, size: int, stats: TapStats) -> bytes:
+        """Return the audio of one packet, short of it perhaps."""
+        pcm = bytes(self._queue[:size])
+        del self._queue[:size]
+        self._taken += len(pcm)
+        stats["played_ms"] = self._taken // _BYTES_PER_MS
+        return pcm
+
+    def count(self, stats: TapStats) -> None:
+        """Write how much waits."""
+        stats["queued_ms"] = len(self._queue) // _BYTES_PER_MS
+
+
+def receive(text: str, voice: FakeVoice | None, now_ms: int, stats: TapStats) -> list[dict[str, Any]]:
+    """Take a message of an application; return the frames that answer it, without their numbers."""
+    stats["app_frames"] += 1
+    try:
+        return [mark_frame(name) for name in _receive(parse_app_frame(text), voice, now_ms, stats)]
+    except FrameError as error:
+        stats["app_frames_refused"] += 1
+        payload = {"code": error.code, "title": _TITLES[error.code], "detail": error.detail}
+        return [{"event": "error", "payload": payload}]
+
+
+def mark_frame(name: str) -> dict[str, Any]:
+    """Return a mark on its way back."""
+    return {"event": "mark", "mark": {"name": name}}
+
+
+def _receive(frame: AppFrame, voice: FakeVoice | None, now_ms: int, stats: TapStats) -> list[str]:
+    match frame:
+        case AppMedia():
+            if voice is None:
+                raise FrameError(100004, NOT_TWO_WAY)
+            voice.media(frame.payload, now_ms, stats)
+            return []
+        case AppMark():
+            return [frame.name] if voice is None else voice.mark(frame.name)
+        case _:
+            assert isinstance(frame, AppClear)
+            return [] if voice is None else voice.clear(stats)
