@@ -292,7 +292,6 @@ class Observer:
             longest = max(limits.RING_TIMEOUT_S, limits.CALL_TIME_LIMIT_S, limits.ACK_TIMEOUT_S)
             bound = limits.ENDING_TIMEOUT_S if leg.state is LegState.ENDING else longest
             assert deadline <= self.desk.now + bound
-        assert len(leg.streams()) <= limits.STREAMS_PER_LEG_MAX
         alive = [name for name in self.opened if name not in self.reported]
         assert leg.state is LegState.ENDED or len(alive) <= TAP_BOUND + 1
 

@@ -145,21 +145,6 @@ class CallLeg:
             status["end_time"] = iso_time(self._ended_at)
         return status
 
-    def streams(self) -> list[facts.Payload]:
-        """Return what may be shown of the leg's streams; no URL, for it may hold a token."""
-        return [
-            {
-                "stream_id": stream.stream_id,
-                "stream_track": payloads.stream_track(stream.tracks),
-                "codec": stream.codec,
-                "two_way": stream.two_way,
-                "connected": stream.connected,
-                "call_control_id": self.identity.call_control_id,
-                "call_leg_id": self.identity.call_leg_id,
-            }
-            for stream in self._taps.streams.values()
-        ]
-
     # What happens
 
     def handle(self, fact: facts.Fact, now: float) -> list[do.Effect]:
