@@ -80,9 +80,9 @@ async def test_a_pipecat_agent_hears_speaks_and_is_interrupted(tmp_path: Path, l
     talked = [(at, pcm) for at, pcm in heard if purity_db(pcm, AGENT_HZ) > 10]
     # One second of its own tone, at its own level.
     assert 45 <= len(echoed) <= 55
-    middle = b"".join(pcm for _, pcm in echoed[5:-5])
-    assert purity_db(middle, TONE_HZ) > 20
-    assert abs((level_dbfs(middle) or 0) - TONE_DBFS) < 1
+    # Packet by packet, as Pipecat sends by its own clock and may be late for one.
+    assert statistics.median(purity_db(pcm, TONE_HZ) for _, pcm in echoed) > 20
+    assert abs((level_dbfs(b"".join(pcm for _, pcm in echoed[5:-5])) or 0) - TONE_DBFS) < 1
     delays = [
         back[0] - out[0] for out, back in zip(capture.loud(capture.sent, leg_codec), echoed, strict=False)
     ]
