@@ -215,7 +215,7 @@ class Calls:
             route=route,
             codecs=SUPPORTED_CODECS,
             new_id=lambda: uuid4(system_random),
-            compat=Compat(strict_transcription_stop=self._services.settings.compat.strict_transcription_stop),
+            compat=Compat(**self._services.settings.compat.model_dump()),
         )
         runner = LegRunner(
             leg,

@@ -275,6 +275,11 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    single_stream: bool = Field(
+        False,
+        description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
+        "whatever runs.",
+    )
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)
