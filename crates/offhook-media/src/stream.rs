@@ -63,6 +63,7 @@ pub(crate) struct StreamTap {
     connected_json: String,
     start_json: String,
     stop_json: String,
+    hangup_cause: Option<String>,
     errors_since: Option<Instant>,
     errors: u32,
 }
@@ -112,6 +113,7 @@ impl StreamTap {
             connected_json: params.connected_json,
             start_json: params.start_json,
             stop_json: params.stop_json,
+            hangup_cause: None,
             errors_since: None,
             errors: 0,
         })
@@ -241,6 +243,11 @@ impl StreamTap {
         }
     }
 
+    /// Let the stop frame say why the call ended.
+    pub(crate) fn set_hangup_cause(&mut self, cause: &str) {
+        self.hangup_cause = Some(cause.to_owned());
+    }
+
     /// Send what is short of a frame, then the stop frame.
     pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
@@ -254,7 +261,7 @@ impl StreamTap {
         }
         outlet.writable = true;
         self.send_kept(sink);
-        let stop = with_reason(&self.stop_json, reason);
+        let stop = with_reason(&self.stop_json, reason, self.hangup_cause.as_deref());
         self.outlet.count_frame();
         sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.stop(&stop));
     }
