@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use offhook_media::{
-    Event, ForkParams, LegParams, Port, Refused, StreamFormat, StreamParams, Strep, TapId, Track,
+    Event, ForkParams, LegParams, Port, Refused, StreamParams, Strep, TapId, Track,
 };
 use offhook_rtp::{NtpTime, ReportBlock, RtcpBuilder, RtcpItem, SenderInfo, StrepHeader, parse_compound};
 
@@ -292,7 +292,7 @@ fn what_is_out_of_range_is_refused_and_changes_nothing() {
         assert!(matches!(bench.leg.connect(now, params), Err(Refused::OutOfRange(_))));
     }
     for params in [
-        StreamParams { format: StreamFormat { sample_rate_hz: 16_000, ..pcmu() }, ..stream_params() },
+        StreamParams { format: l16(11_025), ..stream_params() },
         StreamParams { frame_ms: 10, ..stream_params() },
         StreamParams { frame_ms: 101, ..stream_params() },
         StreamParams { buffer_ms: 1_000_000, ..stream_params() },
