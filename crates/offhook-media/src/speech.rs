@@ -31,7 +31,9 @@ pub(crate) struct SpeechTap {
     idle_due: Option<Instant>,
     /// Ticks of silence added since the track has stopped.
     idle_filled: u64,
-    pub(crate) stats: TapStats,
+    /// Ticks of all that was put in.
+    filled: u64,
+    stats: TapStats,
 }
 
 impl SpeechTap {
@@ -49,8 +51,13 @@ impl SpeechTap {
             zeros: Vec::new(),
             idle_due: None,
             idle_filled: 0,
+            filled: 0,
             stats: TapStats { kind: TapKind::Speech, ..TapStats::default() },
         }
+    }
+
+    pub(crate) const fn stats(&self) -> TapStats {
+        TapStats { filled_ms: to_ms(self.filled), ..self.stats }
     }
 
     /// Take samples of the track.
@@ -78,7 +85,7 @@ impl SpeechTap {
             let filled = end.saturating_sub(pcm.at) / tick_of(pcm.rate_hz);
             samples = samples.get(usize::try_from(filled).unwrap_or(usize::MAX)..).unwrap_or_default();
             let made_up = wide(samples.len()).saturating_mul(tick_of(pcm.rate_hz));
-            self.stats.filled_ms = self.stats.filled_ms.saturating_add(to_ms(made_up));
+            self.filled = self.filled.saturating_add(made_up);
         }
         self.append(samples, sink);
         self.idle_due = now.checked_add(SPEECH_IDLE);
@@ -114,7 +121,7 @@ impl SpeechTap {
     }
 
     fn silence(&mut self, length: u64, sink: &mut impl Sink) {
-        self.stats.filled_ms = self.stats.filled_ms.saturating_add(to_ms(length));
+        self.filled = self.filled.saturating_add(length);
         let rate_hz = self.rate.from_hz();
         let mut count = length / tick_of(rate_hz);
         while count > 0 {

@@ -26,7 +26,7 @@ impl Tap {
         match self {
             Self::Fork(fork) => fork.stats,
             Self::Stream(stream) => stream.stats(),
-            Self::Speech(speech) => speech.stats,
+            Self::Speech(speech) => speech.stats(),
         }
     }
 
