@@ -112,12 +112,7 @@ impl Reorder {
     }
 
     /// Give up waiting for what has not come in time.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        here: Position,
-        out: &mut impl FnMut(Piece<'_>),
-    ) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         while self.poll_timeout().is_some_and(|due| due <= now) {
             self.skip(here, out);
         }
@@ -243,8 +238,7 @@ mod tests {
             let payload = [n.to_le_bytes()[0]; 160];
             let out = &mut self.out;
             let now = self.start + Duration::from_millis(ms);
-            self.reorder
-                .receive(now, ticks(ms), n, content, &payload, &mut |piece| out.push(seen(piece)));
+            self.reorder.receive(now, ticks(ms), n, content, &payload, &mut |piece| out.push(seen(piece)));
         }
 
         fn timeout(&mut self, ms: u64) {
