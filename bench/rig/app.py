@@ -15,10 +15,11 @@ FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
 
 
 class App:
-    """Takes events on the webhook port. `then` is the command given once a call is answered."""
+    """Takes events on the webhook port. `then` is the command given once a call is answered as `answer` says."""
 
     def __init__(self, key: str) -> None:
         self.then: tuple[str, dict[str, Any]] | None = None
+        self.answer: dict[str, Any] = {}
         self.troubles: list[str] = []
         self._started_total = 0
         self._ended_total = 0
@@ -62,11 +63,18 @@ class App:
         if self.troubles:
             raise RuntimeError(f"the server refused or failed: {self.troubles[:3]}")
 
+    async def streams(self) -> list[dict[str, Any]]:
+        """What the server tells of the streams that are alive."""
+        url = f"http://{ports.HOST}:{ports.HTTP}/v2/offhook/streams"
+        async with self._session.get(url, params={"page[size]": "250"}) as response:
+            told: list[dict[str, Any]] = (await response.json())["data"]
+            return told
+
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]
         kind, call = event["event_type"], event["payload"]["call_control_id"]
         if kind == "call.initiated":
-            self._give(call, "answer", {})
+            self._give(call, "answer", self.answer)
         elif kind == "call.hangup":
             self._ended_total += 1
             await self._notify()
