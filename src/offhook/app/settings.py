@@ -205,6 +205,9 @@ class StreamSettings(_Section):
         max_length=limits.STREAM_CONNECT_RETRIES_MAX,
         description="Pauses before the further tries to connect; an empty list: one try.",
     )
+    l16_byte_order: Literal["little", "big"] = Field(
+        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+    )
     ping_s: float = Field(
         limits.STREAM_PING_S,
         ge=0,
