@@ -92,7 +92,7 @@ class SipSettings(_Section):
     )
     user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
     codecs: str = Field(
-        "PCMU,PCMA",
+        "PCMU,PCMA,G722,OPUS,AMR-WB,L16",
         description="Comma list of the codecs that calls may be in, best first: PCMU, PCMA, G722, OPUS, AMR-WB, "
         "and L16 or one rate of it, as in L16/16000.",
     )
