@@ -50,6 +50,9 @@ pub fn media_leg(start: Instant, script: &[u8]) {
     assert!(run.watch.open.values().all(|open| *open == 0), "every tap is closed exactly once");
 }
 
+/// One of them is none.
+const RATES_HZ: [u32; 4] = [8000, 22_050, 48_000, 11_025];
+
 struct Run {
     now: Instant,
     leg: MediaLeg,
@@ -87,7 +90,11 @@ impl Run {
                 self.leg.receive_stream_text(now, tap, &String::from_utf8_lossy(bytes), watch);
                 return after;
             }
-            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], 8000 << (c & 1))),
+            6 => drop(self.leg.play(
+                now,
+                &vec![i16::from(a) << 7; usize::from(b) * 16],
+                RATES_HZ[usize::from(c & 3)],
+            )),
             7 => drop(self.leg.send_digits(now, "1*D", u32::from(a) * 8, u32::from(b))),
             8 => self.leg.clear(now, watch),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
@@ -114,7 +121,8 @@ impl Run {
         };
         let mut datagram = Vec::new();
         header.write(&mut datagram);
-        datagram.resize(12 + usize::from(b), a);
+        // Some of it is what a codec would send, much is not.
+        datagram.extend((0..b).map(|n| a ^ n.wrapping_mul(c)));
         self.leg.receive_rtp(self.now, source(a & 1), &datagram, &mut self.watch);
     }
 
