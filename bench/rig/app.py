@@ -49,7 +49,8 @@ class App:
         if self.then is None:
             return
         async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
-            await self._changed.wait_for(lambda: self._started_total >= count)
+            await self._changed.wait_for(lambda: self._started_total >= count or self.troubles != [])
+        self.check()
         self._started_total = 0
 
     async def settle(self, calls: int) -> None:
@@ -84,7 +85,8 @@ class App:
         elif kind == "call.answered" and self.then is not None:
             self._give(call, *self.then)
         elif kind.endswith("failed"):
-            self.troubles.append(kind)
+            self.troubles.append(f"{kind}: {event['payload']}")
+            await self._notify()
         return web.json_response({})
 
     async def _notify(self) -> None:
@@ -101,3 +103,4 @@ class App:
         async with self._session.post(url, json=body) as response:
             if response.status != 200:
                 self.troubles.append(f"{command}: {response.status} {await response.text()}")
+                await self._notify()
