@@ -50,9 +50,6 @@ pub fn media_leg(start: Instant, script: &[u8]) {
     assert!(run.watch.open.values().all(|open| *open == 0), "every tap is closed exactly once");
 }
 
-/// One of them is none.
-const RATES_HZ: [u32; 4] = [8000, 22_050, 48_000, 11_025];
-
 struct Run {
     now: Instant,
     leg: MediaLeg,
@@ -90,11 +87,7 @@ impl Run {
                 self.leg.receive_stream_text(now, tap, &String::from_utf8_lossy(bytes), watch);
                 return after;
             }
-            6 => drop(self.leg.play(
-                now,
-                &vec![i16::from(a) << 7; usize::from(b) * 16],
-                RATES_HZ[usize::from(c & 3)],
-            )),
+            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], played_rate_hz(c))),
             7 => drop(self.leg.send_digits(now, "1*D", u32::from(a) * 8, u32::from(b))),
             8 => self.leg.clear(now, watch),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
@@ -250,6 +243,16 @@ fn stream_params(b: u8) -> StreamParams {
         stop_json: "{}".to_owned(),
         buffer_ms: u32::from(b) * 4,
         fill_gaps: b & 8 == 0,
+    }
+}
+
+/// One of them is none.
+const fn played_rate_hz(c: u8) -> u32 {
+    match c & 3 {
+        0 => 8000,
+        1 => 22_050,
+        2 => 48_000,
+        _ => 11_025,
     }
 }
 

@@ -115,7 +115,7 @@ fn measure(pcm: &[i16], hz: f64, rate_hz: u32) -> (f64, f64, f64) {
     let joint_power = sum(&|n| if at_joint(n) { rest(n) } else { 0.0 }) / joints;
     let db = |power: f64| 10.0 * power.max(1e-9).log10();
     let level = db((a * a + b * b) / (AMPLITUDE * AMPLITUDE));
-    (level, db((a * a + b * b) / 2.0 / power.max(1.0)), db(joint_power.max(1.0) / power.max(1.0)))
+    (level, db(f64::midpoint(a * a, b * b) / power.max(1.0)), db(joint_power.max(1.0) / power.max(1.0)))
 }
 
 /// Holds `pcm` to a tone, once it has settled.
