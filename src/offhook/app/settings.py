@@ -92,7 +92,7 @@ class SipSettings(_Section):
     )
     user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
     codecs: str = Field(
-        "PCMU,PCMA",
+        "PCMU,PCMA,G722,OPUS,AMR-WB,L16",
         description="Comma list of the codecs that calls may be in, best first: PCMU, PCMA, G722, OPUS, AMR-WB, "
         "and L16 or one rate of it, as in L16/16000.",
     )
@@ -204,6 +204,9 @@ class StreamSettings(_Section):
         limits.STREAM_CONNECT_RETRY_S,
         max_length=limits.STREAM_CONNECT_RETRIES_MAX,
         description="Pauses before the further tries to connect; an empty list: one try.",
+    )
+    l16_byte_order: Literal["little", "big"] = Field(
+        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
     )
     ping_s: float = Field(
         limits.STREAM_PING_S,
