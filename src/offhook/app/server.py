@@ -171,6 +171,7 @@ class _Server:
             auth=ApiKeys(keys.api_keys),
             rules=Rules(
                 check_ip=services.egress.check_ip,
+                ignore_unsupported=self._settings.compat.ignore_unsupported,
                 silence_when_idle=self._settings.media.send_silence_when_idle,
             ),
             clock=self._clock,

@@ -283,6 +283,11 @@ class CompatSettings(_Section):
         False,
         description="transcription_stop with nothing running is refused with 10027 instead of accepted.",
     )
+    ignore_unsupported: bool = Field(
+        False,
+        description="Features of an answer that are not done here (record, assistant, ...) are ignored with a "
+        "warning in the log instead of refused with 10038.",
+    )
     single_stream: bool = Field(
         False,
         description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
