@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
+use offhook_io::{Engine, EngineConfig, EngineError, Event, ReconnectPlan, StreamTarget, What};
 use offhook_media::{
     Codec, Encoding, ForkParams, LegParams, SpeechParams, StreamFormat, StreamParams, Track,
 };
@@ -72,6 +72,7 @@ fn target(address: SocketAddr) -> StreamTarget {
         headers: vec![],
         connect_timeout: Duration::from_secs(3),
         connect_retries: vec![],
+        reconnect: ReconnectPlan::default(),
         ping: Duration::from_secs(20),
     }
 }

@@ -115,8 +115,10 @@ counters! {
         rx_frames,
         /// Media frames of the tx track sent.
         tx_frames,
-        /// Media frames dropped because the application was too slow.
+        /// Media frames dropped because the application was too slow or away.
         frames_dropped,
+        /// Sockets that took the place of a lost one.
+        reconnects,
         /// Silence put in for lost audio, in ms.
         filled_ms,
         /// Frames received from the application.
