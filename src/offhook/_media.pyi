@@ -102,8 +102,8 @@ class Engine:
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
         `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
         short losses become silence, otherwise a jump of `timestamp`. `codec` is "PCMU", "PCMA" or
-        "L16" (little-endian, 8000 or 16000 Hz). With `app_codec`, one of these too, the far end hears
-        what the application sends, mixed with what is played."""
+        "L16" (little-endian, 8000, 16000, 22050, 24000 or 48000 Hz). With `app_codec`, one of these too,
+        the far end hears what the application sends, mixed with what is played."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:

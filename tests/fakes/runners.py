@@ -202,7 +202,7 @@ class House:
 
     async def settle(self) -> None:
         """Let everything happen that can happen now."""
-        for _ in range(50):
+        for _ in range(500):
             await asyncio.sleep(0)
 
     def assert_nothing_left(self) -> None:

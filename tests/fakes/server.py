@@ -40,8 +40,9 @@ class OffhookProcess:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     async def kill(self) -> None:
-        """End it as a power cut would."""
-        self.process.kill()
+        """End it as a power cut would; harmless when it has ended."""
+        if self.process.returncode is None:
+            self.process.kill()
         await self.process.wait()
 
 

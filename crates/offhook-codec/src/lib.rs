@@ -1,10 +1,29 @@
 //! Audio codecs and sample arithmetic on plain slices: no packets, no time.
+//!
+//! [`Format`] says what audio is carried as, [`Decoder`] and [`Encoder`] turn payloads into samples
+//! and back, [`Resampler`] joins formats of different rates. [`Codec`] is G.711 alone, sample by
+//! sample.
 
+mod amr_wb;
+mod coder;
+mod conceal;
+mod format;
 mod g711;
+mod g722;
+mod l16;
 mod level;
+mod opus;
+mod polyphase;
 mod resample;
+#[cfg(test)]
+mod tones;
 
+pub use amr_wb::{AmrWbFrame, AmrWbPayload};
+pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
+pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;
+pub use opus::OpusSettings;
+pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
 
 /// An audio encoding a leg or a stream may use.

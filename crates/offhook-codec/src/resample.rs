@@ -30,7 +30,7 @@ fn weights() -> [f32; HALF] {
     raw.map(|weight| (weight / (2.0 * sum)) as f32)
 }
 
-fn bessel_i0(x: f64) -> f64 {
+pub(crate) fn bessel_i0(x: f64) -> f64 {
     let mut term = 1.0;
     let mut sum = 1.0;
     for k in 1..50 {
@@ -79,7 +79,7 @@ impl History {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
-fn to_i16(value: f32) -> i16 {
+pub(crate) fn to_i16(value: f32) -> i16 {
     // Half away from zero, as `round` does, but without a call.
     (value + 0.5_f32.copysign(value)) as i16
 }

@@ -1,10 +1,13 @@
-//! Prints what one received packet costs in user space: `cargo run --release --example hot_path`.
+//! Prints what one packet received and one frame of an application cost in user space:
+//! `cargo run --release --example hot_path`.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use offhook_media::{
     Codec, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
     StreamFormat, StreamParams, TapId, Track,
@@ -75,6 +78,52 @@ fn main() {
         let each = begun.elapsed() / PACKETS;
         println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
     }
+    for frame_ms in [20, 1000, 30_000] {
+        let pcmu = StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 };
+        app_frames(phone, "app, PCMU", pcmu, frame_ms);
+        for sample_rate_hz in [16_000, 48_000] {
+            let l16 = StreamFormat { encoding: Encoding::L16, sample_rate_hz };
+            app_frames(phone, &format!("app, L16 {sample_rate_hz}"), l16, frame_ms);
+        }
+    }
+}
+
+/// What an application says, in frames of `frame_ms`: taking each, and sending it in packets of 20 ms.
+fn app_frames(phone: SocketAddr, name: &str, format: StreamFormat, frame_ms: u32) {
+    let start = Instant::now();
+    let mut sink = Count(0);
+    let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
+    leg.connect(start, leg_params(phone)).expect("good parameters");
+    leg.add_stream(start, TapId(1), StreamParams { app_format: Some(format), ..stream_params() })
+        .expect("room");
+    leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
+    leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
+    let sample_bytes = if format.encoding == Encoding::L16 { 2 } else { 1 };
+    let bytes = u64::from(format.sample_rate_hz) * u64::from(frame_ms) / 1000 * sample_bytes;
+    let audio: Vec<u8> = (0..bytes).map(|n| n.to_le_bytes()[0]).collect();
+    let frame = format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, STANDARD.encode(audio));
+    let frames = (200_000 / frame_ms).max(3);
+    let mut now = start;
+    let (mut taking, mut sending) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..frames {
+        let begun = Instant::now();
+        leg.receive_stream_text(now, TapId(1), black_box(&frame), &mut sink);
+        taking += begun.elapsed();
+        let begun = Instant::now();
+        for _ in 0..frame_ms / 20 {
+            leg.handle_timeout(now, &mut sink);
+            now += Duration::from_millis(20);
+        }
+        sending += begun.elapsed();
+    }
+    let per_frame = taking / frames;
+    let per_packet = sending / (frames * (frame_ms / 20));
+    println!(
+        "{name:<24} {:>7} ns a frame of {frame_ms} ms, {:>5} ns a packet  ({} bytes out)",
+        per_frame.as_nanos(),
+        per_packet.as_nanos(),
+        sink.0
+    );
 }
 
 fn leg_params(phone: SocketAddr) -> LegParams {

@@ -1,6 +1,10 @@
 //! How audio looks on the socket of a stream.
 
-use offhook_codec::{Codec, Downsampler, RESAMPLER_DELAY, Upsampler};
+use offhook_codec::{Codec, Resampler};
+
+const LEG_RATE_HZ: u32 = 8000;
+/// Sample rates L16 may have (contract 4.4).
+const L16_RATES_HZ: [u32; 5] = [8000, 16_000, 22_050, 24_000, 48_000];
 
 /// An encoding of the payloads of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl StreamFormat {
     pub(crate) fn is_possible(self) -> bool {
         match self.encoding {
             Encoding::G711(codec) => self.sample_rate_hz == codec.sample_rate_hz(),
-            Encoding::L16 => matches!(self.sample_rate_hz, 8000 | 16_000),
+            Encoding::L16 => L16_RATES_HZ.contains(&self.sample_rate_hz),
         }
     }
 
@@ -48,57 +52,62 @@ impl StreamFormat {
     }
 }
 
-/// Takes audio from the rate of a stream to that of the leg, 8000 Hz.
+/// Changes the sample rate of one direction of a stream; nothing is done where the leg has the same.
 #[derive(Debug)]
-pub(crate) enum ToLeg {
-    Same,
-    Half(Box<Downsampler>),
+pub(crate) struct Rate {
+    resampler: Option<Box<Resampler>>,
+    delay: u64,
 }
 
-impl ToLeg {
-    pub(crate) fn new(from_hz: u32) -> Self {
-        if from_hz == 16_000 { Self::Half(Box::default()) } else { Self::Same }
+impl Rate {
+    /// From a stream to the leg.
+    pub(crate) fn to_leg(from_hz: u32) -> Self {
+        Self::new(from_hz, LEG_RATE_HZ)
     }
 
-    /// How far the output lies behind the input, in samples of the leg.
+    /// From the leg to a stream.
+    pub(crate) fn from_leg(to_hz: u32) -> Self {
+        Self::new(LEG_RATE_HZ, to_hz)
+    }
+
+    fn new(from_hz: u32, to_hz: u32) -> Self {
+        let resampler = if from_hz == to_hz { None } else { Resampler::new(from_hz, to_hz) };
+        let delay = resampler.as_ref().map_or(0, |resampler| {
+            let input = u64::try_from(resampler.delay()).unwrap_or(0);
+            (input * u64::from(to_hz)).div_ceil(u64::from(from_hz.max(1)))
+        });
+        Self { resampler: resampler.map(Box::new), delay }
+    }
+
+    /// Whether audio goes through untouched.
+    pub(crate) const fn is_same(&self) -> bool {
+        self.resampler.is_none()
+    }
+
+    /// How far the output lies behind the input, in samples of the output.
     pub(crate) const fn delay(&self) -> u64 {
-        match self {
-            Self::Same => 0,
-            Self::Half(_) => RESAMPLER_DELAY as u64,
-        }
+        self.delay
     }
 
+    /// Append the resampled audio to `out`.
     pub(crate) fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
-        match self {
-            Self::Same => out.extend_from_slice(pcm),
-            Self::Half(filter) => filter.process(pcm, out),
+        match &mut self.resampler {
+            None => out.extend_from_slice(pcm),
+            Some(resampler) => resampler.process(pcm, out),
         }
     }
 
-    /// Give out what the delay holds, and begin anew.
+    /// Append what the delay holds, and begin anew.
     pub(crate) fn finish(&mut self, out: &mut Vec<i16>) {
-        if let Self::Half(filter) = self {
-            filter.finish(out);
+        if let Some(resampler) = &mut self.resampler {
+            resampler.finish(out);
         }
     }
-}
 
-/// Takes audio from the rate of the leg, 8000 Hz, to that of a stream.
-#[derive(Debug)]
-pub(crate) enum FromLeg {
-    Same,
-    Double(Box<Upsampler>),
-}
-
-impl FromLeg {
-    pub(crate) fn new(to_hz: u32) -> Self {
-        if to_hz == 16_000 { Self::Double(Box::default()) } else { Self::Same }
-    }
-
-    pub(crate) fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
-        match self {
-            Self::Same => out.extend_from_slice(pcm),
-            Self::Double(filter) => filter.process(pcm, out),
+    /// Forget what the delay holds.
+    pub(crate) fn reset(&mut self) {
+        if let Some(resampler) = &mut self.resampler {
+            resampler.reset();
         }
     }
 }

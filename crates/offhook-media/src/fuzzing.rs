@@ -248,7 +248,7 @@ fn format(b: u8) -> StreamFormat {
         1 => Encoding::G711(Codec::Pcma),
         _ => Encoding::L16,
     };
-    StreamFormat { encoding, sample_rate_hz: if b & 3 == 3 { 16_000 } else { 8000 } }
+    StreamFormat { encoding, sample_rate_hz: if b & 3 == 3 { 22_050 } else { 8000 } }
 }
 
 #[cfg(test)]

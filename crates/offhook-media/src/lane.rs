@@ -3,7 +3,7 @@
 use offhook_codec::Codec;
 
 use crate::clock::Position;
-use crate::format::{Encoding, FromLeg, StreamFormat};
+use crate::format::{Encoding, Rate, StreamFormat};
 use crate::framer::Framer;
 
 /// One frame of a track.
@@ -26,7 +26,7 @@ pub(crate) enum Lane {
 /// Resamples frames and writes them little-endian.
 #[derive(Debug)]
 pub(crate) struct L16Writer {
-    from_leg: FromLeg,
+    from_leg: Rate,
     resampled: Vec<i16>,
     bytes: Vec<u8>,
 }
@@ -43,7 +43,7 @@ impl Lane {
                 framer: Framer::new(0, frame_ms, fill_gaps),
                 decoded: Vec::new(),
                 writer: L16Writer {
-                    from_leg: FromLeg::new(format.sample_rate_hz),
+                    from_leg: Rate::from_leg(format.sample_rate_hz),
                     resampled: Vec::new(),
                     bytes: Vec::new(),
                 },
@@ -141,10 +141,11 @@ mod tests {
             [(0, 320), (160, 80)]
         );
         assert!(narrow[0].2.chunks(2).all(|pair| pair == value));
-        let wide = frames(&mut lane("L16", 16_000), &audio, Codec::Pcmu);
-        assert_eq!(
-            wide.iter().map(|frame| (frame.1, frame.2.len())).collect::<Vec<_>>(),
-            [(160, 640), (40, 160)]
-        );
+        for (rate, bytes) in [(16_000, 640), (22_050, 882), (24_000, 960), (48_000, 1920)] {
+            let wide = frames(&mut lane("L16", rate), &audio, Codec::Pcmu);
+            let lengths: Vec<_> = wide.iter().map(|frame| (frame.1, frame.2.len())).collect();
+            assert_eq!(lengths[0], (160, bytes), "{rate} Hz");
+            assert!((bytes / 4).abs_diff(lengths[1].1) <= 2, "{rate} Hz");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What is due to be sent next: played audio, what applications say, digits, silence.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use offhook_codec::{Codec, Downsampler};
 use offhook_rtp::{TelephoneEventSender, event_of};
@@ -199,7 +199,6 @@ impl Playout {
     }
 
     fn next_audio(&mut self, due: Instant, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
-        let next = due.checked_add(Duration::from_millis(u64::from(ptime_ms)));
         self.mix.clear();
         self.mix.resize(packet_samples(ptime_ms), 0);
         let mut heard = self.run.is_some();
@@ -207,7 +206,7 @@ impl Playout {
             self.mix_played();
         }
         for (_, voice) in &mut self.voices {
-            heard |= voice.mix_into(&mut self.mix, due, next);
+            heard |= voice.mix_into(&mut self.mix, due);
         }
         if !heard {
             return Tick::Idle;

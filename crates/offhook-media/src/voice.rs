@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::clock::{samples, to_ms};
-use crate::format::{Encoding, StreamFormat, ToLeg};
+use crate::format::{Encoding, Rate, StreamFormat};
 use crate::frame::FrameError;
 use crate::limits::{APP_AUDIO_MS_MAX, APP_IDLE, APP_STALL_MAX, MARKS_WAITING_MAX, PLAYOUT_MS_MAX};
 use crate::stats::TapStats;
@@ -26,13 +26,17 @@ const KEEP_SAMPLES: usize = 8000;
 #[derive(Debug)]
 pub(crate) struct Voice {
     format: StreamFormat,
-    to_leg: ToLeg,
+    to_leg: Rate,
     /// `to_leg` holds the end of what came last.
     has_tail: bool,
     /// First half of a sample that a message has cut in two.
     half: Option<u8>,
+    /// What waits at the rate of the application; it is resampled as it is needed, packet by packet,
+    /// so that a long message costs no other call a moment.
+    waiting: VecDeque<i16>,
+    /// What waits at the rate of the leg.
     queue: VecDeque<i16>,
-    decoded: Vec<i16>,
+    block: Vec<i16>,
     resampled: Vec<i16>,
     /// Samples that went into the queue, and out of it, since the beginning.
     queued: u64,
@@ -65,11 +69,12 @@ impl Voice {
     pub(crate) fn new(format: StreamFormat) -> Self {
         Self {
             format,
-            to_leg: ToLeg::new(format.sample_rate_hz),
+            to_leg: Rate::to_leg(format.sample_rate_hz),
             has_tail: false,
             half: None,
+            waiting: VecDeque::new(),
             queue: VecDeque::new(),
-            decoded: Vec::new(),
+            block: Vec::new(),
             resampled: Vec::new(),
             queued: 0,
             taken: 0,
@@ -91,7 +96,7 @@ impl Voice {
             return Err(TOO_LONG);
         }
         let added = (count * samples(1000)).div_ceil(rate_hz);
-        if wide(self.queue.len()).saturating_add(added) > samples(PLAYOUT_MS_MAX) {
+        if self.available().saturating_add(added) > samples(PLAYOUT_MS_MAX) {
             self.stats.overflow = self.stats.overflow.saturating_add(added);
             return Err(QUEUE_FULL);
         }
@@ -104,8 +109,8 @@ impl Voice {
 
     /// Ask for a mark behind all audio so far; gives it back when that has been sent already.
     pub(crate) fn mark(&mut self, name: String) -> Result<Option<String>, FrameError> {
-        let delay = if self.has_tail { self.to_leg.delay() } else { 0 };
-        let at = self.queued.saturating_add(delay);
+        let delay = if self.has_tail || !self.waiting.is_empty() { self.to_leg.delay() } else { 0 };
+        let at = self.queued.saturating_add(self.at_leg_rate(self.waiting.len()).1).saturating_add(delay);
         if at <= self.taken && self.marks.is_empty() {
             // Whoever marks the end of what was heard has said all there was to say.
             self.needed_at = None;
@@ -120,10 +125,11 @@ impl Voice {
 
     /// Drop what waits; gives back the marks that waited with it.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = String> + use<> {
-        self.stats.discarded = self.stats.discarded.saturating_add(wide(self.queue.len()));
+        self.stats.discarded = self.stats.discarded.saturating_add(self.available());
         self.taken = self.queued;
+        self.waiting = VecDeque::new();
         self.queue = VecDeque::new();
-        self.to_leg = ToLeg::new(self.format.sample_rate_hz);
+        self.to_leg.reset();
         self.has_tail = false;
         self.half = None;
         self.idle_due = None;
@@ -134,7 +140,9 @@ impl Voice {
 
     /// Whether there is something for a packet of `wanted` samples.
     pub(crate) fn is_ready(&self, wanted: usize) -> bool {
-        self.queue.len() >= wanted || (self.idle && self.is_pending())
+        let short_of_packet = !self.queue.is_empty() || !self.waiting.is_empty();
+        // The end of what was resampled is sent behind the rest, not after a pause.
+        self.available() >= wide(wanted) || if short_of_packet { self.idle } else { self.has_tail }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -148,13 +156,13 @@ impl Voice {
         }
     }
 
-    /// Add what is due to the packet that goes out at `due`, after which the next is needed at `next`.
-    /// False when there is nothing.
-    pub(crate) fn mix_into(&mut self, mix: &mut [i16], due: Instant, next: Option<Instant>) -> bool {
+    /// Add what there is to the packet that goes out at `due`. False when there is nothing.
+    pub(crate) fn mix_into(&mut self, mix: &mut [i16], due: Instant) -> bool {
         self.packet = mix.len();
         if !self.is_ready(mix.len()) {
             return false;
         }
+        self.resample(mix.len());
         if self.queue.len() < mix.len() {
             self.drain_tail();
         }
@@ -162,8 +170,10 @@ impl Voice {
         for (slot, sample) in mix.iter_mut().zip(self.queue.drain(..count)) {
             *slot = slot.saturating_add(sample);
         }
-        if self.queue.is_empty() && self.queue.capacity() > KEEP_SAMPLES {
-            self.queue = VecDeque::new();
+        for queue in [&mut self.waiting, &mut self.queue] {
+            if queue.is_empty() && queue.capacity() > KEEP_SAMPLES {
+                *queue = VecDeque::new();
+            }
         }
         self.taken = self.taken.saturating_add(wide(count));
         self.stats.played = self.stats.played.saturating_add(wide(count));
@@ -171,9 +181,8 @@ impl Voice {
             let silence = self.needed_at.map_or(Duration::ZERO, |at| due.saturating_duration_since(at));
             self.stats.inserted_silence = self.stats.inserted_silence.saturating_add(silence);
         }
-        let said_all =
-            self.marks.back().is_some_and(|(at, _)| *at == self.taken) && self.taken == self.queued;
-        self.needed_at = next.filter(|_| !said_all);
+        let said_all = self.marks.back().is_some_and(|(at, _)| *at == self.taken) && self.available() == 0;
+        self.needed_at = if said_all { None } else { due.checked_add(Duration::from_micros(to_us(count))) };
         true
     }
 
@@ -190,7 +199,7 @@ impl Voice {
     pub(crate) fn count_into(&self, stats: &mut TapStats) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         stats.played_ms = to_ms(self.stats.played);
-        stats.queued_ms = to_ms(wide(self.queue.len()));
+        stats.queued_ms = to_ms(self.available());
         stats.discarded_ms = to_ms(self.stats.discarded);
         stats.overflow_ms = to_ms(self.stats.overflow);
         stats.underruns = self.stats.underruns;
@@ -199,14 +208,26 @@ impl Voice {
     }
 
     fn is_pending(&self) -> bool {
-        !self.queue.is_empty() || self.has_tail
+        !self.queue.is_empty() || !self.waiting.is_empty() || self.has_tail
+    }
+
+    /// Samples that wait, at the rate of the leg; never more than will come out.
+    fn available(&self) -> u64 {
+        wide(self.queue.len()).saturating_add(self.at_leg_rate(self.waiting.len()).0)
+    }
+
+    /// So many samples of the application at the rate of the leg, rounded down and up.
+    fn at_leg_rate(&self, count: usize) -> (u64, u64) {
+        let rate_hz = u64::from(self.format.sample_rate_hz.max(1));
+        let scaled = wide(count).saturating_mul(samples(1000));
+        (scaled / rate_hz, scaled.div_ceil(rate_hz))
     }
 
     /// Tell a stall from a new beginning, for the counters.
     fn judge_arrival(&mut self, now: Instant) {
         let lateness = self.needed_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         // What is short of a packet is no audio to go on with.
-        if self.late || lateness.is_zero() || self.queue.len() >= self.packet {
+        if self.late || lateness.is_zero() || self.available() >= wide(self.packet) {
             return;
         }
         if lateness > APP_STALL_MAX {
@@ -219,59 +240,68 @@ impl Voice {
     }
 
     fn append(&mut self, payload: &[u8]) {
-        self.decoded.clear();
+        let input = if self.to_leg.is_same() { &mut self.queue } else { &mut self.waiting };
+        let before = input.len();
         match self.format.encoding {
-            Encoding::G711(codec) => codec.decode(payload, &mut self.decoded),
-            Encoding::L16 => self.decode_l16(payload),
+            Encoding::G711(codec) => input.extend(payload.iter().map(|&byte| codec.decode_sample(byte))),
+            Encoding::L16 => decode_l16(&mut self.half, payload, input),
         }
-        if matches!(self.to_leg, ToLeg::Same) {
-            self.enqueue_decoded();
-        } else {
+        if self.to_leg.is_same() {
+            self.queued = self.queued.saturating_add(wide(input.len() - before));
+        }
+    }
+
+    /// Bring as much to the rate of the leg as a packet of `wanted` samples needs, if there is so much.
+    fn resample(&mut self, wanted: usize) {
+        let block = usize::try_from(self.format.sample_rate_hz / 50).unwrap_or(160).max(1);
+        while self.queue.len() < wanted && !self.waiting.is_empty() {
+            let count = self.waiting.len().min(block);
+            self.block.clear();
+            self.block.extend(self.waiting.drain(..count));
             self.resampled.clear();
-            self.to_leg.process(&self.decoded, &mut self.resampled);
-            std::mem::swap(&mut self.decoded, &mut self.resampled);
+            self.to_leg.process(&self.block, &mut self.resampled);
             self.has_tail = true;
-            self.enqueue_decoded();
-        }
-        for buffer in [&mut self.decoded, &mut self.resampled] {
-            if buffer.capacity() > KEEP_SAMPLES {
-                *buffer = Vec::new();
-            }
+            self.enqueue_resampled();
         }
     }
 
-    fn decode_l16(&mut self, payload: &[u8]) {
-        let mut rest = payload;
-        if let Some(low) = self.half
-            && let Some((high, after)) = rest.split_first()
-        {
-            self.decoded.push(i16::from_le_bytes([low, *high]));
-            self.half = None;
-            rest = after;
-        }
-        let (pairs, odd) = rest.as_chunks::<2>();
-        self.decoded.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
-        if let [low] = odd {
-            self.half = Some(*low);
-        }
-    }
-
-    fn enqueue_decoded(&mut self) {
-        self.queued = self.queued.saturating_add(wide(self.decoded.len()));
-        self.queue.extend(&self.decoded);
+    fn enqueue_resampled(&mut self) {
+        self.queued = self.queued.saturating_add(wide(self.resampled.len()));
+        self.queue.extend(&self.resampled);
     }
 
     fn drain_tail(&mut self) {
         if std::mem::take(&mut self.has_tail) {
-            self.decoded.clear();
-            self.to_leg.finish(&mut self.decoded);
-            self.enqueue_decoded();
+            self.resampled.clear();
+            self.to_leg.finish(&mut self.resampled);
+            self.enqueue_resampled();
             // The tail is all there is of what came before.
             for (at, _) in &mut self.marks {
                 *at = (*at).min(self.queued);
             }
         }
     }
+}
+
+/// Append the samples in `payload`; `half` is the beginning of one that a message has cut in two.
+fn decode_l16(half: &mut Option<u8>, payload: &[u8], out: &mut VecDeque<i16>) {
+    let mut rest = payload;
+    if let Some((high, after)) = rest.split_first()
+        && let Some(low) = half.take()
+    {
+        out.push_back(i16::from_le_bytes([low, *high]));
+        rest = after;
+    }
+    let (pairs, odd) = rest.as_chunks::<2>();
+    out.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
+    if let [low] = odd {
+        *half = Some(*low);
+    }
+}
+
+/// How long so many samples of the leg last.
+fn to_us(count: usize) -> u64 {
+    wide(count).saturating_mul(1000) / samples(1)
 }
 
 fn wide(count: usize) -> u64 {

@@ -321,19 +321,58 @@ fn l16_cut_anywhere_is_joined() {
 
 #[test]
 fn wide_audio_is_heard_to_its_end_at_its_level() {
-    let pcm: Vec<i16> = (0..16_000).map(|n| tone(n, 440.0, 16_000.0)).collect();
+    for rate in [16_000_u32, 22_050, 24_000, 48_000] {
+        let pcm: Vec<i16> =
+            (0..i32::try_from(rate).unwrap()).map(|n| tone(n, 440.0, f64::from(rate))).collect();
+        let mut bench = talking(l16(rate));
+        for piece in bytes(&pcm).chunks(999) {
+            bench.say(piece);
+        }
+        bench.mark("end");
+        bench.run_to(2000);
+        let heard: Vec<i16> = bench.heard().iter().map(|&byte| Codec::Pcmu.decode_sample(byte)).collect();
+        let level = |pcm: &[i16]| offhook_codec::rms_dbfs(pcm);
+        assert!((level(&heard[800..7200]) - level(&pcm)).abs() < 0.2, "{rate} Hz");
+        assert_eq!(bench.marks(), ["end"]);
+        let played_ms = bench.counted().played_ms;
+        assert!((1002..=1004).contains(&played_ms), "with the delay of the filter: {played_ms}");
+        assert_eq!(heard.len(), 8160);
+    }
+}
+
+#[test]
+fn the_end_of_resampled_audio_follows_at_once_and_its_mark_with_it() {
     let mut bench = talking(l16(16_000));
-    for piece in bytes(&pcm).chunks(999) {
-        bench.say(piece);
+    for n in 0..10_u64 {
+        // Just in time.
+        bench.run_to((n * 20).saturating_sub(1));
+        bench.say(&bytes(&[8000; 320]));
     }
     bench.mark("end");
-    bench.run_to(2000);
-    let heard: Vec<i16> = bench.heard().iter().map(|&byte| Codec::Pcmu.decode_sample(byte)).collect();
-    assert!((8000..8320).contains(&heard.len()), "{}", heard.len());
-    let level = |pcm: &[i16]| offhook_codec::rms_dbfs(pcm);
-    assert!((level(&heard[800..7200]) - level(&pcm[1600..14_400])).abs() < 0.2);
-    assert_eq!(bench.marks(), ["end"]);
-    assert_eq!(bench.counted().played_ms, 1002, "with the delay of the filter");
+    let mut back = 0;
+    for ms in 180..400 {
+        bench.run_to(ms);
+        if !bench.marks().is_empty() && back == 0 {
+            back = ms;
+        }
+    }
+    assert_eq!(bench.heard_at(), (0..=200).step_by(20).collect::<Vec<_>>());
+    assert_eq!(back, 200);
+    assert_eq!(bench.counted().underruns, 0);
+}
+
+#[test]
+fn jitter_of_wide_audio_costs_one_packet_and_no_more() {
+    let mut bench = talking(l16(16_000));
+    for n in 0..200_u64 {
+        bench.run_to(n * 20 + (n * 7 % 15));
+        bench.say(&bytes(&[8000; 320]));
+    }
+    bench.run_to(5000);
+    let last = *bench.heard_at().last().unwrap();
+    assert!(last <= 199 * 20 + 14 + 40, "{last}");
+    assert!(bench.counted().underruns <= 2, "{:?}", bench.counted());
+    assert!(bench.counted().inserted_silence_ms <= 40, "{:?}", bench.counted());
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a test signal")]
@@ -463,6 +502,12 @@ proptest! {
                         // Behind what waits, in real time, one packet to begin, one short of a packet.
                         let own_ms = (count as u64).div_ceil(8);
                         let slack_ms = u64::from(ptime_ms) * 2 + 60 + 1;
+                        // What is short of a packet waits as long as more of it comes.
+                        let sent = ear.samples(&bench);
+                        let short = |at: usize| at > sent && at - sent < ptime_ms as usize * 8;
+                        for (at, by) in law.deadlines.iter_mut().filter(|(at, _)| short(*at)) {
+                            *by = (*by).max(ms + slack_ms + (*at - sent) as u64 / 8);
+                        }
                         law.deadlines.push((law.said.len(), ms + queued_ms + own_ms + slack_ms));
                     } else {
                         // Only what is too much is refused.

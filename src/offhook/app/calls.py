@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from offhook.app.runner import LegRunner
+from offhook.app.runner import LegRunner, reachable
 from offhook.app.services import Services
 from offhook.app.settings import DEFAULT_APPLICATION_ID
 from offhook.base import limits
@@ -23,7 +23,7 @@ from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
 from offhook.edge.speech.protocol import SpeechError, SpeechUnavailable
 from offhook.proto import sip
-from offhook.proto.sdp import SdpError, SessionDescription, negotiate, read_answer
+from offhook.proto.sdp import SdpError, SessionDescription, negotiate
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +125,7 @@ class Calls:
             case sip.CallCancelled():
                 runner.feed(facts.CallerCancelled())
             case sip.CallEstablished():
-                self._established(runner, event)
+                runner.feed(facts.AckReceived(runner.read_answer(event.sdp)))
             case sip.AckTimedOut():
                 runner.feed(facts.SignallingFailed("no ACK came for our 200 OK", 408))
             case sip.CallEnded():
@@ -138,6 +138,8 @@ class Calls:
                 runner.feed(facts.SignallingFailed(event.reason, event.status))
             case sip.OfferReceived():
                 runner.on_offer(event.sdp)
+            case sip.OfferAnswered():
+                runner.on_offer_answered(event.sdp)
             case _:
                 pass
 
@@ -170,8 +172,11 @@ class Calls:
         if refusal is None and event.sdp is not None:
             try:
                 offer = SessionDescription.parse(event.sdp)
-                if negotiate(offer, SUPPORTED_CODECS) is None:
+                agreed = negotiate(offer, SUPPORTED_CODECS)
+                if agreed is None:
                     refusal = (488, "Not Acceptable Here", "no_common_codec")
+                elif not reachable(agreed, event.source.local[0]):
+                    refusal = (488, "Not Acceptable Here", "other_ip_version")
             except SdpError:
                 refusal = (400, "Bad Request", "malformed_sdp")
         if refusal is not None or route is None:
@@ -242,15 +247,6 @@ class Calls:
             await self._services.speech.warm_up()
         except SpeechError as error:
             log.warning("transcription may not work", reason=str(error))
-
-    def _established(self, runner: LegRunner, event: sip.CallEstablished) -> None:
-        media = None
-        if event.sdp is not None and runner.local_offer is not None:
-            try:
-                media = read_answer(runner.local_offer, SessionDescription.parse(event.sdp))
-            except SdpError:
-                log.warning("the ACK's answer cannot be used", leg=runner.leg.identity.call_leg_id)
-        runner.feed(facts.AckReceived(media))
 
     def _route(self) -> WebhookRoute | None:
         settings = self._services.settings.webhooks

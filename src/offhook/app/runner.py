@@ -14,7 +14,7 @@ import structlog
 
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
-from offhook.app.taps import LegTaps, join_address
+from offhook.app.taps import LegTaps
 from offhook.base import limits
 from offhook.call import effects as do
 from offhook.call import facts
@@ -23,6 +23,7 @@ from offhook.call.errors import CommandError
 from offhook.call.leg import SUPPORTED_CODECS, CallLeg
 from offhook.call.values import Header
 from offhook.edge.media import events as media_events
+from offhook.edge.media.agreed import connect_agreed
 from offhook.edge.media.engine import MediaError
 from offhook.edge.webhook.outbox import Receipt
 from offhook.proto.sdp import (
@@ -32,6 +33,7 @@ from offhook.proto.sdp import (
     make_answer,
     make_offer,
     negotiate,
+    read_answer,
 )
 from offhook.proto.sip import CallHandle, CallStateError
 
@@ -54,7 +56,7 @@ class LegRunner:
         self.leg = leg
         self.sip_call = sip_call
         self.offer = offer
-        self.local_offer: SessionDescription | None = None
+        self._local_offer: SessionDescription | None = None
         self.media_leg_id = next(services.media_leg_ids)
         self._services = services
         self._on_released = on_released
@@ -63,6 +65,7 @@ class LegRunner:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._media_open = False
+        self._media_refused = False
         self._ports = (0, 0)
         self._local_address = local_address
         self._sdp_version = 0
@@ -108,18 +111,56 @@ class LegRunner:
                 self._taps.on_media_event(event)
 
     def on_offer(self, sdp: bytes | None) -> None:
-        """Answer a re-INVITE: same codecs, new addresses or directions (hold)."""
-        agreed = None
-        if sdp is not None and self._media_open:
-            with suppress(SdpError):
-                offer = SessionDescription.parse(sdp)
-                agreed = negotiate(offer, SUPPORTED_CODECS)
-                self.offer = offer if agreed is not None else self.offer
-        if agreed is None:
+        """Answer a re-INVITE: new addresses or directions (hold), the codec in use where it can stay."""
+        if sdp is None and self._media_open:
+            self._services.sip.answer_offer(self.sip_call, self._offer(self._codecs_in_use()))
+            return
+        try:
+            offer = SessionDescription.parse(sdp or b"")
+            agreed = self._renegotiate(offer)
+            if agreed is None:
+                self._services.sip.refuse_offer(self.sip_call, status=488)
+                return
+            self._connect_media(agreed)
+        except (SdpError, MediaError) as error:
+            self._log.info("an offer cannot be met", reason=str(error))
             self._services.sip.refuse_offer(self.sip_call, status=488)
             return
-        self._connect_media(agreed)
+        self.offer = offer
         self._services.sip.answer_offer(self.sip_call, self._answer(agreed))
+        self.feed(facts.MediaRenegotiated(agreed))
+
+    def on_offer_answered(self, sdp: bytes | None) -> None:
+        """Take the answer to the offer that a re-INVITE without one was given (RFC 3261 §14.1)."""
+        agreed = self.read_answer(sdp)
+        if agreed is None:
+            return  # the session stays as it was
+        try:
+            self._connect_media(agreed)
+        except MediaError as error:
+            self._log.warning("an answer cannot be met", reason=str(error))
+            return
+        self.feed(facts.MediaRenegotiated(agreed))
+
+    def read_answer(self, sdp: bytes | None) -> NegotiatedMedia | None:
+        """Return what the far end made of our last offer; None when that is nothing of use."""
+        if sdp is None or self._local_offer is None:
+            return None
+        try:
+            return read_answer(self._local_offer, SessionDescription.parse(sdp))
+        except SdpError as error:
+            self._log.warning("an answer cannot be used", reason=str(error))
+            return None
+
+    def _codecs_in_use(self) -> tuple[str, ...]:
+        return SUPPORTED_CODECS if self.leg.media is None else (self.leg.media.codec_name,)
+
+    def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
+        """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
+        if not self._media_open:
+            return None
+        agreed = negotiate(offer, self._codecs_in_use()) or negotiate(offer, SUPPORTED_CODECS)
+        return agreed if agreed is not None and reachable(agreed, self._local_address) else None
 
     def hang_up(self) -> None:
         """End the call as the app would."""
@@ -191,7 +232,7 @@ class LegRunner:
             case do.OpenMedia():
                 self._open_media(effect)
             case do.ConnectMedia():
-                self._connect_media(effect.media)
+                self._connect_or_fail(effect.media)
             case do.AcceptCall():
                 self._accept(effect)
             case do.RejectCall():
@@ -221,65 +262,65 @@ class LegRunner:
                 raise AssertionError("Release ends the run before it gets here")
 
     async def _notify(self, effect: do.Notify) -> None:
-        receipt = await self._services.outbox.put(
+        put = self._services.outbox.put(
             effect.event_type,
             effect.payload,
             occurred_at=effect.occurred_at,
             route=effect.route,
             call_leg_id=self.leg.identity.call_leg_id,
         )
-        if effect.event_type == "streaming.started":
-            self._notices[effect.payload["stream_id"]] = receipt
+        # A task of its own: what is not stored in time is stored later, in the same order.
+        storing = self._services.tasks.start(put, name="store event")
+        await asyncio.wait([storing], timeout=limits.EVENT_STORED_TIMEOUT_S)
+        if not storing.done():
+            self._services.counters["events_stored_late_total"] += 1
+            self._log.warning("the disk is slow; the call goes on", event_type=effect.event_type)
+        elif effect.event_type == "streaming.started" and storing.exception() is None:
+            self._notices[effect.payload["stream_id"]] = storing.result()
 
     def _open_media(self, effect: do.OpenMedia) -> None:
         mux = effect.media is not None and effect.media.rtcp_mux
         try:
             self._ports = self._services.media.open_leg(self.media_leg_id, rtcp_mux=mux)
         except MediaError as error:
-            self._log.warning("media leg refused", detail=str(error))
-            self.feed(facts.MediaFailed(str(error)))
+            self._media_failed(error)
             return
         self._media_open = True
         self._silence_when_idle = effect.silence_when_idle
         if effect.media is not None:
-            self._connect_media(effect.media)
+            self._connect_or_fail(effect.media)
+
+    def _connect_or_fail(self, agreed: NegotiatedMedia) -> None:
+        try:
+            self._connect_media(agreed)
+        except MediaError as error:
+            self._media_failed(error)
+
+    def _media_failed(self, error: MediaError) -> None:
+        self._media_refused = True
+        self._log.warning("media leg refused", detail=str(error))
+        self.feed(facts.MediaFailed(str(error)))
 
     def _connect_media(self, agreed: NegotiatedMedia) -> None:
         if not self._media_open:
             return
         settings = self._services.settings.media
-        self._services.media.connect_leg(
+        connect_agreed(
+            self._services.media,
             self.media_leg_id,
-            codec=agreed.codec_name,
-            payload_type=agreed.payload_type,
-            clock_rate_hz=agreed.clock_rate_hz,
-            ptime_ms=agreed.ptime_ms,
-            dtmf_payload_type=agreed.dtmf_payload_type,
-            remote_rtp=join_address(*agreed.remote_rtp),
-            remote_rtcp=join_address(*agreed.remote_rtcp),
-            rtcp_mux=agreed.rtcp_mux,
-            sending=agreed.sending,
-            receiving=agreed.receiving,
+            agreed,
             silence_when_idle=self._silence_when_idle,
-            keepalive_ms=round(settings.keepalive_s * 1000),
-            media_timeout_ms=round(settings.timeout_s * 1000),
+            keepalive_s=settings.keepalive_s,
+            timeout_s=settings.timeout_s,
         )
 
     def _accept(self, effect: do.AcceptCall) -> None:
-        if not self._media_open:
+        if self._media_refused:
             return  # MediaFailed is on its way through the leg and refuses the call
         if effect.media is not None:
             sdp = self._answer(effect.media)
         else:
-            rtp_port, rtcp_port = self._ports
-            sdp = make_offer(
-                SUPPORTED_CODECS,
-                address=self._local_address,
-                rtp_port=rtp_port,
-                rtcp_port=rtcp_port,
-                session_id=self.media_leg_id,
-            )
-            self.local_offer = SessionDescription.parse(sdp)
+            sdp = self._offer(SUPPORTED_CODECS)
         self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
 
     def _reject(self, effect: do.RejectCall) -> None:
@@ -289,6 +330,20 @@ class LegRunner:
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+
+    def _offer(self, codecs: tuple[str, ...]) -> bytes:
+        rtp_port, rtcp_port = self._ports
+        self._sdp_version += 1
+        sdp = make_offer(
+            codecs,
+            address=self._local_address,
+            rtp_port=rtp_port,
+            rtcp_port=rtcp_port,
+            session_id=self.media_leg_id,
+            version=self._sdp_version,
+        )
+        self._local_offer = SessionDescription.parse(sdp)
+        return sdp
 
     def _answer(self, agreed: NegotiatedMedia) -> bytes:
         assert self.offer is not None, "there is an offer where something was agreed on"
@@ -309,6 +364,11 @@ class LegRunner:
             self._timer.cancel()
         await self._taps.close()
         self._on_released(self)
+
+
+def reachable(media: NegotiatedMedia, local_address: str) -> bool:
+    """Tell whether RTP from `local_address` can get to the far end: both IPv4, or both IPv6."""
+    return (":" in media.remote_rtp[0]) == (":" in local_address)
 
 
 def _pairs(headers: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:

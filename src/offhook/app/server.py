@@ -1,11 +1,13 @@
 """One server process: makes every edge, ties them together, and takes them down in order."""
 
 import asyncio
+import ipaddress
 import os
 import resource
 import signal
+import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -147,7 +149,7 @@ class _Server:
         try:
             return NativeEngine(
                 workers=settings.media.workers or os.cpu_count() or 1,
-                bind_address=self._media_address(),
+                bind_address=media_address([listen.host for listen in settings.sip.listeners]),
                 port_range=settings.media.port_range,
                 drain_s=settings.media.drain_s,
                 ca_file=settings.stream.ca_file or None,
@@ -166,11 +168,6 @@ class _Server:
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)
-
-    def _media_address(self) -> str:
-        """Return the address RTP is bound to: that of the SIP listeners when they agree on one."""
-        hosts = {listen.host for listen in self._settings.sip.listeners}
-        return hosts.pop() if len(hosts) == 1 else "0.0.0.0"
 
     def _tell_first_start(self, keys: InstallationKeys) -> None:
         if keys.new_api_key is not None:
@@ -209,6 +206,32 @@ async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float) -> No
     running = [tasks.start(wait, name="wait") for wait in waits]
     await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     await tasks.close()
+
+
+def media_address(hosts: Sequence[str]) -> str:
+    """Return the address that RTP is bound to: that of the SIP listeners when they agree on one.
+
+    Raises:
+        ConfigError: one of them is no address, or IPv4 and IPv6 stand side by side.
+    """
+    found = {_numeric(host) for host in hosts}
+    versions = {address.version for address in found}
+    if len(versions) > 1:
+        raise ConfigError(
+            "The SIP listeners mix IPv4 and IPv6, and RTP can use only one: set OFFHOOK_SIP_LISTEN to one of them."
+        )
+    if len(found) == 1:
+        return str(found.pop())
+    return "::" if 6 in versions else "0.0.0.0"
+
+
+def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(str(socket.getaddrinfo(host, None)[0][4][0]))
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"Cannot listen for SIP at {host}: it has no address; set OFFHOOK_SIP_LISTEN to another."
+        ) from None
 
 
 def _raise_file_limit() -> None:

@@ -13,6 +13,12 @@ from offhook.edge.sip import SipServer
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.outbox import Outbox
 
+LEG_COUNTERS = (
+    "interim_transcripts_dropped_total",
+    "effects_failed_total",
+    "events_stored_late_total",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -28,5 +34,5 @@ class Services:
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))
-    counters: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEG_COUNTERS, 0)))
     """What runners drop or fail at, for metrics."""

@@ -22,6 +22,7 @@ from offhook.call import facts
 from offhook.call.values import Track
 from offhook.edge.egress import EgressRefused, EgressUnresolved
 from offhook.edge.media import events as media_events
+from offhook.edge.media.agreed import join_address
 from offhook.edge.media.engine import MediaError
 from offhook.edge.speech import protocol as speech
 from offhook.edge.speech.service import SpeechHandle
@@ -334,8 +335,3 @@ class LegTaps:
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._tasks.start(work, name=name)
-
-
-def join_address(host: str, port: int) -> str:
-    """Return `host:port`, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

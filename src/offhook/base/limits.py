@@ -22,6 +22,8 @@ CALL_TIME_LIMIT_S = 14_400.0
 """How long an answered call may last."""
 ENDING_TIMEOUT_S = 5.0
 """How long a leg that ended waits for its taps to report before it tells `call.hangup` anyway."""
+EVENT_STORED_TIMEOUT_S = 2.0
+"""How long a leg waits until an event is on the disk; a disk that hangs must not hold up a BYE."""
 STREAM_START_HOLD_S = 0.25
 """How long a stream's start frame waits for the first attempt of its `streaming.started`."""
 

@@ -18,7 +18,8 @@ def set_up_logs(*, level: str = "info", style: LogFormat = "auto") -> None:
     for_people = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor
     if for_people:
-        renderer = structlog.dev.ConsoleRenderer()
+        # Plain, for the pretty tracebacks show the values of local variables.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     else:
         renderer = structlog.processors.JSONRenderer()
     shared: list[structlog.typing.Processor] = [

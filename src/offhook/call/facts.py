@@ -59,6 +59,13 @@ class MediaFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaRenegotiated:
+    """A re-INVITE was accepted: from now on the leg's RTP is like this."""
+
+    media: NegotiatedMedia
+
+
+@dataclass(frozen=True, slots=True)
 class MediaTimedOut:
     """No RTP came for the configured time on an answered leg."""
 
@@ -145,6 +152,7 @@ Fact = (
     | PeerHungUp
     | SignallingFailed
     | MediaFailed
+    | MediaRenegotiated
     | MediaTimedOut
     | MediaClosed
     | StreamConnected

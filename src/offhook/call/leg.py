@@ -181,6 +181,10 @@ class CallLeg:
                 return self._ended_by(fact, now)
             case facts.MediaClosed():
                 return self._media_closed(fact, now)
+            case facts.MediaRenegotiated():
+                if self.state is LegState.ANSWERED:
+                    self.media = fact.media
+                return []
             case facts.DigitReceived():
                 return self._digit(fact, now)
             case _:

@@ -2,6 +2,25 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+EngineName = Literal[
+    "Google",
+    "Telnyx",
+    "Deepgram",
+    "Azure",
+    "xAI",
+    "AssemblyAI",
+    "Speechmatics",
+    "Soniox",
+    "Parakeet",
+    "Humain",
+    "Reson8",
+    "Cohere",
+]
+"""The transcription engines of the API (contract 2.2), by the names of their vendors."""
+EngineAlias = Literal["A", "B"]
+"""Google and Telnyx."""
 
 
 class Direction(StrEnum):

@@ -6,6 +6,7 @@ from typing import Any
 
 from offhook.base.ids import system_random
 from offhook.edge.media import events as media
+from offhook.edge.media.agreed import connect_agreed
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.kit.call_plan import CallPlan, CallResult, Outcome, PhoneError, PhoneEvent
@@ -203,20 +204,7 @@ class PhoneCall:
 
     def _connect_leg(self, agreed: NegotiatedMedia) -> None:
         self._codec = agreed.codec_name
-        self._engine.connect_leg(
-            self.leg_id,
-            codec=agreed.codec_name,
-            payload_type=agreed.payload_type,
-            clock_rate_hz=agreed.clock_rate_hz,
-            ptime_ms=agreed.ptime_ms,
-            dtmf_payload_type=agreed.dtmf_payload_type,
-            remote_rtp=_join(*agreed.remote_rtp),
-            remote_rtcp=_join(*agreed.remote_rtcp),
-            rtcp_mux=agreed.rtcp_mux,
-            sending=agreed.sending,
-            receiving=agreed.receiving,
-            silence_when_idle=True,
-        )
+        connect_agreed(self._engine, self.leg_id, agreed, silence_when_idle=True)
 
     def _answer_offer(self, event: sip.OfferReceived) -> None:
         """Go along with a re-INVITE: hold, resume, another address."""
@@ -360,7 +348,3 @@ async def _until(happened: Callable[[], bool], timeout_s: float) -> None:
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not happened() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event exists
         await asyncio.sleep(0.01)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -142,8 +142,12 @@ async def test_every_call_succeeds_though_one_packet_in_twenty_is_lost(tmp_path:
             tmp_path, answerer.udp, "-sn", "uac", "-r", "30", "-m", "300", "-d", "100", "-lost", "5"
         )
     assert result == {"ok": 300, "failed": 0}
-    seen = answerer.result["seen"]
-    assert seen["IncomingCall"] == seen["CallEnded"] == 300
+    seen, stats = answerer.result["seen"], answerer.result["stats"]
+    assert seen["IncomingCall"] == 300
+    # sipp does not look at CSeq: where its ACK and its BYE were both lost, it takes our repeated 200 to
+    # the INVITE for the answer to its BYE and is content. Such a call ends here when its ACK times out.
+    assert seen["CallEnded"] + stats["calls"] == 300
+    assert stats["calls"] <= 10
 
 
 async def test_a_cancel_while_ringing_is_200_then_487(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ async def test_a_call_in_no_codec_of_ours_is_refused() -> None:
     house.assert_nothing_left()
 
 
+async def test_an_offer_of_the_other_ip_version_is_refused() -> None:
+    elsewhere = OFFER.replace(b"IN IP4 192.0.2.2", b"IN IP6 2001:db8::2")
+    await refused(House(), 488, "other_ip_version", elsewhere)
+
+
 @pytest.mark.parametrize("sdp", [b"", b"\xff\xfe", b"v=0\r\nm=audio x RTP/AVP 0\r\n"])
 async def test_a_call_with_a_broken_description_is_refused(sdp: bytes) -> None:
     house = House()

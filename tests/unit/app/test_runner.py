@@ -1,6 +1,7 @@
 """What a runner does with a leg's decisions: in order, each to its edge, nothing left over."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from offhook.base import limits
 from offhook.call import commands as ask
 from offhook.call import facts
 from offhook.call.values import Track, UdpTarget
+from offhook.edge.media.engine import MediaError
 from offhook.proto import sip
-from offhook.proto.sdp import SessionDescription
+from offhook.proto.sdp import SessionDescription, make_offer
 from tests.fakes.runners import OFFER, House
+from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
 
 pytestmark = pytest.mark.unit
 
@@ -67,15 +70,43 @@ async def test_effects_run_in_the_order_decided() -> None:
     house.assert_nothing_left()
 
 
-async def test_a_slow_outbox_delays_what_was_decided_later_and_reorders_nothing() -> None:
-    house = House()
-    house.outbox.delay_s = 0.01
-    house.invite()
-    command(house, ask.Answer())
-    await asyncio.sleep(0.005)
-    assert house.journal.done == ["ring"], "the answer waits until call.initiated is durable"
-    await asyncio.sleep(0.02)
-    assert house.journal.done == ["ring", "call.initiated", "open leg", "accept"]
+def test_a_slow_outbox_delays_what_was_decided_later_and_reorders_nothing() -> None:
+    async def scenario() -> None:
+        house = House(clock=loop)
+        house.outbox.delay_s = 1.0
+        house.invite()
+        command(house, ask.Answer())
+        await asyncio.sleep(0.5)
+        assert house.journal.done == ["ring"], "the answer waits until call.initiated is durable"
+        await asyncio.sleep(1.0)
+        assert house.journal.done == ["ring", "call.initiated", "open leg", "accept"]
+        command(house, ask.Hangup())
+        await asyncio.sleep(5.0)
+        house.assert_nothing_left()
+
+    loop = VirtualTimeLoop()
+    run_simulation(scenario(), loop)
+
+
+def test_a_disk_that_hangs_holds_up_no_call() -> None:
+    async def scenario() -> None:
+        house = House(clock=loop)
+        house.outbox.delay_s = 60.0
+        call = house.invite()
+        command(house, ask.Answer())
+        await asyncio.sleep(limits.EVENT_STORED_TIMEOUT_S + 0.1)
+        house.calls.on_sip_event(sip.CallEstablished(call, None))
+        command(house, ask.Hangup())
+        await asyncio.sleep(2 * limits.EVENT_STORED_TIMEOUT_S + 0.1)
+        assert house.journal.done == ["ring", "open leg", "accept", "hangup", "close leg"]
+        assert len(house.calls) == 0
+        assert house.services.counters["events_stored_late_total"] == 3
+        await asyncio.sleep(60.0)
+        assert house.journal.done[5:] == ["call.initiated", "call.answered", "call.hangup"], "in order"
+        house.assert_nothing_left()
+
+    loop = VirtualTimeLoop()
+    run_simulation(scenario(), loop)
 
 
 async def test_a_slow_name_server_does_not_delay_the_hangup() -> None:
@@ -202,17 +233,90 @@ async def test_nothing_is_left_of_a_call_with_every_tap() -> None:
     house.assert_nothing_left()
 
 
-async def test_a_re_invite_keeps_the_codec_and_hold_is_answered() -> None:
+def both(first: str, second: str) -> bytes:
+    """Return an offer of two codecs."""
+    return make_offer([first, second], address="192.0.2.2", rtp_port=40_000, rtcp_port=40_001, session_id=1)
+
+
+async def test_a_re_invite_keeps_the_codec_in_use_while_it_is_offered() -> None:
     house = House()
-    call = await answered(house)
-    hold = OFFER.replace(b"a=sendrecv", b"a=sendonly")
+    call = house.invite(sdp=both("PCMU", "PCMA"))
+    command(house, ask.Answer(preferred_codecs=("PCMA",)))
+    await house.settle()
+    house.calls.on_sip_event(sip.CallEstablished(call, None))
+    hold = both("PCMU", "PCMA").replace(b"a=sendrecv", b"a=sendonly")
     house.calls.on_sip_event(sip.OfferReceived(call, hold))
     assert house.journal.done[-1] == "answer offer"
-    house.calls.on_sip_event(sip.OfferReceived(call, OFFER.replace(b"PCMU/8000", b"OPUS/48000/2")))
-    house.calls.on_sip_event(sip.OfferReceived(call, b"\xff not sdp"))
+    [leg] = house.media.legs.values()
+    assert leg.codec == "PCMA"
+    assert leg.sending is False, "on hold nobody listens to us"
+
+
+async def test_a_re_invite_to_another_codec_is_told_by_the_forks_of_later() -> None:
+    house = House()
+    call = house.invite(sdp=both("PCMU", "PCMA"))
+    command(house, ask.Answer())
+    await house.settle()
+    house.calls.on_sip_event(sip.CallEstablished(call, None))
+    only_pcma = make_offer(["PCMA"], address="192.0.2.2", rtp_port=40_000, rtcp_port=40_001, session_id=1)
+    house.calls.on_sip_event(sip.OfferReceived(call, only_pcma))
+    command(house, ask.StartFork(rx=TARGET, tx=TARGET))
+    await house.settle()
+    [told] = house.outbox.by_leg.values()
+    started = dict(told)["call.fork.started"]
+    assert (started["codec"], started["payload_type"]) == ("PCMA", 8)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"",
+        b"\xff not sdp",
+        OFFER.replace(b" 0 101", b" 96 101").replace(b":0 PCMU", b":96 OPUS"),
+        OFFER.replace(b"IN IP4 192.0.2.2", b"IN IP6 2001:db8::2"),
+    ],
+)
+async def test_a_re_invite_that_cannot_be_met_changes_nothing(offer: bytes) -> None:
+    house = House()
+    call = await answered(house)
+    house.calls.on_sip_event(sip.OfferReceived(call, offer))
+    assert house.journal.done[-1] == "refuse offer"
+    [leg] = house.media.legs.values()
+    assert (leg.codec, leg.remote_rtp) == ("PCMU", "192.0.2.2:40000")
+    command(house, ask.Hangup())
+    await house.settle()
+    house.assert_nothing_left()
+
+
+async def test_a_re_invite_without_an_offer_gets_ours_and_its_answer_is_used() -> None:
+    house = House()
+    call = await answered(house)
     house.calls.on_sip_event(sip.OfferReceived(call, None))
-    assert house.journal.done[-2:] == ["refuse offer", "refuse offer"]
-    assert len(house.calls) == 1
+    assert house.journal.done[-1] == "answer offer"
+    [before] = [leg.remote_rtp for leg in house.media.legs.values()]
+    for useless in (None, b"rubbish"):
+        house.calls.on_sip_event(sip.OfferAnswered(call, useless))
+        assert [leg.remote_rtp for leg in house.media.legs.values()] == [before]
+    house.calls.on_sip_event(sip.OfferAnswered(call, OFFER.replace(b"40000", b"41000")))
+    assert [leg.remote_rtp for leg in house.media.legs.values()] == ["192.0.2.2:41000"]
+
+
+async def test_what_the_media_core_refuses_to_connect_is_no_call_without_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House()
+
+    def refuse(leg_id: int, **options: Any) -> None:
+        raise MediaError("it is out of range")
+
+    monkeypatch.setattr(house.media, "connect_leg", refuse)
+    house.invite()
+    command(house, ask.Answer())
+    await house.settle()
+    assert house.sip.rejected == [500]
+    assert "accept" not in house.journal.done
+    assert house.journal.done[-2:] == ["close leg", "call.hangup"]
+    house.assert_nothing_left()
 
 
 async def test_a_call_without_an_offer_gets_ours_and_uses_the_answer_of_the_ack() -> None:

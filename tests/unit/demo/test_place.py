@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import offhook
 from offhook.app.demo.place import (
     ReadyLine,
     app_environment,
@@ -16,6 +17,8 @@ from offhook.app.demo.place import (
 from offhook.base.errors import ConfigError
 
 pytestmark = pytest.mark.unit
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples/call_streaming/app.py"
 
 
 def test_the_ready_line_is_read() -> None:
@@ -51,8 +54,13 @@ def test_the_sentence_is_whole_packets_of_speech_with_its_words() -> None:
     assert len(text.split()) > 5
 
 
-def test_the_example_is_found_in_the_checkout_and_a_wrong_one_is_a_sentence(tmp_path: Path) -> None:
-    assert find_example(None).name in ("app.py", "call_streaming.py")
+def test_the_example_is_found_in_a_checkout_and_asked_for_elsewhere(tmp_path: Path) -> None:
+    if EXAMPLE.is_relative_to(Path(offhook.__file__).resolve().parents[2]):
+        assert find_example(None) == EXAMPLE
+    else:
+        with pytest.raises(ConfigError, match="--app FILE"):
+            find_example(None)
+    assert find_example(EXAMPLE) == EXAMPLE
     with pytest.raises(ConfigError, match="There is no application"):
         find_example(tmp_path / "none.py")
 

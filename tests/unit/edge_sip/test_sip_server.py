@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import uvloop
@@ -279,6 +279,20 @@ def test_what_cannot_be_called_is_refused(run: Callable[[Awaitable[None]], None]
         await endpoint.server.close()
 
     run(play())
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_listener_by_name_is_known_by_its_address(
+    transport: Literal["udp", "tcp"], run: Callable[[Awaitable[None]], None]
+) -> None:
+    async def scenario() -> None:
+        one = Endpoint()
+        await one.server.start([Listen(transport, "localhost", 0)])
+        [bound] = one.server.bound
+        assert bound.host in ("127.0.0.1", "::1"), "what is written into SIP and SDP is no name"
+        assert bound.port > 0
+
+    run(scenario())
 
 
 def test_draining_refuses_new_calls(run: Callable[[Awaitable[None]], None]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import MediaEvent
-from offhook.edge.media.fake_audio import decode_g711, encode_g711, widen
+from offhook.edge.media.fake_audio import decode_g711, encode_g711, resample
 from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
 
 pytestmark = pytest.mark.unit
@@ -332,6 +332,8 @@ async def test_clear_drops_what_waits_and_returns_its_marks(world: World) -> Non
         ("PCMA", 8000, encode_g711("PCMA", b"\x10\x20" * 320)),
         ("L16", 8000, b"\x10\x20" * 320),
         ("L16", 16000, b"\x10\x20" * 1600),
+        ("L16", 22050, b"\x10\x20" * 2205),
+        ("L16", 48000, b"\x10\x20" * 4800),
     ],
 )
 async def test_what_the_app_says_is_brought_to_the_codec_of_the_leg(
@@ -346,7 +348,7 @@ async def test_what_the_app_says_is_brought_to_the_codec_of_the_leg(
     )
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16000])
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 48000])
 async def test_what_the_phone_says_may_be_had_as_linear_audio(world: World, rate_hz: int) -> None:
     world.engine.open_leg(1, rtcp_mux=False)
     connect(world, 1)
@@ -358,7 +360,7 @@ async def test_what_the_phone_says_may_be_had_as_linear_audio(world: World, rate
         await world.hear(1, packet(number, payload))
     frames = [base64.b64decode(frame["media"]["payload"]) for frame in await world.frames("media", 3)]
     expected = decode_g711("PCMU", payload)
-    expected = expected if rate_hz == 8000 else widen(expected)
+    expected = resample(expected, 8000, rate_hz)
     assert [len(frame) for frame in frames] == [len(expected)] * 3
     assert frames[2][-2:] == expected[-2:]
 

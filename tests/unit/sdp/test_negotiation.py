@@ -54,6 +54,14 @@ def test_static_payload_types_need_no_rtpmap_and_dynamic_ones_are_read_by_name()
     assert (media.codec_name, media.payload_type, media.dtmf_payload_type) == ("PCMU", 96, None)
 
 
+@pytest.mark.parametrize("codec", ["PCMU/16000", "PCMA/48000", "PCMU/8000/2"])
+def test_g711_at_another_rate_or_in_stereo_is_another_codec(codec: str) -> None:
+    assert negotiate(_parse(_offer(f"a=rtpmap:96 {codec}\r\n", formats="96")), OURS) is None
+    media = negotiate(_parse(_offer(f"a=rtpmap:96 {codec}\r\n", formats="96 8")), OURS)
+    assert media is not None
+    assert (media.codec_name, media.payload_type) == ("PCMA", 8)
+
+
 def test_nothing_in_common_is_none() -> None:
     assert negotiate(_parse(_offer(formats="18 101")), OURS) is None
     assert negotiate(_parse(_offer(port=0)), OURS) is None

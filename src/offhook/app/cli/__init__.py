@@ -5,10 +5,13 @@ sentence on standard error. Exit status: 0 done, 1 it did not work, 2 something 
 """
 
 from offhook.app.cli.root import app
+from offhook.base.log import set_up_logs
 
 
 def main() -> None:
     """Run `offhook` (the console script)."""
+    # Without it, structlog's own tracebacks would print the values of local variables.
+    set_up_logs(level="warning")
     app()
 
 

@@ -52,11 +52,9 @@ def find_example(chosen: Path | None) -> Path:
         if not chosen.is_file():
             raise ConfigError(f"There is no application {chosen}.")
         return chosen.absolute()
-    package = Path(offhook.__file__).resolve().parent
-    candidates = [package.parents[1] / "examples/call_streaming/app.py", package / "data/call_streaming.py"]
-    for path in candidates:
-        if path.is_file():
-            return path
+    path = Path(offhook.__file__).resolve().parents[2] / "examples/call_streaming/app.py"
+    if path.is_file():
+        return path
     raise ConfigError(
         "The example application is not part of this installation: name it with --app FILE "
         "(examples/call_streaming/app.py in the source)."

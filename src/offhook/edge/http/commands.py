@@ -27,7 +27,6 @@ STREAM_TRACKS = {
 WEBHOOK_RETRIES_MS_MAX = 60_000
 
 _STREAM_CODECS_DONE = ("PCMU", "PCMA", "L16")
-_SAMPLE_RATES_DONE = (8000, 16000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,15 +193,14 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
 
 def _later_stream_values(body: schemas.StreamBody, *, speaks: bool) -> list[Problem]:
     linear = body.stream_codec == "L16" or (speaks and body.stream_bidirectional_codec == "L16")
-    rates = _SAMPLE_RATES_DONE if linear else (8000,)
     done: dict[str, tuple[Any, ...]] = {
         "stream_codec": ("default", *_STREAM_CODECS_DONE),
         "enable_dialogflow": (False,),
     }
     if speaks:
         done["stream_bidirectional_codec"] = _STREAM_CODECS_DONE
-    if speaks or linear:
-        done["stream_bidirectional_sampling_rate"] = rates
+    if speaks and not linear:
+        done["stream_bidirectional_sampling_rate"] = (8000,)
     return [
         _not_yet(name, f"it does {' and '.join(str(value) for value in values)}")
         for name, values in done.items()

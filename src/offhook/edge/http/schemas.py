@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from offhook.base import limits
 from offhook.call.commands import RejectCause
+from offhook.call.values import EngineAlias, EngineName
 from offhook.edge.http import fields
 
 _Headers = Annotated[list["CustomHeader"], Field(max_length=limits.HEADERS_PER_COMMAND_MAX)]
@@ -102,25 +103,7 @@ class ForkStop(CommandBody):
 class TranscriptionBody(Body):
     """What to transcribe and how; `language` and `interim_results` here are the form of 2024."""
 
-    transcription_engine: (
-        Literal[
-            "Google",
-            "Telnyx",
-            "Deepgram",
-            "Azure",
-            "xAI",
-            "AssemblyAI",
-            "Speechmatics",
-            "Soniox",
-            "Parakeet",
-            "Humain",
-            "Reson8",
-            "Cohere",
-            "A",
-            "B",
-        ]
-        | None
-    ) = None
+    transcription_engine: Literal[EngineName, EngineAlias] | None = None
     transcription_engine_config: dict[str, Any] | None = None
     transcription_tracks: Literal["inbound", "outbound", "both"] = "inbound"
     language: str | None = None

@@ -4,7 +4,7 @@ import struct
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["RtpFields", "add", "build_rtp", "decode_g711", "encode_g711", "parse_rtp", "widen"]
+__all__ = ["RtpFields", "add", "build_rtp", "decode_g711", "encode_g711", "parse_rtp", "resample"]
 
 
 class RtpFields(NamedTuple):
@@ -60,9 +60,11 @@ def add(pcm: bytes, other: bytes) -> bytes:
     return struct.pack(f"<{len(pcm) // 2}h", *(max(-32768, min(32767, a + b)) for a, b in pairs))
 
 
-def widen(pcm: bytes) -> bytes:
-    """Return s16le at twice the rate, each sample twice."""
-    return b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))
+def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
+    """Return s16le at another rate, by the sample at or before each."""
+    count = len(pcm) // 2 * to_hz // from_hz
+    places = (number * from_hz // to_hz * 2 for number in range(count))
+    return b"".join(pcm[at : at + 2] for at in places)
 
 
 def _samples(pcm: bytes) -> tuple[int, ...]:

@@ -8,6 +8,9 @@ from offhook.edge.media.engine import MediaError
 __all__ = ["check_address", "check_codec", "check_ranges", "check_stream_codec", "is_object", "is_rate"]
 
 
+L16_RATES_HZ = (8000, 16000, 22050, 24000, 48000)
+
+
 def check_codec(codec: str) -> None:
     """Refuse a codec that the native core does not speak."""
     if codec not in ("PCMU", "PCMA"):
@@ -22,7 +25,7 @@ def check_stream_codec(codec: str) -> None:
 
 def is_rate(codec: str, sample_rate_hz: int) -> bool:
     """Tell whether a stream may have this codec at this rate."""
-    return sample_rate_hz == 8000 or (codec == "L16" and sample_rate_hz == 16000)
+    return sample_rate_hz == 8000 or (codec == "L16" and sample_rate_hz in L16_RATES_HZ)
 
 
 def check_ranges(**good: bool) -> None:

@@ -14,7 +14,7 @@ from offhook.edge.media.fake_audio import (
     decode_g711,
     encode_g711,
     parse_rtp,
-    widen,
+    resample,
 )
 from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive
 
@@ -126,7 +126,7 @@ class FakeStream:
         pcm = decode_g711(leg_codec, payload)
         if self.codec != "L16":
             return encode_g711(self.codec, pcm)
-        return widen(pcm) if self.sample_rate_hz == 16000 else pcm
+        return resample(pcm, 8000, self.sample_rate_hz)
 
     def digit(self, digit: str) -> None:
         """Tell a digit of the far end."""
@@ -202,7 +202,7 @@ class FakeSpeech:
         """Add 8 kHz audio; return whole chunks."""
         if not self._pcm:
             self._at_ms = at_ms
-        self._pcm += widen(pcm) if self.sample_rate_hz == 16000 else pcm
+        self._pcm += resample(pcm, 8000, self.sample_rate_hz)
         size = self.chunk_ms * self.sample_rate_hz // 1000 * 2
         chunks = []
         while len(self._pcm) >= size:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from offhook.edge.media.events import TapStats
-from offhook.edge.media.fake_audio import decode_g711
+from offhook.edge.media.fake_audio import decode_g711, resample
 from offhook.proto.stream import AppClear, AppFrame, AppMark, AppMedia, FrameError, parse_app_frame
 
 __all__ = ["FakeVoice", "receive"]
@@ -33,8 +33,7 @@ class FakeVoice:
         pcm = payload if self._codec == "L16" else decode_g711(self._codec, payload)
         if len(pcm) * 500 > FRAME_MS_MAX * self._sample_rate_hz:
             raise FrameError(100004, "media.payload is longer than 30 s")
-        if self._sample_rate_hz == 16000:
-            pcm = b"".join(pcm[at : at + 2] for at in range(0, len(pcm), 4))
+        pcm = resample(pcm, self._sample_rate_hz, 8000)
         if len(self._queue) + len(pcm) > QUEUED_MS_MAX * _BYTES_PER_MS:
             stats["overflow_ms"] += len(pcm) // _BYTES_PER_MS
             raise FrameError(100005, "60 s of audio wait to be played; this audio was dropped")

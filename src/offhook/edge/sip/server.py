@@ -303,7 +303,7 @@ class SipServer:
             sock = await _bound_socket(listen.host, listen.port, loop)
             index = len(self._bound)
             # The entry stands before the transport, so that no datagram finds it missing.
-            self._bound.append(replace(listen, port=int(sock.getsockname()[1])))
+            self._bound.append(_as_bound(listen, sock))
             _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self, index), sock=sock)
             self._datagrams.append(protocol)
             return
@@ -313,8 +313,7 @@ class SipServer:
             lambda: streams.new_connection(listen.transport), listen.host, listen.port
         )
         self._listeners.append(listener)
-        port = listener.sockets[0].getsockname()[1]
-        self._bound.append(replace(listen, port=int(port)))
+        self._bound.append(_as_bound(listen, listener.sockets[0]))
 
     def _now(self) -> float:
         assert self._loop is not None, "start comes first"
@@ -401,6 +400,12 @@ class SipServer:
 
     def _default_transport(self) -> Transport:
         return self._bound[0].transport if self._bound else "udp"
+
+
+def _as_bound(listen: Listen, sock: socket.socket) -> Listen:
+    """Return what a socket is bound to: numbers, which are what goes into Via, Contact and SDP."""
+    host, port = sock.getsockname()[:2]
+    return replace(listen, host=str(host), port=int(port))
 
 
 def _why(error: OSError) -> str:

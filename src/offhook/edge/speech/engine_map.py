@@ -4,26 +4,15 @@ The names are vendors' names; unless the operator says otherwise each is served 
 """
 
 from collections.abc import Mapping
+from typing import get_args
 
+from offhook.call.values import EngineName
 from offhook.edge.speech.protocol import SpeechError
 
 REJECT = "reject"
 DEFAULT_ENGINE = "local"
 
-API_NAMES = (
-    "Google",
-    "Telnyx",
-    "Deepgram",
-    "Azure",
-    "xAI",
-    "AssemblyAI",
-    "Speechmatics",
-    "Soniox",
-    "Parakeet",
-    "Humain",
-    "Reson8",
-    "Cohere",
-)
+API_NAMES: tuple[str, ...] = get_args(EngineName)
 ALIASES = {"A": "Google", "B": "Telnyx"}
 
 _BY_LOWER_CASE = {name.lower(): name for name in API_NAMES} | {

@@ -14,6 +14,7 @@ PTIME_MS = 20
 PTIME_MS_MIN = 10
 PTIME_MS_MAX = 60
 DTMF_PAYLOAD_TYPE = 101
+_RATES_HZ = {name: rate_hz for name, rate_hz, _ in STATIC_CODECS.values()}
 _PROFILES = ("RTP/AVP",)
 _NOWHERE = ("0.0.0.0", "::")
 
@@ -190,7 +191,11 @@ def offered_codecs(description: SessionDescription) -> list[str]:
 
 
 def _is_ours(codec: Codec, wanted: Sequence[str]) -> bool:
-    return codec.name.upper() in wanted and codec.name.lower() != TELEPHONE_EVENT and codec.channels == 1
+    name = codec.name.upper()
+    if name not in wanted or codec.name.lower() == TELEPHONE_EVENT or codec.channels != 1:
+        return False
+    # PCMU may be had at any rate (RFC 3551 §4.5.14); what the names stand for here has only one.
+    return codec.clock_rate_hz == _RATES_HZ.get(name, codec.clock_rate_hz)
 
 
 def _agree(

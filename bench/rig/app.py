@@ -1,0 +1,78 @@
+"""The app on the other side of the server: answers each call and then gives one command."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import ClientSession, ClientTimeout, web
+
+from rig import ports
+
+COMMAND_TIMEOUT_S = 10.0
+SETTLE_TIMEOUT_S = 20.0
+STREAM_URL = f"ws://{ports.HOST}:{ports.SINK_WEBSOCKET}/media"
+FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
+
+
+class App:
+    """Takes events on the webhook port. `then` is the command given once a call is answered."""
+
+    def __init__(self, key: str) -> None:
+        self.then: tuple[str, dict[str, Any]] | None = None
+        self.troubles: list[str] = []
+        self._ended_total = 0
+        self._changed = asyncio.Condition()
+        self._key = key
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._session = ClientSession(
+            headers={"Authorization": f"Bearer {self._key}"}, timeout=ClientTimeout(total=COMMAND_TIMEOUT_S)
+        )
+        app = web.Application()
+        app.router.add_post("/", self._take_event)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, ports.HOST, ports.WEBHOOKS).start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def settle(self, calls: int) -> None:
+        """Wait until that many calls have ended for the app too, since the server began."""
+        async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
+            await self._changed.wait_for(lambda: self._ended_total >= calls)
+        await asyncio.gather(*self._tasks)
+
+    async def _take_event(self, request: web.Request) -> web.Response:
+        event = (await request.json())["data"]
+        kind, call = event["event_type"], event["payload"]["call_control_id"]
+        if kind == "call.initiated":
+            self._give(call, "answer", {})
+        elif kind == "call.hangup":
+            await self._note_end()
+        elif kind == "call.answered" and self.then is not None:
+            self._give(call, *self.then)
+        elif kind.endswith("failed"):
+            self.troubles.append(kind)
+        return web.json_response({})
+
+    async def _note_end(self) -> None:
+        self._ended_total += 1
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _give(self, call: str, command: str, body: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._command(call, command, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _command(self, call: str, command: str, body: dict[str, Any]) -> None:
+        url = f"http://{ports.HOST}:{ports.HTTP}/v2/calls/{call}/actions/{command}"
+        async with self._session.post(url, json=body) as response:
+            if response.status != 200:
+                self.troubles.append(f"{command}: {response.status}")
