@@ -83,9 +83,13 @@ class Calls:
         """Return the webhook public key."""
         return self._public_key
 
-    def streams(self) -> list[dict[str, Any]]:
-        """Return what each open stream is doing."""
-        return [item for runner in self._runners.values() for item in runner.streams()]
+    def streams(
+        self, *, call_control_id: str | None, wanted: str, first: int, count: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return some of the streams, live and of late, and how many there are."""
+        return self._services.stream_book.page(
+            call_control_id=call_control_id, wanted=wanted, first=first, count=count
+        )
 
     def health(self) -> dict[str, Any]:
         """Return whether new calls are taken, and how many are up."""
@@ -211,7 +215,7 @@ class Calls:
             route=route,
             codecs=SUPPORTED_CODECS,
             new_id=lambda: uuid4(system_random),
-            compat=Compat(strict_transcription_stop=self._services.settings.compat.strict_transcription_stop),
+            compat=Compat(**self._services.settings.compat.model_dump()),
         )
         runner = LegRunner(
             leg,

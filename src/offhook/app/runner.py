@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import structlog
 
@@ -166,13 +165,6 @@ class LegRunner:
         """End the call as the app would."""
         with suppress(CommandError):
             self.command(Hangup())
-
-    def streams(self) -> list[dict[str, Any]]:
-        """Return what each open stream of this leg is doing."""
-        return [
-            stream | {"counters": self._taps.stream_counters(stream["stream_id"])}
-            for stream in self.leg.streams()
-        ]
 
     # What goes out
 

@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -155,6 +155,33 @@ class StreamSettings(_Section):
     )
     tls_verify: bool = Field(True, description="Check the certificates of wss:// servers.")
     frame_ms: Literal[20, 40, 60, 80, 100] = Field(20, description="Audio in one media frame.")
+    fill_gaps: Literal["silence", "jump"] = Field(
+        "silence",
+        description="Lost audio of up to a second: silence in its place, or a jump of the timestamp.",
+    )
+    buffer_ms: int = Field(
+        limits.STREAM_BUFFER_MS,
+        ge=100,
+        le=limits.STREAM_BUFFER_MS_MAX,
+        description="Audio kept for an app that reads too slowly; beyond it the oldest is dropped.",
+    )
+    connect_timeout_s: float = Field(
+        limits.STREAM_CONNECT_TIMEOUT_S,
+        ge=0.1,
+        le=60,
+        description="How long one try to connect may take, TLS included.",
+    )
+    connect_retry_s: tuple[Annotated[float, Field(ge=0, le=60)], ...] = Field(
+        limits.STREAM_CONNECT_RETRY_S,
+        max_length=limits.STREAM_CONNECT_RETRIES_MAX,
+        description="Pauses before the further tries to connect; an empty list: one try.",
+    )
+    ping_s: float = Field(
+        limits.STREAM_PING_S,
+        ge=0,
+        le=3600,
+        description="A WebSocket ping so often; without a pong by the next one the socket is lost. 0: never.",
+    )
 
 
 class WebhookSettings(_Section):
@@ -248,6 +275,11 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    single_stream: bool = Field(
+        False,
+        description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
+        "whatever runs.",
+    )
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)
@@ -348,7 +380,7 @@ def _toml_value(value: object) -> str | None:
         case dict():
             return "{}"
         case tuple():
-            return "[]"
+            return f"[{', '.join(str(_toml_value(item)) for item in value)}]"
         case _:
             return f'"{value}"'
 

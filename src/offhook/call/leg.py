@@ -145,21 +145,6 @@ class CallLeg:
             status["end_time"] = iso_time(self._ended_at)
         return status
 
-    def streams(self) -> list[facts.Payload]:
-        """Return what may be shown of the leg's streams; no URL, for it may hold a token."""
-        return [
-            {
-                "stream_id": stream.stream_id,
-                "stream_track": payloads.stream_track(stream.tracks),
-                "codec": stream.codec,
-                "two_way": stream.two_way,
-                "connected": stream.connected,
-                "call_control_id": self.identity.call_control_id,
-                "call_leg_id": self.identity.call_leg_id,
-            }
-            for stream in self._taps.streams.values()
-        ]
-
     # What happens
 
     def handle(self, fact: facts.Fact, now: float) -> list[do.Effect]:
@@ -314,11 +299,15 @@ class CallLeg:
         self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
         return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs), now)]
 
+        if self._compat.single_stream:
+            return self._taps.replace_by_stream(effect)
     def _acknowledged(self, fact: facts.AckReceived, now: float) -> list[do.Effect]:
         answer = self._answer
         if self.state is not LegState.ANSWERING or answer is None:
             return []
         effects: list[do.Effect] = []
+        if self._compat.single_stream:
+            return self._taps.replace_by_fork(effect, told)
         if self.media is None:
             self.media = fact.media
             if fact.media is None:
@@ -395,7 +384,7 @@ class CallLeg:
         self._deadline = now + limits.ENDING_TIMEOUT_S
         self._verdict = verdict
         self._ended_at = now
-        effects = [*first, *self._taps.close_all()]
+        effects = [*first, *self._taps.close_all(verdict.cause.value)]
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)

@@ -18,7 +18,7 @@ from offhook.call.effects import OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.payloads import CallRecord
-from offhook.call.taps import Taps
+from offhook.call.taps import Taps, speaks_rtp
 from offhook.proto.sdp import NegotiatedMedia
 
 _SAMPLE_RATES_HZ = {"OPUS": 16_000, "AMR-WB": 16_000}
@@ -30,21 +30,27 @@ _SPOKEN_BACK = frozenset({"G722", "OPUS", "AMR-WB", "L16"})
 @dataclass(frozen=True, slots=True)
 class Compat:
     """Places where the literal Telnyx behaviour may be asked for instead of the kinder one."""
+    single_stream: bool = False
+    """A call has room for one stream or fork; the next one takes the place of the last."""
 
     strict_transcription_stop: bool = False
     """Refuse `transcription_stop` when nothing is being transcribed."""
 
 
+        case StartStream() | StartFork() if compat.single_stream:
+            pass  # whatever runs makes room
 def check(command: Command, taps: Taps, compat: Compat) -> None:
     """Raise `CommandError` when an answered leg with these taps cannot carry out the command."""
     match command:
         case StartStream() if len(taps.streams) >= limits.STREAMS_PER_LEG_MAX:
             detail = f"a call has at most {limits.STREAMS_PER_LEG_MAX} streams at once"
             raise CommandError("90045", detail)
-        case StartStream(stream=StreamOptions(app_codec=str())) if any(
+        case StartStream(stream=StreamOptions(app_codec=codec)) if speaks_rtp(codec) and any(
             stream.two_way for stream in taps.running_streams()
         ):
-            detail = "a call has one stream whose app may speak; stop it first, or start one that listens"
+            detail = (
+                "a call has one stream whose app speaks raw audio; stop it first, or start one that does not"
+            )
             raise CommandError("90045", detail, "/stream_bidirectional_mode")
         case StopStream() if not any(taps.running_streams()):
             raise CommandError("90048", "no stream is running on this call")
