@@ -86,10 +86,13 @@ class MediaEngine(Protocol):
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends.
+        With `app_codec` the far end hears what the application sends. With `reconnect_ms` a socket
+        that is lost is opened again after these pauses, within `reconnect_total_ms`.
         """
         ...
 

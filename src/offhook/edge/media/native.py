@@ -204,6 +204,8 @@ class NativeEngine:
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -229,6 +231,8 @@ class NativeEngine:
                 fill_gaps=fill_gaps,
                 app_codec=app_codec,
                 app_sample_rate_hz=app_sample_rate_hz,
+                reconnect_ms=list(reconnect_ms),
+                reconnect_total_ms=reconnect_total_ms,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
@@ -288,6 +292,10 @@ def _typed(raw: tuple[Any, ...]) -> MediaEvent:
             return events.DigitReceived(leg, digit, at_ms, duration_ms)
         case ("stream_connected", leg, tap):
             return events.StreamConnected(leg, tap)
+        case ("stream_reconnecting", leg, tap, detail):
+            return events.StreamReconnecting(leg, tap, detail)
+        case ("stream_reconnected", leg, tap, tries):
+            return events.StreamReconnected(leg, tap, tries)
         case ("stream_failed", leg, tap, reason, detail):
             return events.StreamFailed(leg, tap, reason, detail)
         case ("stream_closed", leg, tap, reason, stats):
