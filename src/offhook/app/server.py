@@ -162,7 +162,10 @@ class _Server:
         api = create_app(
             self._calls,
             auth=ApiKeys(keys.api_keys),
-            rules=Rules(check_ip=services.egress.check_ip),
+            rules=Rules(
+                check_ip=services.egress.check_ip,
+                silence_when_idle=self._settings.media.send_silence_when_idle,
+            ),
             clock=self._clock,
             registry=make_registry(services, self._calls),
         )

@@ -152,6 +152,11 @@ class StreamSettings(_Section):
 
     ca_file: str = Field(
         "", description="PEM file of certificate authorities to trust for wss:// beside the public ones."
+    send_silence_when_idle: bool = Field(
+        False,
+        description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
+        "does not say.",
+    )
     )
     tls_verify: bool = Field(True, description="Check the certificates of wss:// servers.")
     frame_ms: Literal[20, 40, 60, 80, 100] = Field(20, description="Audio in one media frame.")

@@ -324,3 +324,12 @@ def test_an_engine_that_is_switched_off_is_refused() -> None:
     assert refusals("answer", transcription_config=azure) == [
         ("10032", "/transcription_config/transcription_engine")
     ]
+
+
+@pytest.mark.parametrize(("asked", "silence"), [({}, True), ({"send_silence_when_idle": False}, False)])
+def test_the_installation_decides_on_silence_where_the_app_does_not(
+    asked: dict[str, bool], silence: bool
+) -> None:
+    rules = Rules(check_ip=public_only, silence_when_idle=True)
+    assert build("answer", rules, **asked).silence_when_idle is silence
+    assert build("answer").silence_when_idle is False

@@ -35,10 +35,12 @@ class Rules:
 
     Args:
         check_ip: raises an `OffhookError` when packets must not be sent to that IP address.
+        silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
         engines_refused: transcription engines that are switched off here.
     """
 
     check_ip: Callable[[str], None]
+    silence_when_idle: bool = False
     engines_refused: frozenset[str] = frozenset()
 
 
@@ -59,7 +61,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         **_common(body),
         preferred_codecs=tuple(body.preferred_codecs.split(",")) if body.preferred_codecs else (),
         headers=_headers(body.sip_headers) + _headers(body.custom_headers),
-        silence_when_idle=body.send_silence_when_idle,
+        silence_when_idle=_silence_when_idle(body, rules),
         webhook_url=body.webhook_url,
         stream=stream,
         transcription=transcription if body.transcription else None,
@@ -167,6 +169,11 @@ class _Common(TypedDict):
 def _common(body: Any) -> _Common:
     # An empty command_id cannot tell two commands apart; it is what a form field sends for none.
     return {"client_state": body.client_state, "command_id": body.command_id or None}
+
+def _silence_when_idle(body: schemas.Answer, rules: Rules) -> bool:
+    asked = "send_silence_when_idle" in body.model_fields_set
+    return body.send_silence_when_idle if asked else rules.silence_when_idle
+
 
 
 def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> tuple[Header, ...]:
