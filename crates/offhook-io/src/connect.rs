@@ -107,15 +107,14 @@ async fn serve(request: Request, tls: TlsConnector) {
             }
             sleep_until(begin).await;
             tries += 1;
-            let deadline = Instant::now() + destination.timeout;
-            let deadline = until.map_or(deadline, |until| deadline.min(until));
+            let now = Instant::now();
+            let left = until.map_or(destination.timeout, |until| until.saturating_duration_since(now));
+            let given = destination.timeout.min(left);
+            let deadline = now + given;
             match timeout_at(deadline, attempt(&destination, &tls, deadline)).await {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(reason)) => last = reason,
-                Err(_) => {
-                    let waited = deadline.saturating_duration_since(begin);
-                    last = format!("no answer within {} ms", waited.as_millis());
-                }
+                Err(_) => last = format!("no answer within {} ms", given.as_millis()),
             }
         }
         Err(last)

@@ -1,6 +1,7 @@
 //! Sockets that break in mid-call, with `tungstenite` as the application that loses them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside the reach of allow-unwrap-in-tests")]
+#![allow(clippy::indexing_slicing, reason = "a member that is missing is null")]
 
 mod common;
 
@@ -15,6 +16,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
 type App = WebSocket<TcpStream>;
+/// A way in which an application leaves.
+type Leave = fn(&mut App, &CloseFrame);
 
 fn plan(pauses_ms: &[u64], total_ms: u64) -> ReconnectPlan {
     ReconnectPlan {
@@ -156,7 +159,7 @@ fn what_is_a_loss_and_what_is_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = reconnecting_target(listener.local_addr().unwrap(), plan(&[1], 5_000));
     let close = |code: u16| CloseFrame { code: CloseCode::from(code), reason: "".into() };
-    let ways: [(&str, fn(&mut App, &CloseFrame)); 3] = [
+    let ways: [(&str, Leave); 3] = [
         ("close", |app, code| drop(app.close(Some(code.clone())))),
         ("masked", |app, _| {
             use std::io::Write;
