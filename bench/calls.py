@@ -23,7 +23,7 @@ from rig.caller import open_caller
 from rig.delivery import Delivery
 from rig.network import enter_own_network
 from rig.report import heading, keep, provenance
-from rig.turns import BUILD, CASES, Bench, Cost, clean, set_up
+from rig.turns import BUILD, CASES, Bench, Cost, clean
 
 COLUMNS = [
     "case", "calls", "turns", "CPU ms per call-second", "floor", "ratio", "loss %", "doubled",
@@ -85,7 +85,7 @@ async def call_setup(bench: Bench, count: int) -> str:
     pids = accounts.family(bench.server_pid)
     before_s = accounts.cpu_s(pids)
     begin_s = time.perf_counter()
-    calls = await set_up(bench.caller, count)
+    calls = await bench.set_up(count)
     await bench.take_down(calls)
     spent_ms = 1000 * (accounts.cpu_s(pids) - before_s)
     took_s = time.perf_counter() - begin_s
@@ -107,7 +107,7 @@ async def running(words: argparse.Namespace, calls: int) -> AsyncIterator[Bench]
             try:
                 bench = Bench(calls, words.seconds, server.pid, caller, app, scratch)
                 # What is loaded at the first call belongs to no call.
-                await bench.take_down(await set_up(caller, 1))
+                await bench.take_down(await bench.set_up(1))
                 yield bench
             finally:
                 caller.close()
@@ -129,7 +129,7 @@ async def run_case(name: str, calls: int, words: argparse.Namespace) -> str:
         # The first stream loads what all share; the same for what a fork needs.
         bench.app.then = (case.command, case.body)
         async with bench.sink(case):
-            await bench.take_down(await set_up(bench.caller, 1))
+            await bench.take_down(await bench.set_up(1))
         idle_kib = accounts.resident_kib(accounts.family(bench.server_pid))
         for _ in range(words.turns):
             ours = await clean(f"{name} {calls}", lambda: bench.server_turn(case))

@@ -113,8 +113,9 @@ class Engine:
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") to s16le mono in chunks; gaps are filled with zeros so that
         sample positions follow the RTP clock."""
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
-        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason."""
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
+        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason,
+        and `hangup_cause` into stop.hangup_cause when the call has ended."""
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
         """Queue s16le mono audio to be sent to the far end at real time (bounded: 60 s)."""
     def clear(self, leg_id: int) -> None:

@@ -256,7 +256,7 @@ fn a_stream_that_seeks_a_socket_ends_at_once_when_asked_to() {
             call.engine.close_leg(1).unwrap();
             call.until(|what| matches!(what, What::LegClosed { .. }));
         } else {
-            call.engine.remove_tap(1, 2, "command").unwrap();
+            call.engine.remove_tap(1, 2, "command", None).unwrap();
             call.until(|what| matches!(what, What::StreamClosed { .. }));
         }
         assert!(begun.elapsed() < Duration::from_secs(1));

@@ -75,6 +75,7 @@ pub(crate) struct StreamTap {
     stop_json: String,
     /// The owner has let the start frame out; on a later socket it goes out at once.
     begin_wanted: bool,
+    hangup_cause: Option<String>,
     errors_since: Option<Instant>,
     errors: u32,
 }
@@ -124,6 +125,7 @@ impl StreamTap {
             start_json: params.start_json,
             stop_json: params.stop_json,
             begin_wanted: false,
+            hangup_cause: None,
             errors_since: None,
             errors: 0,
         })
@@ -288,6 +290,11 @@ impl StreamTap {
         }
     }
 
+    /// Let the stop frame say why the call ended.
+    pub(crate) fn set_hangup_cause(&mut self, cause: &str) {
+        self.hangup_cause = Some(cause.to_owned());
+    }
+
     /// Send what is short of a frame, then the stop frame.
     pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
@@ -301,7 +308,7 @@ impl StreamTap {
         }
         outlet.writable = true;
         self.send_kept(sink);
-        let stop = with_reason(&self.stop_json, reason);
+        let stop = with_reason(&self.stop_json, reason, self.hangup_cause.as_deref());
         self.outlet.count_frame();
         sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.stop(&stop));
     }

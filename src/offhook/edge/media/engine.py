@@ -104,8 +104,8 @@ class MediaEngine(Protocol):
         """Decode one track ("rx" or "tx") for a recogniser."""
         ...
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
-        """End a tap."""
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
+        """End a tap; a stream's stop frame says why."""
         ...
 
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:

@@ -276,11 +276,11 @@ class FakeEngine:
         check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
         self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         tap = self._tap(leg_id, tap_id)
         if tap is not None:
-            self._tell(self.legs[leg_id].remove_tap(tap, reason))
+            self._tell(self.legs[leg_id].remove_tap(tap, reason, hangup_cause))
 
     # Sending
 

@@ -181,10 +181,11 @@ class FakeStream:
     def _is_up(self) -> bool:
         return self.connected or self.lost
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, hangup_cause: str | None = None) -> None:
         """Send the stop frame, if the stream was begun."""
         if self.begun:
-            stop = json.loads(self.stop_json) | {"reason": reason}
+            cause = {} if hangup_cause is None else {"hangup_cause": hangup_cause}
+            stop = json.loads(self.stop_json) | {"reason": reason} | cause
             self._send({"event": "stop", "stream_id": self.stream_id, "stop": stop})
 
     def _send_or_keep(self, frame: dict[str, Any]) -> None:
@@ -394,11 +395,11 @@ class FakeLeg:
 
     # Taps
 
-    def remove_tap(self, tap: FakeTap, reason: str) -> list[MediaEvent]:
+    def remove_tap(self, tap: FakeTap, reason: str, hangup_cause: str | None = None) -> list[MediaEvent]:
         """End a tap in order."""
         self.drop_tap(tap)
         if isinstance(tap, FakeStream):
-            tap.stop(reason)
+            tap.stop(reason, hangup_cause)
             if tap.voice is not None:
                 tap.voice.clear(tap.stats)
                 tap.count()

@@ -247,10 +247,10 @@ class NativeEngine:
                 leg_id, tap_id, track=track, sample_rate_hz=sample_rate_hz, chunk_ms=chunk_ms
             )
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         with _refusals(self._refused):
-            self._core.remove_tap(leg_id, tap_id, reason=reason)
+            self._core.remove_tap(leg_id, tap_id, reason=reason, hangup_cause=hangup_cause)
 
     # Sending
 
