@@ -15,10 +15,11 @@ FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
 
 
 class App:
-    """Takes events on the webhook port. `then` is the command given once a call is answered."""
+    """Takes events on the webhook port. `then` is the command given once a call is answered as `answer` says."""
 
     def __init__(self, key: str) -> None:
         self.then: tuple[str, dict[str, Any]] | None = None
+        self.answer: dict[str, Any] = {}
         self.troubles: list[str] = []
         self._started_total = 0
         self._ended_total = 0
@@ -48,7 +49,8 @@ class App:
         if self.then is None:
             return
         async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
-            await self._changed.wait_for(lambda: self._started_total >= count)
+            await self._changed.wait_for(lambda: self._started_total >= count or self.troubles != [])
+        self.check()
         self._started_total = 0
 
     async def settle(self, calls: int) -> None:
@@ -62,11 +64,18 @@ class App:
         if self.troubles:
             raise RuntimeError(f"the server refused or failed: {self.troubles[:3]}")
 
+    async def streams(self) -> list[dict[str, Any]]:
+        """What the server tells of the streams that are alive."""
+        url = f"http://{ports.HOST}:{ports.HTTP}/v2/offhook/streams"
+        async with self._session.get(url, params={"page[size]": "250"}) as response:
+            told: list[dict[str, Any]] = (await response.json())["data"]
+            return told
+
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]
         kind, call = event["event_type"], event["payload"]["call_control_id"]
         if kind == "call.initiated":
-            self._give(call, "answer", {})
+            self._give(call, "answer", self.answer)
         elif kind == "call.hangup":
             self._ended_total += 1
             await self._notify()
@@ -76,7 +85,8 @@ class App:
         elif kind == "call.answered" and self.then is not None:
             self._give(call, *self.then)
         elif kind.endswith("failed"):
-            self.troubles.append(kind)
+            self.troubles.append(f"{kind}: {event['payload']}")
+            await self._notify()
         return web.json_response({})
 
     async def _notify(self) -> None:
@@ -93,3 +103,4 @@ class App:
         async with self._session.post(url, json=body) as response:
             if response.status != 200:
                 self.troubles.append(f"{command}: {response.status} {await response.text()}")
+                await self._notify()

@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import secrets
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rig import accounts, ports, tools
 from rig.app import FORK_TARGET, STREAM_URL, App
-from rig.caller import Call, Caller
+from rig.caller import Call, Caller, open_caller
 from rig.delivery import Delivery, compare, compare_hops
 
 BUILD = Path(__file__).parent.parent.parent / "build" / "bench"
@@ -189,6 +192,26 @@ class Bench:
             voice=compare_hops(arrived, back, window.moments),
             outbound=compare_hops(arrived, outbound, window.moments),
         )
+
+
+@asynccontextmanager
+async def running(
+    calls: int, window_s: float, *, workers: int | None = None, busy: bool = False
+) -> AsyncIterator[Bench]:
+    """A fresh server with its caller and its app."""
+    key = f"KEY{secrets.token_hex(8)}"
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        server = tools.server(scratch, key, workers=workers, busy=busy)
+        async with App(key) as app, server:
+            caller = await open_caller()
+            try:
+                bench = Bench(calls, window_s, server.pid, caller, app, scratch)
+                # What is loaded at the first call belongs to no call.
+                await bench.take_down(await bench.set_up(1))
+                yield bench
+            finally:
+                caller.close()
 
 
 async def clean(name: str, turn: Callable[[], Awaitable[Cost]]) -> Cost | None:

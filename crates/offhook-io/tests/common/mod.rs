@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, Event, ReconnectPlan, StreamTarget};
-use offhook_media::{Codec, Encoding, LegParams, StreamFormat, StreamParams};
+use offhook_media::{Codec, LegParams, OpusSettings, StreamParams};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
@@ -26,11 +26,14 @@ pub(crate) fn engine(port_min: u16, port_max: u16, workers: usize) -> Engine {
 
 pub(crate) fn leg_params() -> LegParams {
     LegParams {
-        codec: Codec::Pcmu,
+        format: Codec::Pcmu.into(),
+        opus: OpusSettings::default(),
+        amr_modes: 0,
         payload_type: 0,
         clock_rate_hz: 8_000,
         ptime_ms: 20,
         dtmf_payload_type: None,
+        dtmf_clock_rate_hz: 8000,
         remote_rtp: "127.0.0.1:9".parse().unwrap(),
         remote_rtcp: "127.0.0.1:9".parse().unwrap(),
         rtcp_mux: true,
@@ -46,7 +49,7 @@ pub(crate) fn stream_params(buffer_ms: u32) -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8_000 },
+        format: Codec::Pcmu.into(),
         app_format: None,
         frame_ms: 20,
         stream_id: "s".into(),

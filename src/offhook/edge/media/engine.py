@@ -41,8 +41,21 @@ class MediaEngine(Protocol):
         silence_when_idle: bool = False,
         keepalive_ms: int = 5000,
         media_timeout_ms: int = 0,
+        sample_rate_hz: int = 0,
+        octet_align: bool = False,
+        amr_mode_set: Sequence[int] = (),
+        opus_fec: bool = False,
+        opus_max_bitrate: int = 0,
+        dtmf_clock_rate_hz: int = 8000,
     ) -> None:
-        """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
+        """Say what offer and answer agreed on. Again on re-INVITE: taps stay, with the codecs they have.
+
+        Args:
+            codec: PCMU, PCMA, G722, OPUS, AMR-WB or L16.
+            sample_rate_hz: what Opus is coded at; 0 is 48000.
+            amr_mode_set: AMR-WB modes that may be sent; empty is all.
+            opus_max_bitrate: in bit/s; 0 is no bound.
+        """
         ...
 
     def close_leg(self, leg_id: int) -> None:
@@ -86,13 +99,15 @@ class MediaEngine(Protocol):
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends. With `reconnect_ms` a socket
-        that is lost is opened again after these pauses, within `reconnect_total_ms`.
+        With `app_codec` the far end hears what the application sends. What the leg's codec is not is
+        transcoded; that is refused where `transcodable` says no. With `reconnect_ms` a socket that is
+        lost is opened again after these pauses, within `reconnect_total_ms`.
         """
         ...
 
@@ -122,6 +137,10 @@ class MediaEngine(Protocol):
 
     def stats(self, leg_id: int) -> LegStats:
         """Return the counters of a leg and its taps."""
+        ...
+
+    def transcodable(self, codec: str) -> bool:
+        """Tell whether a codec can be decoded and encoded here; without libraries AMR-WB cannot."""
         ...
 
     def counters(self) -> dict[str, int]:
