@@ -115,13 +115,9 @@ def make_answer(
         if index != media.media_index:
             answer.media.append(Media(offered.kind, 0, offered.protocol, offered.formats or ["0"]))
             continue
-        fmtp = our_fmtp(media.codec_name, media.parameters)
-        codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz, media.channels, fmtp)]
-        if media.dtmf_payload_type is not None and media.dtmf_clock_rate_hz is not None:
-            codecs.append(
-                Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.dtmf_clock_rate_hz, 1, "0-16")
-            )
-        line = _audio_line(offered.protocol, codecs, rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux)
+        line = _audio_line(
+            offered.protocol, _in_use(media), rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux
+        )
         line.attributes.append((_direction(media.sending, media.receiving), ""))
         if media.rtcp_mux:
             line.attributes.append(("rtcp-mux", ""))
@@ -133,7 +129,7 @@ def make_answer(
 
 
 def make_offer(
-    codecs: Sequence[str],
+    codecs: Sequence[str] | NegotiatedMedia,
     *,
     address: str,
     rtp_port: int,
@@ -145,12 +141,17 @@ def make_offer(
     sending: bool = True,
     receiving: bool = True,
 ) -> bytes:
-    """Write an offer of one audio stream with `codecs`, best first, and DTMF at each of their clocks.
+    """Write an offer of one audio stream.
+
+    Args:
+        codecs: names, best first, to which DTMF at each of their clocks is added; or what is in use, to
+            offer it again: a payload type keeps its meaning for as long as the session lasts (RFC 3264
+            8.3.2).
 
     Raises:
         ValueError: a codec that is none of ours.
     """
-    listed = offer_list(codecs)
+    listed = _in_use(codecs) if isinstance(codecs, NegotiatedMedia) else offer_list(codecs)
     ptime_ms = fit_ptime_ms(listed[0].name, listed[0].clock_rate_hz, ptime_ms)
     # §5.1.3 of RFC 5761: an offer of rtcp-mux still names the RTCP port for a peer that cannot.
     line = _audio_line("RTP/AVP", listed, rtp_port, rtcp_port, ptime_ms, mux=False)
@@ -227,6 +228,15 @@ def _as_offered(answered: Sequence[Codec], offered: Sequence[Codec]) -> list[Cod
         else codec
         for codec in answered
     ]
+
+
+def _in_use(media: NegotiatedMedia) -> list[Codec]:
+    """Return the payload types of what was agreed on."""
+    fmtp = our_fmtp(media.codec_name, media.parameters)
+    codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz, media.channels, fmtp)]
+    if media.dtmf_payload_type is not None and media.dtmf_clock_rate_hz is not None:
+        codecs.append(Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.dtmf_clock_rate_hz, 1, "0-16"))
+    return codecs
 
 
 def _agree(
