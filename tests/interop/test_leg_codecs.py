@@ -1,15 +1,22 @@
 """Calls in each codec through the whole server: what is agreed, told and pressed."""
 
 import asyncio
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from offhook.edge.media.agreed import connect_agreed
+from offhook.edge.media.native import NativeEngine
+from offhook.edge.sip import Listen, SipServer
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.phone import Phone
+from offhook.proto import sip
+from offhook.proto.sdp import SessionDescription, make_offer, read_answer
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 from tests.interop.test_cli_tools import tool
 
@@ -141,3 +148,101 @@ async def test_without_its_libraries_amr_wb_is_passed_on_and_all_else_refused(tm
         closed = await listen.next(event="closed")
         assert (result.outcome, result.codec) == ("answered", "AMR-WB")
         assert closed["malformed_frames"] == 0
+
+
+class Caller:
+    """A caller that can change its codec in mid-call."""
+
+    def __init__(self) -> None:
+        self.signalling = SipServer(sip.UserAgentConfig(), self._on_event)
+        self.answers: asyncio.Queue[bytes] = asyncio.Queue(8)
+        self.engine = NativeEngine(
+            workers=1, bind_address="127.0.0.1", port_range=(24_000, 24_099), drain_s=0.0
+        )
+        self._ports = (0, 0)
+        self._version = 0
+        self._call = 0
+
+    def _on_event(self, event: sip.UserAgentEvent) -> None:
+        if isinstance(event, sip.CallAccepted | sip.OfferAnswered):
+            self.answers.put_nowait(event.sdp or b"")
+
+    def _offer(self, codec: str) -> bytes:
+        self._version += 1
+        rtp_port, rtcp_port = self._ports
+        return make_offer(
+            (codec,),
+            address="127.0.0.1",
+            rtp_port=rtp_port,
+            rtcp_port=rtcp_port,
+            session_id=1,
+            version=self._version,
+        )
+
+    async def call(self, sip_port: int, codec: str, sound: bytes) -> None:
+        """Call, and say `sound` of 16 kHz."""
+        await self.signalling.start([Listen("udp", "127.0.0.1", 0)])
+        self.engine.attach(asyncio.get_running_loop(), lambda _: None)
+        self._ports = self.engine.open_leg(1, rtcp_mux=False)
+        uri = f"sip:app@127.0.0.1:{sip_port}"
+        flow = await self.signalling.flow_to(uri)
+        offer = self._offer(codec)
+        request = sip.OutgoingCall(uri=uri, from_uri="sip:caller@127.0.0.1", from_display="", flow=flow)
+        self._call = self.signalling.invite(request, offer)
+        await self._connect(offer)
+        self.engine.play(1, pcm=sound, sample_rate_hz=16_000)
+
+    async def change(self, codec: str) -> None:
+        """Offer another codec."""
+        offer = self._offer(codec)
+        self.signalling.reinvite(self._call, offer)
+        await self._connect(offer)
+
+    async def _connect(self, offer: bytes) -> None:
+        async with asyncio.timeout(5):
+            answer = await self.answers.get()
+        agreed = read_answer(SessionDescription.parse(offer), SessionDescription.parse(answer))
+        assert agreed is not None
+        connect_agreed(self.engine, 1, agreed, silence_when_idle=True)
+
+    async def close(self) -> None:
+        self.signalling.hangup(self._call)
+        await asyncio.sleep(0.2)
+        self.engine.close_leg(1)
+        await self.signalling.close()
+        self.engine.detach()
+        self.engine.shutdown()
+
+
+@pytest.mark.parametrize(
+    "codecs", [("PCMU", "OPUS", "G722"), ("OPUS", "L16/48000", "PCMA"), ("AMR-WB", "PCMU")]
+)
+async def test_a_call_may_change_its_codec_and_its_streams_do_not(
+    tmp_path: Path, codecs: tuple[str, ...]
+) -> None:
+    hz, played_s = 440, 1.5
+    caller = Caller()
+    at = np.arange(round(16_000 * played_s * len(codecs))) / 16_000
+    sound = np.round(8_000 * np.sin(2 * np.pi * hz * at)).astype("<i2").tobytes()
+    async with tool("listen", "--port", "0", "--record", str(tmp_path / "heard")) as listen:
+        url = (await listen.next(event="listening"))["url"]
+        stream = {"stream_url": url, "stream_codec": "L16", "stream_bidirectional_sampling_rate": 16_000}
+        async with offhook(tmp_path, **stream) as (app, sip_port):
+            await caller.call(sip_port, codecs[0], sound)
+            for codec in codecs[1:]:
+                await asyncio.sleep(played_s)
+                await caller.change(codec)
+            await asyncio.sleep(played_s)
+            await caller.close()
+            await app.wait_for(lambda app: "call.hangup" in app.types())
+        closed = await listen.next(event="closed")
+    assert closed["malformed_frames"] == 0
+    (start,) = [event for event in listen.events if event["event"] == "start"]
+    assert (start["encoding"], start["sample_rate_hz"]) == ("L16", 16_000)
+    (recorded,) = (tmp_path / "heard").rglob("*inbound*.wav")
+    with wave.open(str(recorded)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
+    for part in range(len(codecs)):
+        middle = samples[round(16_000 * (part + 0.35) * played_s) :][: 16_000 // 2]
+        level = 2 * abs(np.mean(middle * np.exp(-2j * np.pi * hz * np.arange(middle.size) / 16_000)))
+        assert abs(20 * np.log10(level / 8_000)) < 1, (codecs[part], level)

@@ -331,6 +331,7 @@ class LegRunner:
             rtcp_port=rtcp_port,
             session_id=self.media_leg_id,
             version=self._sdp_version,
+            beside=self.offer,
         )
         self._local_offer = SessionDescription.parse(sdp)
         return sdp

@@ -113,7 +113,7 @@ def make_answer(
     answer = _session(address, session_id, version)
     for index, offered in enumerate(offer.media):
         if index != media.media_index:
-            answer.media.append(Media(offered.kind, 0, offered.protocol, offered.formats or ["0"]))
+            answer.media.append(_refused(offered))
             continue
         line = _audio_line(
             offered.protocol, _in_use(media), rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux
@@ -140,6 +140,7 @@ def make_offer(
     rtcp_mux: bool = True,
     sending: bool = True,
     receiving: bool = True,
+    beside: SessionDescription | None = None,
 ) -> bytes:
     """Write an offer of one audio stream.
 
@@ -147,11 +148,16 @@ def make_offer(
         codecs: names, best first, to which DTMF at each of their clocks is added; or what is in use, to
             offer it again: a payload type keeps its meaning for as long as the session lasts (RFC 3264
             8.3.2).
+        beside: the peer's description that `codecs` in use came from: its media lines stay in their
+            places (RFC 3264 8), refused but for ours.
 
     Raises:
         ValueError: a codec that is none of ours.
     """
-    listed = _in_use(codecs) if isinstance(codecs, NegotiatedMedia) else offer_list(codecs)
+    if isinstance(codecs, NegotiatedMedia):
+        listed, ptime_ms = _in_use(codecs), codecs.ptime_ms
+    else:
+        listed = offer_list(codecs)
     ptime_ms = fit_ptime_ms(listed[0].name, listed[0].clock_rate_hz, ptime_ms)
     # §5.1.3 of RFC 5761: an offer of rtcp-mux still names the RTCP port for a peer that cannot.
     line = _audio_line("RTP/AVP", listed, rtp_port, rtcp_port, ptime_ms, mux=False)
@@ -160,6 +166,9 @@ def make_offer(
         line.attributes.append(("rtcp-mux", ""))
     offer = _session(address, session_id, version)
     offer.media.append(line)
+    if beside is not None and isinstance(codecs, NegotiatedMedia):
+        refused = [_refused(theirs) for theirs in beside.media]
+        offer.media = [*refused[: codecs.media_index], line, *refused[codecs.media_index + 1 :]]
     return offer.format()
 
 
@@ -228,6 +237,10 @@ def _as_offered(answered: Sequence[Codec], offered: Sequence[Codec]) -> list[Cod
         else codec
         for codec in answered
     ]
+
+
+def _refused(media: Media) -> Media:
+    return Media(media.kind, 0, media.protocol, media.formats or ["0"])
 
 
 def _in_use(media: NegotiatedMedia) -> list[Codec]:
