@@ -7,7 +7,7 @@ import telnyx
 from structlog.testing import capture_logs
 
 from offhook.base.errors import LimitReached
-from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
+from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from tests.api.conftest import PRIVATE, Api
 
 pytestmark = pytest.mark.api
