@@ -69,6 +69,8 @@ class Dialling:
 
     def give_up(self, headers: tuple[Header, ...] = (), reason: str | None = None) -> None:
         """Ring no longer: nothing is told from now on."""
+        if self._over:
+            return
         self._over = True
         pairs = tuple((header.name, header.value) for header in headers)
         if reason:

@@ -66,8 +66,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
 def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
     """Return the command of a call to make."""
     _refuse_later_features(body, rules)
-    callees = [body.to] if isinstance(body.to, str) else body.to
-    uris = [SipUri.parse(callee.partition(",")[0]) for callee in callees if callee.lower().startswith("sip:")]
+    uris = [SipUri.parse(callee.partition(",")[0]) for callee in body.to if callee.lower().startswith("sip:")]
     _refuse_later_dialling(body, uris, rules)
     for uri in uris:
         _check_sip_host(uri, rules)
@@ -76,11 +75,11 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         headers += (Header("Diversion", f"<tel:{body.diversion}>"),)
     says_transport = "sip_transport_protocol" in body.model_fields_set
     # Keys after a comma are for the one address there is; the parameter for keys wins over them.
-    called, _, digits = callees[0].partition(",")
+    called, _, digits = body.to[0].partition(",")
     return domain.Dial(
         **_common(body),
         connection_id=body.connection_id,
-        to=(called,) if len(callees) == 1 else tuple(dict.fromkeys(callees)),
+        to=(called,) if len(body.to) == 1 else body.to,
         caller=body.from_,
         caller_name=body.from_display_name,
         timeout_s=float(body.timeout_secs),
@@ -307,9 +306,6 @@ def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
 
 
 def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Rules) -> None:
-    several = not isinstance(body.to, str) and len(body.to) > 1
-    if several and any("," in callee for callee in body.to):
-        raise _refusal("90014", "Keys after a comma are for a call to one address.", "/to")
     secure = any("secure" in uri.parameters for uri in uris)
     tls = any(uri.parameters.get("transport", "udp").lower() not in ("udp", "tcp") for uri in uris)
     asked = {

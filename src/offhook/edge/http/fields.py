@@ -187,6 +187,17 @@ def _callee(text: str) -> str:
     return text
 
 
+def _callees(value: Any) -> tuple[str, ...]:
+    callees = [value] if isinstance(value, str) else value
+    if not isinstance(callees, list) or not all(isinstance(callee, str) for callee in callees):
+        raise refuse("10026", "`to` must be a string or an array of strings.")
+    if not 1 <= len(callees) <= limits.DIAL_TARGETS_MAX:
+        raise refuse("10033", f"`to` must name 1 to {limits.DIAL_TARGETS_MAX} numbers or SIP URIs.")
+    if len(callees) > 1 and any("," in callee for callee in callees):
+        raise refuse("90014", "Keys after a comma are for a call to one address.")
+    return tuple(dict.fromkeys(_callee(callee) for callee in callees))
+
+
 def _caller(text: str) -> str:
     if not (_E164.fullmatch(text) or _SIP_USER.fullmatch(text) or _is_sip_uri(text)):
         raise refuse("10016", "`from` must be a number in +E.164 format, a SIP user name or a SIP URI.")
@@ -237,8 +248,10 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 AuthToken = Annotated[str, AfterValidator(_auth_token)]
 SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
-Callee = Annotated[
-    str, AfterValidator(_callee), Field(examples=["+15550100123", "sip:alice@pbx.example;transport=tcp"])
+Callees = Annotated[
+    tuple[str, ...],
+    PlainValidator(_callees, json_schema_input_type=str | list[str]),
+    Field(examples=["+15550100123", "sip:alice@pbx.example;transport=tcp"]),
 ]
 Caller = Annotated[str, AfterValidator(_caller), Field(examples=["+15550100000"])]
 E164 = Annotated[str, AfterValidator(_e164)]

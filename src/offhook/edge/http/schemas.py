@@ -171,10 +171,7 @@ class Dial(Answer):
     """Call somebody; what may begin with an answer may begin with the far end's too."""
 
     connection_id: str
-    to: (
-        fields.Callee
-        | Annotated[list[fields.Callee], Field(min_length=1, max_length=limits.DIAL_TARGETS_MAX)]
-    )
+    to: fields.Callees
     from_: fields.Caller = Field(alias="from")
     from_display_name: fields.DisplayName = ""
     timeout_secs: Annotated[int, Field(ge=5, le=600)] = 30
