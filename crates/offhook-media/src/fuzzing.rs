@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use offhook_codec::Codec;
+use offhook_codec::{ByteOrder, Codec, Format, OpusSettings};
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
 
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamFormat,
-    StreamParams, TapId, Track,
+    Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -88,7 +87,7 @@ impl Run {
                 self.leg.receive_stream_text(now, tap, &String::from_utf8_lossy(bytes), watch);
                 return after;
             }
-            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], 8000 << (c & 1))),
+            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], played_rate_hz(c))),
             7 => drop(self.leg.send_digits(now, "1*D", u32::from(a) * 8, u32::from(b))),
             8 => self.leg.clear(now, watch),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
@@ -115,7 +114,8 @@ impl Run {
         };
         let mut datagram = Vec::new();
         header.write(&mut datagram);
-        datagram.resize(12 + usize::from(b), a);
+        // Some of it is what a codec would send, much is not.
+        datagram.extend((0..b).map(|n| a ^ n.wrapping_mul(c)));
         self.leg.receive_rtp(self.now, source(a & 1), &datagram, &mut self.watch);
     }
 
@@ -208,11 +208,16 @@ fn source(a: u8) -> SocketAddr {
 }
 
 fn leg_params(a: u8, b: u8) -> LegParams {
+    let format = format(b >> 4);
     LegParams {
-        codec: Codec::Pcmu,
+        format,
+        opus: OpusSettings { inband_fec: a & 1 != 0, ..OpusSettings::default() },
+        amr_modes: u16::from(a),
         payload_type: 0,
-        clock_rate_hz: 8000,
-        ptime_ms: u32::from(b),
+        clock_rate_hz: format.clock_rate_hz(),
+        // Mostly one that every format has.
+        ptime_ms: if b & 8 == 0 { 20 } else { u32::from(b) },
+        dtmf_clock_rate_hz: format.clock_rate_hz(),
         dtmf_payload_type: (a & 1 == 0).then_some(101),
         remote_rtp: source(0),
         remote_rtcp: source(0),
@@ -241,13 +246,28 @@ fn stream_params(b: u8) -> StreamParams {
     }
 }
 
-fn format(b: u8) -> StreamFormat {
-    let encoding = match b & 3 {
-        0 => Encoding::G711(Codec::Pcmu),
-        1 => Encoding::G711(Codec::Pcma),
-        _ => Encoding::L16,
-    };
-    StreamFormat { encoding, sample_rate_hz: if b & 3 == 3 { 22_050 } else { 8000 } }
+/// One of them is none.
+const fn played_rate_hz(c: u8) -> u32 {
+    match c & 3 {
+        0 => 8000,
+        1 => 22_050,
+        2 => 48_000,
+        _ => 11_025,
+    }
+}
+
+fn format(b: u8) -> Format {
+    match b & 15 {
+        0..=3 => Format::G711(Codec::Pcmu),
+        4 | 5 => Format::G711(Codec::Pcma),
+        6 | 7 => Format::G722,
+        8 => Format::Opus { sample_rate_hz: 48_000 },
+        9 => Format::Opus { sample_rate_hz: 16_000 },
+        10 | 11 => Format::AmrWb { octet_align: b & 1 == 0 },
+        12 => Format::L16 { sample_rate_hz: 8000, byte_order: ByteOrder::Big },
+        13 => Format::L16 { sample_rate_hz: 48_000, byte_order: ByteOrder::Little },
+        _ => Format::L16 { sample_rate_hz: 22_050, byte_order: ByteOrder::Little },
+    }
 }
 
 #[cfg(test)]

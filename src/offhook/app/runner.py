@@ -244,7 +244,7 @@ class LegRunner:
             case do.BeginStream():
                 self._taps.begin_stream(effect.stream_id, after=self._notices.pop(effect.stream_id, None))
             case do.CloseStream():
-                self._taps.close_stream(effect.stream_id, effect.reason)
+                self._taps.close_stream(effect)
             case do.OpenFork():
                 self._taps.open_fork(effect, self.leg.identity.call_leg_id)
             case do.CloseFork():
