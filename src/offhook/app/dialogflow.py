@@ -229,6 +229,7 @@ class LegTalks:
         match event:
             case dialogflow.Connected():
                 self._services.stream_book.moved(stream_id, StreamState.CONNECTED)
+                self._services.stream_book.moved(stream_id, StreamState.BEGUN)
                 self._feed(facts.StreamConnected(stream_id))
             case dialogflow.Answered():
                 self._feed(_fact(stream_id, event))
