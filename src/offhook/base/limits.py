@@ -93,7 +93,7 @@ DIALOGFLOW_LIMIT_AFTER_MS = 1_000
 DIALOGFLOW_LIMIT_LOST_AFTER_MS = 10_000
 """The same for a turn that broke without saying why."""
 DIALOGFLOW_ANSWER_TIMEOUT_S = 20.0
-"""How long an agent, and the fulfilment behind it, may think."""
+"""How long an agent, and what stands behind it, may think."""
 DIALOGFLOW_TAIL_TIMEOUT_S = 3.0
 """How long the stream may stay open after the answer; its audio may come last."""
 DIALOGFLOW_RETRY_S = (0.25, 0.5, 1.0, 2.0)
