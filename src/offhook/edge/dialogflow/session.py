@@ -265,6 +265,7 @@ class DialogflowSession:
             yield api.audio(pcm)
             if turn.sent_ms >= limits.DIALOGFLOW_TURN_AUDIO_MS:
                 self._end_for_length(turn)
+                await turn.half_closed.wait()
                 return
 
     def _end_for_length(self, turn: _Turn) -> None:
@@ -272,7 +273,7 @@ class DialogflowSession:
             turn.half_close()
             return
         # Nobody spoke, and an answer to that would make the agent say that it heard nothing: the
-        # stream is dropped. Its last moment is sent again, for somebody may just have begun.
+        # stream is cancelled, not half-closed. Its last moment is sent again, for somebody may just have begun.
         for pcm in reversed(turn.recent):
             self._audio.appendleft(pcm)
             self._queued_bytes += len(pcm)
