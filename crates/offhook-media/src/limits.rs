@@ -48,3 +48,15 @@ pub const STREAM_BUFFER_MS_MAX: u32 = 30_000;
 pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
 /// Silence a speech tap adds when a track stops, so that a sentence can end.
 pub const SPEECH_IDLE_FILL_MS_MAX: u64 = 2000;
+/// Least and longest time a packet is held back while an earlier one is awaited.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// See [`PATIENCE_MIN`].
+pub const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// Gaps in the numbers that are remembered, to learn how late a packet came.
+pub const HOLES_REMEMBERED_MAX: usize = 32;
+/// The least transit of so much time is one measurement of the far end's clock.
+pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
+/// Measurements that are kept.
+pub const DRIFT_WINDOWS: usize = 12;
+/// No clock in use is more wrong than this; what moves faster is the network, in ppm.
+pub const DRIFT_PPM_MAX: i64 = 500;
