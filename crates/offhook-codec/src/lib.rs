@@ -24,7 +24,7 @@ pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
 pub use dtmf::{DtmfDetector, DtmfDigit};
 pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;
-pub use opus::OpusSettings;
+pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
 

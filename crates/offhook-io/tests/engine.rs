@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
 use offhook_media::{
-    Codec, Encoding, ForkParams, LegParams, SpeechParams, StreamFormat, StreamParams, Track,
+    Codec, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Track,
 };
 use tungstenite::Message;
 
@@ -33,11 +33,14 @@ fn engine(port_min: u16, port_max: u16, workers: usize) -> Engine {
 
 fn leg_params() -> LegParams {
     LegParams {
-        codec: Codec::Pcmu,
+        format: Codec::Pcmu.into(),
+        opus: OpusSettings::default(),
+        amr_modes: 0,
         payload_type: 0,
         clock_rate_hz: 8_000,
         ptime_ms: 20,
         dtmf_payload_type: None,
+        dtmf_clock_rate_hz: 8000,
         remote_rtp: "127.0.0.1:9".parse().unwrap(),
         remote_rtcp: "127.0.0.1:9".parse().unwrap(),
         rtcp_mux: true,
@@ -53,7 +56,7 @@ fn stream_params(buffer_ms: u32) -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8_000 },
+        format: Codec::Pcmu.into(),
         app_format: None,
         frame_ms: 20,
         stream_id: "s".into(),

@@ -8,14 +8,16 @@ pub mod limits;
 mod app_frame;
 mod clock;
 mod fork;
-mod format;
 mod frame;
 mod framer;
 mod lane;
 mod leg;
 mod lock;
 mod params;
+mod piece;
+mod player;
 mod playout;
+mod rate;
 mod reorder;
 mod report;
 mod rx;
@@ -31,9 +33,8 @@ mod voice;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use format::{Encoding, StreamFormat};
 pub use leg::MediaLeg;
-pub use offhook_codec::Codec;
+pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OpusSettings};
 pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use offhook_codec::Codec;
-
 use crate::clock::Position;
 use crate::fork::ForkTap;
 use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
+use crate::piece::{Hearing, Piece};
 use crate::playout::Playout;
 use crate::sink::{Event, Sink};
 use crate::speech::SpeechTap;
@@ -27,7 +26,7 @@ impl Tap {
         match self {
             Self::Fork(fork) => fork.stats,
             Self::Stream(stream) => stream.stats(),
-            Self::Speech(speech) => speech.stats,
+            Self::Speech(speech) => speech.stats(),
         }
     }
 
@@ -44,6 +43,8 @@ impl Tap {
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
     taps: Vec<(TapId, Tap)>,
+    rx: Hearing,
+    tx: Hearing,
 }
 
 impl Taps {
@@ -72,23 +73,38 @@ impl Taps {
         }
     }
 
-    /// Audio of a track, in order.
-    pub(crate) fn audio(
-        &mut self,
-        now: Instant,
-        track: Track,
-        at: Position,
-        payload: &[u8],
-        codec: Codec,
-        sink: &mut impl Sink,
-    ) {
+    /// Audio of a track, in order. It is decoded once, and only if somebody wants samples.
+    pub(crate) fn audio(&mut self, now: Instant, track: Track, piece: Piece<'_>, sink: &mut impl Sink) {
+        let mut decode = false;
         for (_, tap) in &mut self.taps {
             match tap {
-                Tap::Stream(stream) => stream.audio(track, at, payload, codec, sink),
-                Tap::Speech(speech) if speech.track == track => speech.audio(now, at, payload, codec, sink),
-                Tap::Speech(_) | Tap::Fork(_) => {}
+                Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
+                Tap::Speech(speech) => decode |= speech.track == track,
+                Tap::Fork(_) => {}
             }
         }
+        let hearing = match track {
+            Track::Rx => &mut self.rx,
+            Track::Tx => &mut self.tx,
+        };
+        if !decode {
+            return hearing.rest();
+        }
+        let taps = &mut self.taps;
+        hearing.take(piece, &mut |pcm| {
+            for (_, tap) in &mut *taps {
+                match tap {
+                    Tap::Stream(stream) => stream.samples(track, pcm, sink),
+                    Tap::Speech(speech) if speech.track == track => speech.samples(now, pcm, sink),
+                    Tap::Speech(_) | Tap::Fork(_) => {}
+                }
+            }
+        });
+    }
+
+    /// Payloads of both tracks that could not be decoded.
+    pub(crate) const fn undecodable(&self) -> u64 {
+        self.rx.undecodable.saturating_add(self.tx.undecodable)
     }
 
     /// A key the far end has pressed.

@@ -9,13 +9,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::clock::{samples, to_ms};
-use crate::format::{Encoding, Rate, StreamFormat};
+use offhook_codec::{ByteOrder, Decoder, Format};
+
+use crate::clock::{tick_of, to_ms, to_us, wide};
 use crate::frame::FrameError;
 use crate::limits::{APP_AUDIO_MS_MAX, APP_IDLE, APP_STALL_MAX, MARKS_WAITING_MAX, PLAYOUT_MS_MAX};
+use crate::rate::Rate;
 use crate::stats::TapStats;
 
 const TOO_LONG: FrameError = FrameError::Invalid("media.payload is longer than 30 s");
+const NOT_AUDIO: FrameError = FrameError::Invalid("media.payload is no audio of the codec that was agreed on");
 const QUEUE_FULL: FrameError = FrameError::Limit("60 s of audio wait to be played; this audio was dropped");
 const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one was dropped");
 
@@ -25,7 +28,10 @@ const KEEP_SAMPLES: usize = 8000;
 /// The queue of one application.
 #[derive(Debug)]
 pub(crate) struct Voice {
-    format: StreamFormat,
+    format: Format,
+    leg_rate_hz: u32,
+    /// Nothing for plain samples, and where the system cannot decode the format.
+    decoder: Option<Decoder>,
     to_leg: Rate,
     /// `to_leg` holds the end of what came last.
     has_tail: bool,
@@ -66,10 +72,13 @@ struct VoiceStats {
 }
 
 impl Voice {
-    pub(crate) fn new(format: StreamFormat) -> Self {
+    pub(crate) fn new(format: Format, leg_rate_hz: u32) -> Self {
+        let decoder = if matches!(format, Format::L16 { .. }) { None } else { Decoder::new(format).ok() };
         Self {
             format,
-            to_leg: Rate::to_leg(format.sample_rate_hz),
+            leg_rate_hz,
+            decoder,
+            to_leg: Rate::new(format.sample_rate_hz(), leg_rate_hz),
             has_tail: false,
             half: None,
             waiting: VecDeque::new(),
@@ -90,18 +99,19 @@ impl Voice {
 
     /// Queue all of the audio in `payload`, or nothing.
     pub(crate) fn media(&mut self, now: Instant, payload: &[u8]) -> Result<(), FrameError> {
-        let count = wide(self.format.samples_in(payload.len()));
-        let rate_hz = u64::from(self.format.sample_rate_hz.max(1));
+        let count = self.samples_in(payload).ok_or(NOT_AUDIO)?;
+        let rate_hz = u64::from(self.format.sample_rate_hz());
         if count.saturating_mul(1000) > APP_AUDIO_MS_MAX * rate_hz {
             return Err(TOO_LONG);
         }
-        let added = (count * samples(1000)).div_ceil(rate_hz);
-        if self.available().saturating_add(added) > samples(PLAYOUT_MS_MAX) {
+        let leg_rate_hz = u64::from(self.leg_rate_hz);
+        let added = (count * leg_rate_hz).div_ceil(rate_hz);
+        if self.available().saturating_add(added) > leg_rate_hz * PLAYOUT_MS_MAX / 1000 {
             self.stats.overflow = self.stats.overflow.saturating_add(added);
             return Err(QUEUE_FULL);
         }
         self.judge_arrival(now);
-        self.append(payload);
+        self.append(payload)?;
         self.idle_due = now.checked_add(APP_IDLE);
         self.idle = false;
         Ok(())
@@ -182,7 +192,7 @@ impl Voice {
             self.stats.inserted_silence = self.stats.inserted_silence.saturating_add(silence);
         }
         let said_all = self.marks.back().is_some_and(|(at, _)| *at == self.taken) && self.available() == 0;
-        self.needed_at = if said_all { None } else { due.checked_add(Duration::from_micros(to_us(count))) };
+        self.needed_at = if said_all { None } else { due.checked_add(Duration::from_micros(to_us(wide(count) * tick_of(self.leg_rate_hz)))) };
         true
     }
 
@@ -198,10 +208,11 @@ impl Voice {
     /// Write what was counted where it is told.
     pub(crate) fn count_into(&self, stats: &mut TapStats) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        stats.played_ms = to_ms(self.stats.played);
-        stats.queued_ms = to_ms(self.available());
-        stats.discarded_ms = to_ms(self.stats.discarded);
-        stats.overflow_ms = to_ms(self.stats.overflow);
+        let tick = tick_of(self.leg_rate_hz);
+        stats.played_ms = to_ms(self.stats.played * tick);
+        stats.queued_ms = to_ms(self.available() * tick);
+        stats.discarded_ms = to_ms(self.stats.discarded * tick);
+        stats.overflow_ms = to_ms(self.stats.overflow * tick);
         stats.underruns = self.stats.underruns;
         stats.inserted_silence_ms = ms(self.stats.inserted_silence);
         stats.app_lateness_ms = ms(self.stats.lateness_max);
@@ -218,8 +229,8 @@ impl Voice {
 
     /// So many samples of the application at the rate of the leg, rounded down and up.
     fn at_leg_rate(&self, count: usize) -> (u64, u64) {
-        let rate_hz = u64::from(self.format.sample_rate_hz.max(1));
-        let scaled = wide(count).saturating_mul(samples(1000));
+        let rate_hz = u64::from(self.format.sample_rate_hz());
+        let scaled = wide(count).saturating_mul(u64::from(self.leg_rate_hz));
         (scaled / rate_hz, scaled.div_ceil(rate_hz))
     }
 
@@ -239,21 +250,61 @@ impl Voice {
         self.stats.lateness_max = self.stats.lateness_max.max(lateness);
     }
 
-    fn append(&mut self, payload: &[u8]) {
+    /// Samples in a payload, at the rate of the application; nothing when it is none of its format.
+    fn samples_in(&self, payload: &[u8]) -> Option<u64> {
+        if matches!(self.format, Format::L16 { .. }) {
+            return Some(wide(payload.len() / 2));
+        }
+        let clock_ticks = u64::from(self.format.clock_ticks_in(payload)?);
+        let (rate_hz, clock_hz) = (self.format.sample_rate_hz(), self.format.clock_rate_hz());
+        Some(clock_ticks * u64::from(rate_hz) / u64::from(clock_hz))
+    }
+
+    fn append(&mut self, payload: &[u8]) -> Result<(), FrameError> {
         let input = if self.to_leg.is_same() { &mut self.queue } else { &mut self.waiting };
         let before = input.len();
-        match self.format.encoding {
-            Encoding::G711(codec) => input.extend(payload.iter().map(|&byte| codec.decode_sample(byte))),
-            Encoding::L16 => decode_l16(&mut self.half, payload, input),
+        match (self.format, &mut self.decoder) {
+            (Format::L16 { byte_order, .. }, _) => decode_l16(byte_order, &mut self.half, payload, input),
+            (Format::G711(codec), _) => input.extend(payload.iter().map(|&byte| codec.decode_sample(byte))),
+            (_, Some(decoder)) => {
+                self.block.clear();
+                decoder.decode(payload, &mut self.block).map_err(|_| NOT_AUDIO)?;
+                input.extend(&self.block);
+            }
+            (_, None) => return Err(NOT_AUDIO),
         }
         if self.to_leg.is_same() {
             self.queued = self.queued.saturating_add(wide(input.len() - before));
         }
+        Ok(())
+    }
+
+    /// The leg has this sample rate from here on; what waits is kept, and so are its marks.
+    pub(crate) fn set_leg_rate(&mut self, leg_rate_hz: u32) {
+        self.drain_tail();
+        let mut rate = Rate::new(self.leg_rate_hz, leg_rate_hz);
+        let scaled = |count: u64| count * u64::from(leg_rate_hz) / u64::from(self.leg_rate_hz);
+        for count in [&mut self.stats.played, &mut self.stats.discarded, &mut self.stats.overflow] {
+            *count = scaled(*count);
+        }
+        for (at, _) in &mut self.marks {
+            *at = scaled(*at);
+        }
+        self.taken = scaled(self.taken);
+        self.resampled.clear();
+        rate.process(&Vec::from(std::mem::take(&mut self.queue)), &mut self.resampled);
+        rate.finish(&mut self.resampled);
+        self.queue.extend(&self.resampled);
+        self.queued = self.taken.saturating_add(wide(self.queue.len()));
+        let app_rate_hz = self.format.sample_rate_hz();
+        self.leg_rate_hz = leg_rate_hz;
+        self.to_leg = Rate::new(app_rate_hz, leg_rate_hz);
+        self.packet = 1;
     }
 
     /// Bring as much to the rate of the leg as a packet of `wanted` samples needs, if there is so much.
     fn resample(&mut self, wanted: usize) {
-        let block = usize::try_from(self.format.sample_rate_hz / 50).unwrap_or(160).max(1);
+        let block = usize::try_from(self.format.sample_rate_hz() / 50).unwrap_or(160).max(1);
         while self.queue.len() < wanted && !self.waiting.is_empty() {
             let count = self.waiting.len().min(block);
             self.block.clear();
@@ -284,26 +335,21 @@ impl Voice {
 }
 
 /// Append the samples in `payload`; `half` is the beginning of one that a message has cut in two.
-fn decode_l16(half: &mut Option<u8>, payload: &[u8], out: &mut VecDeque<i16>) {
+fn decode_l16(order: ByteOrder, half: &mut Option<u8>, payload: &[u8], out: &mut VecDeque<i16>) {
+    let sample = |pair: [u8; 2]| match order {
+        ByteOrder::Little => i16::from_le_bytes(pair),
+        ByteOrder::Big => i16::from_be_bytes(pair),
+    };
     let mut rest = payload;
-    if let Some((high, after)) = rest.split_first()
-        && let Some(low) = half.take()
+    if let Some((second, after)) = rest.split_first()
+        && let Some(first) = half.take()
     {
-        out.push_back(i16::from_le_bytes([low, *high]));
+        out.push_back(sample([first, *second]));
         rest = after;
     }
     let (pairs, odd) = rest.as_chunks::<2>();
-    out.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
-    if let [low] = odd {
-        *half = Some(*low);
+    out.extend(pairs.iter().map(|pair| sample(*pair)));
+    if let [first] = odd {
+        *half = Some(*first);
     }
-}
-
-/// How long so many samples of the leg last.
-fn to_us(count: usize) -> u64 {
-    wide(count).saturating_mul(1000) / samples(1)
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
