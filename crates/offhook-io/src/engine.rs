@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
 use offhook_media::{
-    Format, ForkParams, L16_RATES_HZ, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId,
+    ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -338,7 +338,9 @@ impl Engine {
     /// When the leg is unknown, or rate or length are out of bounds.
     pub fn play(&self, leg: u64, pcm: Vec<i16>, sample_rate_hz: u32) -> Result<(), EngineError> {
         if !L16_RATES_HZ.contains(&sample_rate_hz) {
-            return Err(EngineError::bad(format!("audio to play must have one of {L16_RATES_HZ:?} samples a second")));
+            return Err(EngineError::bad(format!(
+                "audio to play must have one of {L16_RATES_HZ:?} samples a second"
+            )));
         }
         if (pcm.len() as u64).saturating_mul(1_000) > PLAYOUT_MS_MAX * u64::from(sample_rate_hz) {
             return Err(EngineError::bad("audio to play must be 60 s at most"));

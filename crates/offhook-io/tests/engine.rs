@@ -9,9 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
-use offhook_media::{
-    Codec, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Track,
-};
+use offhook_media::{Codec, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Track};
 use tungstenite::Message;
 
 const WAIT: Duration = Duration::from_secs(10);

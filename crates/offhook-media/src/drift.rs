@@ -9,15 +9,20 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::{DRIFT_PPM_MAX, DRIFT_WINDOW, DRIFT_WINDOWS};
+use crate::slip::Slip;
 
 /// So far the clocks may be apart before anything is done, in microseconds.
 const SLACK_US: i64 = 6000;
 /// Windows that a line needs before it is believed.
-const WINDOWS_MIN: usize = 6;
+const WINDOWS_MIN: usize = 9;
 /// Packets that a window needs to count.
 const PACKETS_MIN: u32 = 20;
-/// No window may be farther from the line than this, in microseconds.
+/// Three in four windows are no farther from the line than this, in microseconds.
 const STRAIGHT_US: i64 = 1500;
+/// A step of more than this beside the line is another route, in microseconds.
+const STEP_US: i64 = 1500;
+/// A line has moved by so many times what half of its windows are off.
+const CERTAIN: i64 = 4;
 /// Less than this is the noise of the measurement, in parts per billion.
 const DRIFT_PPB_MIN: i64 = 4000;
 
@@ -39,12 +44,16 @@ pub(crate) struct Drift {
     /// Sum of the steps that were taken for a change of route.
     steps_us: i64,
     windows: VecDeque<Least>,
+    line: Option<Line>,
     /// Transit at which the clocks count as even.
     even_us: Option<i64>,
-    /// Correction done so far: audio put in (positive) or left out, in microseconds times 1000.
+    /// Correction done so far: audio put in (positive) or left out.
     corrected_ns: i64,
     /// Correction still to be done.
     wanted_ns: i64,
+    /// What is to be done in a window, and how much of it is due.
+    planned_ns: i64,
+    due_ns: i64,
     ppb: i64,
 }
 
@@ -57,9 +66,9 @@ struct Origin {
 }
 
 impl Drift {
-    /// How much faster the far end's clock is than ours, in parts per billion; 0 until it is known.
-    pub(crate) const fn ppb(&self) -> i64 {
-        self.ppb
+    /// How much faster the far end's clock is than ours, in parts per million; 0 until it is known.
+    pub(crate) const fn ppm(&self) -> i64 {
+        (self.ppb + self.ppb.signum() * 500) / 1000
     }
 
     /// The clock has jumped, or is another one: what was measured counts no more.
@@ -83,15 +92,27 @@ impl Drift {
         }
     }
 
-    /// Whether to put a sample of `sample_ns` in (`1`), leave one out (`-1`) or do nothing (`0`) now.
-    pub(crate) fn take_slip(&mut self, sample_ns: i64) -> i8 {
+    /// What to do with the next packet, which lasts `packet_ns`, in samples of `sample_ns`.
+    ///
+    /// What is to be done is spread over a window, and never more than one sample a packet.
+    pub(crate) fn next_slip(&mut self, packet_ns: i64, sample_ns: i64) -> Option<Slip> {
         if self.wanted_ns.abs() < sample_ns {
-            return 0;
+            return None;
         }
-        let slip = self.wanted_ns.signum();
-        self.wanted_ns = self.wanted_ns.saturating_sub(slip * sample_ns);
-        self.corrected_ns = self.corrected_ns.saturating_add(slip * sample_ns);
-        if slip > 0 { 1 } else { -1 }
+        let share = self.planned_ns.saturating_mul(packet_ns) / micros(DRIFT_WINDOW).saturating_mul(1000);
+        self.due_ns = self.due_ns.saturating_add(share).min(sample_ns);
+        if self.due_ns < sample_ns {
+            return None;
+        }
+        Some(if self.wanted_ns > 0 { Slip::In } else { Slip::Out })
+    }
+
+    /// What `next_slip` asked for was done.
+    pub(crate) fn slipped(&mut self, slip: Slip, sample_ns: i64) {
+        let moved = if slip == Slip::In { sample_ns } else { -sample_ns };
+        self.wanted_ns = self.wanted_ns.saturating_sub(moved);
+        self.corrected_ns = self.corrected_ns.saturating_add(moved);
+        self.due_ns = self.due_ns.saturating_sub(sample_ns);
     }
 
     fn end_window(&mut self, now_us: i64) {
@@ -102,8 +123,12 @@ impl Drift {
         self.last_least = Some(least);
         let passed_us = self.windows.back().map_or(0, |window| now_us.saturating_sub(window.at_us));
         let step = least.saturating_sub(last);
-        if step.abs() > passed_us.saturating_mul(DRIFT_PPM_MAX) / 1_000_000 {
-            self.steps_us = self.steps_us.saturating_add(step);
+        let (expected, most) = match self.line {
+            Some(line) => (line.rise_us(passed_us), STEP_US),
+            None => (0, passed_us.saturating_mul(DRIFT_PPM_MAX) / 1_000_000 + STEP_US / 2),
+        };
+        if step.saturating_sub(expected).abs() > most {
+            self.steps_us = self.steps_us.saturating_add(step.saturating_sub(expected));
         }
         if self.windows.len() == DRIFT_WINDOWS {
             self.windows.pop_front();
@@ -115,48 +140,75 @@ impl Drift {
     }
 
     fn decide(&mut self) {
-        let Some((ppb, end_us)) = line(&self.windows) else {
+        self.line = Line::through(&self.windows);
+        let (Some(line), Some(even_us)) = (self.line, self.even_us) else {
             self.wanted_ns = 0;
             return;
         };
         // A clock that is fast makes the way shorter and shorter.
-        self.ppb = -ppb;
-        let apart_ns = self
-            .even_us
-            .map_or(0, |even| end_us.saturating_sub(even))
-            .saturating_mul(1000)
-            .saturating_sub(self.corrected_ns);
-        let moving = ppb.abs() >= DRIFT_PPB_MIN && ppb.signum() == apart_ns.signum();
-        if moving && apart_ns.abs() >= SLACK_US * 1000 {
+        self.ppb = -line.ppb;
+        let apart_us = line.end_us.saturating_sub(even_us);
+        let apart_ns = apart_us.saturating_mul(1000).saturating_sub(self.corrected_ns);
+        if line.is_certain() && line.ppb.signum() == apart_ns.signum() && apart_ns.abs() >= SLACK_US * 1000 {
             self.wanted_ns = apart_ns;
+            self.planned_ns = apart_ns.abs();
         }
     }
 }
 
-/// Slope in parts per billion and value at the last window of the line through `windows`, if they
-/// lie on one. The slope is the median over all pairs, which a few bad windows do not move.
-fn line(windows: &VecDeque<Least>) -> Option<(i64, i64)> {
-    if windows.len() < WINDOWS_MIN {
-        return None;
-    }
-    let mut slopes = Vec::with_capacity(windows.len() * windows.len() / 2);
-    for (n, later) in windows.iter().enumerate() {
-        for earlier in windows.iter().take(n) {
-            let passed_us = later.at_us.saturating_sub(earlier.at_us).max(1);
-            let moved_us = later.transit_us.saturating_sub(earlier.transit_us);
-            slopes.push(moved_us.saturating_mul(1_000_000_000) / passed_us);
+/// How the least transit has moved.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// Its slope in parts per billion.
+    ppb: i64,
+    /// Its value at the last window.
+    end_us: i64,
+    /// How much it has risen or fallen.
+    moved_us: i64,
+    /// Half of the windows are no farther from it than this.
+    off_us: i64,
+}
+
+impl Line {
+    /// The line through `windows`, if most lie on one. Its slope is the median over all pairs, which
+    /// a few bad windows do not move.
+    fn through(windows: &VecDeque<Least>) -> Option<Self> {
+        if windows.len() < WINDOWS_MIN {
+            return None;
         }
+        let mut slopes = Vec::with_capacity(windows.len() * windows.len() / 2);
+        for (n, later) in windows.iter().enumerate() {
+            for earlier in windows.iter().take(n) {
+                let passed_us = later.at_us.saturating_sub(earlier.at_us).max(1);
+                let moved_us = later.transit_us.saturating_sub(earlier.transit_us);
+                slopes.push(moved_us.saturating_mul(1_000_000_000) / passed_us);
+            }
+        }
+        let (first, last) = (windows.front()?, windows.back()?);
+        let mut line = Self { ppb: median(&mut slopes)?, end_us: 0, moved_us: 0, off_us: 0 };
+        line.moved_us = line.rise_us(last.at_us.saturating_sub(first.at_us));
+        let end = |window: &Least| {
+            window.transit_us.saturating_add(line.rise_us(last.at_us.saturating_sub(window.at_us)))
+        };
+        let mut ends: Vec<i64> = windows.iter().map(end).collect();
+        let middle = median(&mut ends)?;
+        let mut off: Vec<i64> = ends.iter().map(|end| end.saturating_sub(middle).abs()).collect();
+        off.sort_unstable();
+        line.end_us = middle;
+        line.off_us = median(&mut off)?;
+        let most = *off.get(off.len() * 3 / 4)?;
+        (most <= STRAIGHT_US).then_some(line)
     }
-    let slope = median(&mut slopes)?;
-    let end_us = windows.back()?.at_us;
-    let rise = |at_us: i64| at_us.saturating_sub(end_us).saturating_mul(slope) / 1_000_000_000;
-    let mut ends: Vec<i64> =
-        windows.iter().map(|window| window.transit_us.saturating_sub(rise(window.at_us))).collect();
-    let straight = |end: i64| ends.iter().all(|value| value.saturating_sub(end).abs() <= STRAIGHT_US);
-    let middle = median(&mut ends.clone())?;
-    let is_straight = straight(middle);
-    ends.clear();
-    is_straight.then_some((slope, middle))
+
+    /// What it moves in so much time.
+    const fn rise_us(&self, passed_us: i64) -> i64 {
+        passed_us.saturating_mul(self.ppb) / 1_000_000_000
+    }
+
+    /// Whether it is a drift and not the noise of the measurement.
+    const fn is_certain(&self) -> bool {
+        self.ppb.abs() >= DRIFT_PPB_MIN && self.moved_us.abs() >= self.off_us.saturating_mul(CERTAIN)
+    }
 }
 
 fn median(values: &mut [i64]) -> Option<i64> {
@@ -171,4 +223,105 @@ fn micros(time: Duration) -> i64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "timestamps wrap")]
 const fn low_32(count: i64) -> u32 {
     count as u32
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+mod tests {
+    use super::*;
+    use offhook_netem::{Link, Rng, Weather};
+
+    const PACKET_NS: i64 = 20_000_000;
+    const SAMPLE_NS: i64 = 125_000;
+
+    /// What came of one call: samples put in less those left out, all that were touched, the rate
+    /// told at the end, and how far apart the clocks were at most, in microseconds.
+    #[derive(Debug)]
+    struct Told {
+        balance: i64,
+        touched: i64,
+        ppm: i64,
+        apart_us: i64,
+    }
+
+    /// `minutes` of packets from a clock that is `ppm` fast; `arrival` says when each comes.
+    fn call(minutes: u64, ppm: i64, weather: Weather, mut late: impl FnMut(u64) -> Duration) -> Told {
+        let start = Instant::now();
+        let mut link = Link::new(5, weather);
+        let mut drift = Drift::default();
+        let mut told = Told { balance: 0, touched: 0, ppm: 0, apart_us: 0 };
+        for n in 0..minutes * 3000 {
+            let sent_ns = n * 20_000_000;
+            let early = i64::try_from(sent_ns / 1_000_000).unwrap() * ppm;
+            let sent = start + Duration::from_nanos(sent_ns.checked_add_signed(-early).unwrap());
+            link.send(sent, n);
+            while let Some((at, n)) = link.receive(sent) {
+                let timestamp = u32::try_from(n * 160 % (1 << 32)).unwrap();
+                drift.arrived(at + late(n), timestamp.wrapping_sub(1000), 8000);
+                if let Some(slip) = drift.next_slip(PACKET_NS, SAMPLE_NS) {
+                    drift.slipped(slip, SAMPLE_NS);
+                    told.balance += if slip == Slip::In { 1 } else { -1 };
+                    told.touched += 1;
+                }
+                let apart_us = early / 1000 + told.balance * SAMPLE_NS / 1000;
+                told.apart_us = told.apart_us.max(apart_us.abs());
+            }
+        }
+        told.ppm = drift.ppm();
+        told
+    }
+
+    const BAD: Weather = Weather {
+        loss: 0.03,
+        duplication: 0.0,
+        reorder: 0.0,
+        reorder_delay: Duration::ZERO,
+        delay: Duration::from_millis(40),
+        jitter: Duration::from_millis(30),
+    };
+
+    #[test]
+    fn a_clock_is_followed_for_hours() {
+        for ppm in [100, -100, 20, -20, 200, -200] {
+            let told = call(120, ppm, BAD, |_| Duration::ZERO);
+            assert!(told.apart_us < 24_000, "{ppm}: {told:?}");
+            println!("{ppm} ppm: {told:?}");
+            assert!((told.ppm - ppm).abs() <= 1 + ppm.abs() / 20, "{ppm}: {told:?}");
+            assert_eq!(told.balance.abs(), told.touched, "{ppm}: all one way");
+        }
+    }
+
+    #[test]
+    fn an_even_clock_is_never_touched_on_a_bad_network() {
+        assert_eq!(call(180, 0, BAD, |_| Duration::ZERO).touched, 0);
+        assert_eq!(call(180, 1, BAD, |_| Duration::ZERO).touched, 0);
+    }
+
+    #[test]
+    fn an_even_clock_is_never_touched_on_a_busy_machine() {
+        for seed in 0..20 {
+            let mut rng = Rng::new(seed);
+            let (mut busy_ms, mut until) = (0, 0);
+            // Now nothing, now every packet late by up to 80 ms, for anything from a moment to minutes.
+            let noise = |n: u64| {
+                if n >= until {
+                    let most = if rng.chance(0.1) { 6000 } else { 500 };
+                    until = n + 10 + rng.below(most);
+                    busy_ms = if rng.chance(0.4) { 0 } else { rng.below(80) };
+                }
+                let spread = rng.below(1 + busy_ms * 500);
+                Duration::from_micros(busy_ms * 1000 + spread + if rng.chance(0.01) { 100_000 } else { 0 })
+            };
+            let told = call(120, 0, Weather::default(), noise);
+            assert_eq!(told.touched, 0, "seed {seed}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn another_route_is_no_drift_and_drift_goes_on_behind_it() {
+        let route = |n: u64| Duration::from_millis(if (30_000..90_000).contains(&n) { 45 } else { 0 });
+        assert_eq!(call(60, 0, BAD, route).touched, 0);
+        let told = call(60, -80, BAD, route);
+        assert!(told.apart_us < 16_000 && (told.ppm + 80).abs() <= 4, "{told:?}");
+    }
 }

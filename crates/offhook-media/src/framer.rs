@@ -124,7 +124,6 @@ impl<T: Copy> Framer<T> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

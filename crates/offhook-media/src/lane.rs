@@ -356,7 +356,10 @@ mod tests {
 
     #[test]
     fn the_other_law_is_transcoded() {
-        assert_eq!(all(&mut lane("PCMA", 8000), &[0xff; 160], Codec::Pcmu), [(0, 160 * TICK, vec![0xd5; 160])]);
+        assert_eq!(
+            all(&mut lane("PCMA", 8000), &[0xff; 160], Codec::Pcmu),
+            [(0, 160 * TICK, vec![0xd5; 160])]
+        );
     }
 
     #[test]

@@ -12,10 +12,8 @@ pub const PLAYOUT_MS_MAX: u64 = 60_000;
 pub const DIGITS_MAX: usize = 256;
 /// Packets of played audio that may leave in one wake-up.
 pub const PLAYOUT_BURST_MAX: u32 = 3;
-/// Packets held back while an earlier one is awaited.
-pub const REORDER_PACKETS_MAX: usize = 3;
-/// How long a packet is held back at most.
-pub const REORDER_HOLD: Duration = Duration::from_millis(60);
+/// Packets held back while an earlier one is awaited: [`PATIENCE_MAX`] of 5 ms each, and some more.
+pub const REORDER_PACKETS_MAX: usize = 50;
 /// Longest gap that is filled with silence; a longer one is a jump of the media clock.
 pub const GAP_FILL_MS_MAX: u64 = 1000;
 /// How long after the first packet the address of the SDP may still take the lock over.
@@ -57,6 +55,6 @@ pub const HOLES_REMEMBERED_MAX: usize = 32;
 /// The least transit of so much time is one measurement of the far end's clock.
 pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
 /// Measurements that are kept.
-pub const DRIFT_WINDOWS: usize = 12;
+pub const DRIFT_WINDOWS: usize = 18;
 /// No clock in use is more wrong than this; what moves faster is the network, in ppm.
-pub const DRIFT_PPM_MAX: i64 = 500;
+pub const DRIFT_PPM_MAX: i64 = 200;

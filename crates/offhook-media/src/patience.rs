@@ -44,13 +44,7 @@ pub(crate) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            newest: None,
-            holes: VecDeque::new(),
-            waits: [0; STEPS],
-            halved: None,
-            current: PATIENCE_MIN,
-        }
+        Self { newest: None, holes: VecDeque::new(), waits: [0; STEPS], halved: None, current: PATIENCE_MIN }
     }
 }
 

@@ -234,12 +234,7 @@ impl Receiver {
         self.silent_due.take_if(|due| *due <= now).is_some()
     }
 
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        clock: &Clock,
-        out: &mut impl FnMut(Piece<'_>),
-    ) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, clock: &Clock, out: &mut impl FnMut(Piece<'_>)) {
         self.reorder.handle_timeout(now, clock.position(now), out);
     }
 

@@ -186,9 +186,8 @@ impl Transmitter {
         match self.playout.next(due, params, &mut self.datagram) {
             Tick::Audio => {
                 let encoder = self.encoder.as_mut();
-                let encode = |encoder: &mut Encoder| {
-                    encoder.encode(self.playout.mix(), &mut self.datagram).is_ok()
-                };
+                let encode =
+                    |encoder: &mut Encoder| encoder.encode(self.playout.mix(), &mut self.datagram).is_ok();
                 if encoder.is_some_and(encode) {
                     self.send_audio(due, clock, params, out);
                 } else {

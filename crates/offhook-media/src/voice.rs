@@ -18,7 +18,8 @@ use crate::rate::Rate;
 use crate::stats::TapStats;
 
 const TOO_LONG: FrameError = FrameError::Invalid("media.payload is longer than 30 s");
-const NOT_AUDIO: FrameError = FrameError::Invalid("media.payload is no audio of the codec that was agreed on");
+const NOT_AUDIO: FrameError =
+    FrameError::Invalid("media.payload is no audio of the codec that was agreed on");
 const QUEUE_FULL: FrameError = FrameError::Limit("60 s of audio wait to be played; this audio was dropped");
 const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one was dropped");
 
@@ -192,7 +193,11 @@ impl Voice {
             self.stats.inserted_silence = self.stats.inserted_silence.saturating_add(silence);
         }
         let said_all = self.marks.back().is_some_and(|(at, _)| *at == self.taken) && self.available() == 0;
-        self.needed_at = if said_all { None } else { due.checked_add(Duration::from_micros(to_us(wide(count) * tick_of(self.leg_rate_hz)))) };
+        self.needed_at = if said_all {
+            None
+        } else {
+            due.checked_add(Duration::from_micros(to_us(wide(count) * tick_of(self.leg_rate_hz))))
+        };
         true
     }
 

@@ -6,9 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use offhook_media::{
-    Event, ForkParams, LegParams, Port, Refused, StreamParams, Strep, TapId, Track,
-};
+use offhook_media::{Event, ForkParams, LegParams, Port, Refused, StreamParams, Strep, TapId, Track};
 use offhook_rtp::{NtpTime, ReportBlock, RtcpBuilder, RtcpItem, SenderInfo, StrepHeader, parse_compound};
 
 #[test]

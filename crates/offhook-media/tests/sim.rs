@@ -178,7 +178,10 @@ fn check_speech(call: &Call, seed: u64) {
     let filled = (filled_ms.unwrap() + 1) as usize * 8;
     let stats = call.server.leg.stats();
     let joints = (stats.packets_lost + stats.packets_late) as usize * 32;
-    assert!(heard + filled + joints >= position, "seed {seed}: {heard} of {position} are where the RTP clock says");
+    assert!(
+        heard + filled + joints >= position,
+        "seed {seed}: {heard} of {position} are where the RTP clock says"
+    );
 }
 
 #[test]

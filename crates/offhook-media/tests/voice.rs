@@ -6,7 +6,7 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::*;
-use offhook_media::{Codec, Event, LegParams, Port, Format, StreamParams, TapStats};
+use offhook_media::{Codec, Event, Format, LegParams, Port, StreamParams, TapStats};
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -43,9 +43,7 @@ pub(crate) fn leg_format(
 ) -> Result<Format, Refusal> {
     let unknown = || bad(format!("the media core does not speak codec {name:?}"));
     Ok(match (Format::from_name(name, None).ok_or_else(unknown)?, sample_rate_hz) {
-        (Format::L16 { .. }, _) => {
-            Format::L16 { sample_rate_hz: clock_rate_hz, byte_order: ByteOrder::Big }
-        }
+        (Format::L16 { .. }, _) => Format::L16 { sample_rate_hz: clock_rate_hz, byte_order: ByteOrder::Big },
         (Format::Opus { .. }, 0) => Format::Opus { sample_rate_hz: 48_000 },
         (Format::Opus { .. }, _) => Format::Opus { sample_rate_hz },
         (Format::AmrWb { .. }, _) => Format::AmrWb { octet_align },

@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{
-    Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples, stream_format, track,
+    Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples, stream_format,
+    track,
 };
 
 /// Workers, the RTP port pool and all media legs of one process.

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    ByteOrder, Codec, Event, Format, ForkParams, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
     SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
