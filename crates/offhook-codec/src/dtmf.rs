@@ -185,16 +185,17 @@ impl DtmfDetector {
     fn listen(&mut self, out: &mut impl FnMut(DtmfDigit)) {
         let mut at = 0;
         while let Some(window) = self.samples.get(at..at + WINDOW) {
-            if self.lost.is_some_and(|(from, until)| at < until && at + WINDOW > from) {
-                self.before = None;
+            let spoilt = self.lost.is_some_and(|(from, until)| at < until && at + WINDOW > from);
+            let power = window_power(window);
+            let bins = (!spoilt && power >= QUIET).then(|| transform(window));
+            if spoilt || (bins.is_some() && self.before.is_none()) {
+                // Nothing is known of this one, for or against a press.
                 self.press.iter_mut().chain(&mut self.next).for_each(|press| press.age += 1);
             } else {
-                let power = window_power(window);
-                let bins = (power >= QUIET).then(|| transform(window));
                 let heard = bins.zip(self.before).and_then(|(bins, before)| key(&bins, &before, power));
-                self.before = bins;
                 self.judge(heard, out);
             }
+            self.before = bins;
             at += HOP;
         }
         self.samples.drain(..at);

@@ -11,6 +11,7 @@ mod drift;
 mod fork;
 mod frame;
 mod framer;
+mod keys;
 mod lane;
 mod leg;
 mod lock;
@@ -38,6 +39,8 @@ pub mod fuzzing;
 
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OpusSettings};
-pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
+pub use params::{
+    ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
+};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -20,6 +20,8 @@ pub const GAP_FILL_MS_MAX: u64 = 1000;
 pub const LOCK_GRACE: Duration = Duration::from_secs(3);
 /// How far received audio may run ahead of real time; a clock that is 0.01 % fast takes a day.
 pub const LEAD_MS_MAX: u64 = 10_000;
+/// A key whose packets or tones have stopped for this long has been released.
+pub const DIGIT_EXPIRY: Duration = Duration::from_millis(200);
 /// Digits that are told in one second; nobody types faster, so more is an attack or a fault.
 pub const DIGITS_PER_SECOND_MAX: u32 = 25;
 /// Least time between two reports of a changed SSRC.

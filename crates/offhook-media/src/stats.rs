@@ -64,6 +64,8 @@ counters! {
         digits_received,
         /// Digits that came faster than anybody types.
         digits_dropped,
+        /// Digits that were told by their tones; they are received ones too.
+        digits_inband,
         /// RTP packets sent to the far end.
         packets_sent,
         /// Their bytes, headers included.
