@@ -56,10 +56,15 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 	cd build && wheel-venv/bin/python -c "import offhook, offhook._media as m; print(offhook.__file__, m.version())"
 	build/wheel-venv/bin/python -m pytest -q tests/unit tests/api -p no:cacheprovider
 
-interop: setup ## foreign programs on real sockets: sipp, the official SDK, the demo
+interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, the official SDK, Pipecat, the demo
 	@command -v sipp >/dev/null || { apt-get update -q && apt-get install -y -q sip-tester; } >/dev/null \
 		|| { echo "sipp is missing: install Debian's sip-tester"; exit 1; }
 	$(PYTEST) -q tests/interop
+
+build/pipecat-venv/.built: tests/interop/clients/requirements.lock
+	$(PYTHON) -m venv build/pipecat-venv
+	build/pipecat-venv/bin/pip install --quiet --require-hashes -r $<
+	@touch $@
 
 bench: setup ## CPU per call beside the floor program; needs gcc; as root in its own network namespace
 	$(BIN)/python bench/calls.py

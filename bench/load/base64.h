@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 static const char BASE64_ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -27,19 +28,34 @@ static inline int base64_encode(const uint8_t *bytes, int count, char *text) {
   return (int)(out - text);
 }
 
-static inline int base64_value(char letter) {
-  if (letter >= 'A' && letter <= 'Z') return letter - 'A';
-  if (letter >= 'a' && letter <= 'z') return letter - 'a' + 26;
-  if (letter >= '0' && letter <= '9') return letter - '0' + 52;
-  return letter == '+' ? 62 : letter == '/' ? 63 : -1;
+// The value of each letter; -1 for any other character.
+static inline const int8_t *base64_values(void) {
+  static int8_t values[256];
+  static bool filled;
+  if (!filled) {
+    memset(values, -1, sizeof values);
+    for (int i = 0; i < 64; i++) values[(uint8_t)BASE64_ALPHABET[i]] = (int8_t)i;
+    filled = true;
+  }
+  return values;
 }
 
 // Stops at padding, at any other foreign character, or when `room` is full. Returns the bytes written.
 static inline int base64_decode(const char *text, int count, uint8_t *bytes, int room) {
-  int written = 0, bits = 0;
+  const int8_t *values = base64_values();
+  int written = 0, bits = 0, i = 0;
   uint32_t group = 0;
-  for (int i = 0; i < count && written < room; i++) {
-    int value = base64_value(text[i]);
+  for (; i + 4 <= count && written + 3 <= room; i += 4) {
+    int a = values[(uint8_t)text[i]], b = values[(uint8_t)text[i + 1]];
+    int c = values[(uint8_t)text[i + 2]], d = values[(uint8_t)text[i + 3]];
+    if ((a | b | c | d) < 0) break;
+    group = (uint32_t)(a << 18 | b << 12 | c << 6 | d);
+    bytes[written++] = (uint8_t)(group >> 16);
+    bytes[written++] = (uint8_t)(group >> 8);
+    bytes[written++] = (uint8_t)group;
+  }
+  for (group = 0; i < count && written < room; i++) {
+    int value = values[(uint8_t)text[i]];
     if (value < 0) break;
     group = group << 6 | (uint32_t)value;
     bits += 6;

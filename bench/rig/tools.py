@@ -17,6 +17,7 @@ READY_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 10.0
 
 SOURCES = Path(__file__).parent.parent / "load"
+BUSY = Path(__file__).parent / "busy.py"
 RECORD = struct.Struct("<QQII")
 
 
@@ -90,6 +91,9 @@ class Program:
         while line := await self._line():
             self.last_words = line.decode(errors="replace").strip()
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     async def wait(self, timeout_s: float) -> None:
         """Let it come to its own end."""
         async with asyncio.timeout(timeout_s):
@@ -111,8 +115,11 @@ class Program:
             await self._reader
 
 
-def server(directory: Path, key: str, workers: int | None) -> Program:
-    """The whole server on the bench's ports; it loads no speech model, as no call asks for one."""
+def server(directory: Path, key: str, *, workers: int | None = None, busy: bool = False) -> Program:
+    """The whole server on the bench's ports; it loads no speech model, as no call asks for one.
+
+    A busy one has Python work to do beside its own.
+    """
     low, high = ports.SERVER_RTP
     config = directory / "offhook.toml"
     config.write_text("[speech]\nwarm_up = false\n")
@@ -127,4 +134,5 @@ def server(directory: Path, key: str, workers: int | None) -> Program:
     }
     if workers is not None:
         settings["OFFHOOK_WORKERS"] = str(workers)
-    return Program(sys.executable, "-m", "offhook", "serve", ready=b"ready", env=settings)
+    launcher = [BUSY] if busy else ["-m", "offhook"]
+    return Program(sys.executable, *launcher, "serve", ready=b"offhook ready", env=settings)

@@ -3,9 +3,11 @@
 import uuid
 from typing import Any
 
+from offhook.app.stream_book import StreamBook, StreamState
 from offhook.base.ids import CallControlIds, uuid4
 from offhook.call import effects as do
 from offhook.call import facts
+from offhook.call.codecs import CodecPolicy
 from offhook.call.commands import Answer, Command, Reply
 from offhook.call.leg import CallLeg
 from offhook.call.values import LegIdentity, WebhookRoute
@@ -45,6 +47,7 @@ class LegService:
         self._legs: dict[str, CallLeg] = {}
         self._ids = CallControlIds(b"testnode", b"a secret of sixteen bytes")
         self._count = 0
+        self._book = StreamBook(self.clock, lambda _: {})
 
     def ring(self, *, answered: bool = False) -> str:
         """Let a call arrive and return its call_control_id."""
@@ -54,7 +57,7 @@ class LegService:
             identity,
             user_id=self._new_id(),
             route=WebhookRoute("http://127.0.0.1:9/webhooks"),
-            codecs=("PCMU", "PCMA"),
+            codecs=CodecPolicy(("PCMU", "PCMA")),
             new_id=self._new_id,
         )
         self._legs[identity.call_control_id] = leg
@@ -90,9 +93,11 @@ class LegService:
         """Return a key of the right shape."""
         return "A" * 43 + "="
 
-    def streams(self) -> list[dict[str, Any]]:
-        """Return the streams of all legs."""
-        return [stream for leg in self._legs.values() for stream in leg.streams()]
+    def streams(
+        self, *, call_control_id: str | None, wanted: str, first: int, count: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return what a real book says of the streams that were opened and closed."""
+        return self._book.page(call_control_id=call_control_id, wanted=wanted, first=first, count=count)
 
     def health(self) -> dict[str, Any]:
         """Return what the test has set."""
@@ -107,9 +112,17 @@ class LegService:
         while waiting:
             effect = waiting.pop(0)
             self.effects.append(effect)
+            self._note(effect)
             fact = _outcome(effect)
             if fact is not None:
                 waiting += leg.handle(fact, self.clock.now())
+
+    def _note(self, effect: do.Effect) -> None:
+        if isinstance(effect, do.OpenStream):
+            self._book.opening(effect, 1)
+            self._book.moved(effect.stream_id, StreamState.CONNECTED)
+        elif isinstance(effect, do.CloseStream):
+            self._book.stopped(effect.stream_id, effect.reason)
 
     def _incoming(self) -> facts.IncomingCall:
         return facts.IncomingCall(

@@ -321,10 +321,21 @@ impl Engine {
     ///
     /// # Errors
     /// When leg or tap are unknown. A tap whose end was not polled yet is known still.
-    pub fn remove_tap(&self, leg: u64, tap: u64, reason: &str) -> Result<(), EngineError> {
+    pub fn remove_tap(
+        &self,
+        leg: u64,
+        tap: u64,
+        reason: &str,
+        hangup_cause: Option<&str>,
+    ) -> Result<(), EngineError> {
         let registry = self.registry();
         known_tap(&registry, leg, tap)?;
-        let command = Command::RemoveTap { leg, tap: TapId(tap), reason: reason.to_owned() };
+        let command = Command::RemoveTap {
+            leg,
+            tap: TapId(tap),
+            reason: reason.to_owned(),
+            hangup_cause: hangup_cause.map(str::to_owned),
+        };
         match self.post(&registry, leg, command) {
             // Everything ends already.
             Err(EngineError::LegClosing(_)) => Ok(()),

@@ -146,7 +146,7 @@ fn a_foreign_reader_understands_every_frame_of_ours() {
             engine.add_stream(1, tap, params, target(address)).unwrap();
             until(&engine, &mut seen, |event| event.tap == tap && event.what == What::StreamConnected);
             engine.begin_stream(1, tap).unwrap();
-            engine.remove_tap(1, tap, "command").unwrap();
+            engine.remove_tap(1, tap, "command", None).unwrap();
             until(&engine, &mut seen, |event| matches!(event.what, What::StreamClosed { .. }));
             app.join().unwrap();
             let texts = texts.lock().unwrap();

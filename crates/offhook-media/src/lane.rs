@@ -229,16 +229,13 @@ impl Payloads {
 
     fn fill(&mut self, mut at: Position, gap: u64, out: &mut impl FnMut(TrackFrame<'_>)) {
         self.scratch.clear();
-        let length = match self.format {
-            Format::AmrWb { octet_align } => {
-                AmrWbPayload::no_data(octet_align, &mut self.scratch);
-                ticks(20)
-            }
-            _ => {
-                let (packet, length) = opus_dtx(self.first);
-                self.scratch.extend_from_slice(&packet);
-                u64::from(length).saturating_mul(tick_of(self.format.clock_rate_hz()))
-            }
+        let length = if let Format::AmrWb { octet_align } = self.format {
+            AmrWbPayload::no_data(octet_align, &mut self.scratch);
+            ticks(20)
+        } else {
+            let (packet, length) = opus_dtx(self.first);
+            self.scratch.extend_from_slice(&packet);
+            u64::from(length).saturating_mul(tick_of(self.format.clock_rate_hz()))
         };
         for _ in 0..gap / length.max(1) {
             out(TrackFrame { at, ticks: length, payload: &self.scratch });
@@ -277,7 +274,7 @@ impl Coder {
 
     /// Samples come at this rate from here on.
     fn listen(&mut self, rate_hz: u32) {
-        if self.rate.as_ref().is_none_or(|rate| rate.from_hz() != rate_hz) {
+        if self.rate.as_ref().is_none_or(|rate| rate.input_hz() != rate_hz) {
             self.rate = Some(Rate::new(rate_hz, self.format.sample_rate_hz()));
         }
         if self.encoder.is_none() {
@@ -290,7 +287,7 @@ impl Coder {
             self.failed = self.failed.saturating_add(1);
             return;
         };
-        let tick = tick_of(rate.from_hz());
+        let tick = tick_of(rate.input_hz());
         let whole = usize::try_from(ticks(u64::from(self.frame_ms)) / tick).unwrap_or(0);
         let frame = if frame.len() < whole && self.format.payload_bytes(20).is_none() {
             self.padded.clear();
@@ -301,14 +298,14 @@ impl Coder {
             frame
         };
         self.payload.clear();
-        let encoded = if rate.is_same() {
+        let done = if rate.is_same() {
             encoder.encode(frame, &mut self.payload)
         } else {
             self.resampled.clear();
             rate.process(frame, &mut self.resampled);
             encoder.encode(&self.resampled, &mut self.payload)
         };
-        match encoded {
+        match done {
             Ok(()) if self.payload.is_empty() => {}
             Ok(()) => {
                 let ticks = wide(frame.len()).saturating_mul(tick);
@@ -404,9 +401,9 @@ mod tests {
         AmrWbPayload::no_data(true, &mut turned);
         let amr = Format::AmrWb { octet_align: false };
         for at in [0, ticks(40)] {
-            feed(&mut aligned, hearing, at, amr, &compact)
-                .iter()
-                .for_each(|frame| assert_eq!((frame.1, &frame.2), (ticks(20), &turned)));
+            for frame in feed(&mut aligned, hearing, at, amr, &compact) {
+                assert_eq!((frame.1, &frame.2), (ticks(20), &turned));
+            }
         }
         assert_eq!(aligned.filled_ms(), 20);
     }

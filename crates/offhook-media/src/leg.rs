@@ -189,6 +189,15 @@ impl MediaLeg {
         self.taps.stream(tap)?.begin(sink)
     }
 
+    /// Let a stream's stop frame say why the call ended.
+    ///
+    /// # Errors
+    /// When the tap is not a stream of this leg.
+    pub fn set_hangup_cause(&mut self, tap: TapId, cause: &str) -> Result<(), Refused> {
+        self.taps.stream(tap)?.set_hangup_cause(cause);
+        Ok(())
+    }
+
     /// Tell whether the stream's socket takes more. While it does not, media is kept inside the leg
     /// (up to `buffer_ms`, the oldest is dropped and counted) so that sequence numbers have no gaps;
     /// one error frame then tells the application. Control frames are always given out.

@@ -86,7 +86,7 @@ impl Player {
     fn resample(&mut self) -> bool {
         let Some((rate_hz, waiting)) = self.waiting.front_mut() else { return self.finish() };
         let rate_hz = *rate_hz;
-        if self.rate.as_ref().is_some_and(|rate| rate.from_hz() != rate_hz) {
+        if self.rate.as_ref().is_some_and(|rate| rate.input_hz() != rate_hz) {
             return self.finish();
         }
         let count = waiting.len().min(usize::try_from(rate_hz / 50).unwrap_or(160).max(1));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn another_rate_of_the_leg_keeps_what_waits() {
         let mut player = Player::new(8000);
-        player.push(&[500; 16_000], 16_000);
+        player.push(&vec![500; 16_000], 16_000);
         player.take(&mut [0; 80]);
         player.set_leg_rate(48_000);
         assert!((47_000..48_000).contains(&player.queued()), "{}", player.queued());

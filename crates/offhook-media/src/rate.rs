@@ -31,11 +31,11 @@ impl Rate {
         Self { from_hz, to_hz, way }
     }
 
-    pub(crate) const fn from_hz(&self) -> u32 {
+    pub(crate) const fn input_hz(&self) -> u32 {
         self.from_hz
     }
 
-    pub(crate) const fn to_hz(&self) -> u32 {
+    pub(crate) const fn output_hz(&self) -> u32 {
         self.to_hz
     }
 

@@ -62,9 +62,9 @@ impl SpeechTap {
 
     /// Take samples of the track.
     pub(crate) fn samples(&mut self, now: Instant, pcm: Pcm<'_>, sink: &mut impl Sink) {
-        if self.rate.from_hz() != pcm.rate_hz {
+        if self.rate.input_hz() != pcm.rate_hz {
             self.rate.finish(&mut self.chunk);
-            self.rate = Rate::new(pcm.rate_hz, self.rate.to_hz());
+            self.rate = Rate::new(pcm.rate_hz, self.rate.output_hz());
         }
         let end = *self.end.get_or_insert_with(|| {
             self.chunk_at = pcm.at;
@@ -122,7 +122,7 @@ impl SpeechTap {
 
     fn silence(&mut self, length: u64, sink: &mut impl Sink) {
         self.filled = self.filled.saturating_add(length);
-        let rate_hz = self.rate.from_hz();
+        let rate_hz = self.rate.input_hz();
         let mut count = length / tick_of(rate_hz);
         while count > 0 {
             let part = count.min(u64::from(rate_hz / 10));
@@ -136,7 +136,7 @@ impl SpeechTap {
 
     /// Put samples behind what there is.
     fn append(&mut self, samples: &[i16], sink: &mut impl Sink) {
-        let length = wide(samples.len()).saturating_mul(tick_of(self.rate.from_hz()));
+        let length = wide(samples.len()).saturating_mul(tick_of(self.rate.input_hz()));
         self.end = self.end.map(|end| end.saturating_add(length));
         self.rate.process(samples, &mut self.chunk);
         while self.chunk.len() >= self.chunk_samples {
@@ -147,7 +147,7 @@ impl SpeechTap {
     fn give_out(&mut self, count: usize, sink: &mut impl Sink) {
         let Some(pcm) = self.chunk.get(..count) else { return };
         sink.audio(self.tap, to_ms(self.chunk_at), pcm);
-        let length = wide(count).saturating_mul(tick_of(self.rate.to_hz()));
+        let length = wide(count).saturating_mul(tick_of(self.rate.output_hz()));
         self.chunk_at = self.chunk_at.saturating_add(length);
         self.stats.chunks = self.stats.chunks.saturating_add(1);
         self.stats.audio_ms = self.stats.audio_ms.saturating_add(to_ms(length));

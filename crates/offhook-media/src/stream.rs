@@ -64,6 +64,7 @@ pub(crate) struct StreamTap {
     connected_json: String,
     start_json: String,
     stop_json: String,
+    hangup_cause: Option<String>,
     errors_since: Option<Instant>,
     errors: u32,
 }
@@ -114,6 +115,7 @@ impl StreamTap {
             connected_json: params.connected_json,
             start_json: params.start_json,
             stop_json: params.stop_json,
+            hangup_cause: None,
             errors_since: None,
             errors: 0,
         })
@@ -123,7 +125,7 @@ impl StreamTap {
         let filled_ms = self.rx.lane.filled_ms().saturating_add(self.tx.lane.filled_ms());
         let failed = self.rx.lane.failed().saturating_add(self.tx.lane.failed());
         let frames_dropped = self.outlet.stats.frames_dropped.saturating_add(failed);
-        TapStats { filled_ms, frames_dropped, ..self.outlet.stats }
+        TapStats { frames_dropped, filled_ms, ..self.outlet.stats }
     }
 
     /// The socket is open, or open again: everything begins anew from `here`.
@@ -248,6 +250,11 @@ impl StreamTap {
         }
     }
 
+    /// Let the stop frame say why the call ended.
+    pub(crate) fn set_hangup_cause(&mut self, cause: &str) {
+        self.hangup_cause = Some(cause.to_owned());
+    }
+
     /// Send what is short of a frame, then the stop frame.
     pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
@@ -261,7 +268,7 @@ impl StreamTap {
         }
         outlet.writable = true;
         self.send_kept(sink);
-        let stop = with_reason(&self.stop_json, reason);
+        let stop = with_reason(&self.stop_json, reason, self.hangup_cause.as_deref());
         self.outlet.count_frame();
         sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.stop(&stop));
     }

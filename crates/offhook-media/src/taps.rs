@@ -43,7 +43,7 @@ impl Tap {
 /// All taps of a leg: at most `TAPS_MAX`, so a list is the fastest map.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
-    taps: Vec<(TapId, Tap)>,
+    list: Vec<(TapId, Tap)>,
     rx: Hearing,
     tx: Hearing,
     /// There while the tones of keys are listened for.
@@ -53,10 +53,10 @@ pub(crate) struct Taps {
 impl Taps {
     /// Whether another tap of this id may be added.
     pub(crate) fn check_free(&self, tap: TapId) -> Result<(), Refused> {
-        if self.taps.iter().any(|(id, _)| *id == tap) {
+        if self.list.iter().any(|(id, _)| *id == tap) {
             return Err(Refused::TapExists);
         }
-        if self.taps.len() >= TAPS_MAX {
+        if self.list.len() >= TAPS_MAX {
             return Err(Refused::TooManyTaps);
         }
         Ok(())
@@ -64,12 +64,12 @@ impl Taps {
 
     /// Add a tap for which `check_free` said yes.
     pub(crate) fn add(&mut self, tap: TapId, what: Tap) {
-        self.taps.push((tap, what));
+        self.list.push((tap, what));
     }
 
     /// A packet as it is on the wire.
     pub(crate) fn packet(&mut self, track: Track, datagram: &[u8], sink: &mut impl Sink) {
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Fork(fork) = tap {
                 fork.packet(track, datagram, sink);
             }
@@ -79,7 +79,7 @@ impl Taps {
     /// Audio of a track, in order. It is decoded once, and only if somebody wants samples.
     pub(crate) fn audio(&mut self, now: Instant, track: Track, piece: Piece<'_>, sink: &mut impl Sink) {
         let mut decode = track == Track::Rx && self.keys.is_some();
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             match tap {
                 Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
                 Tap::Speech(speech) => decode |= speech.track == track,
@@ -93,13 +93,13 @@ impl Taps {
         if !decode {
             return hearing.rest();
         }
-        let taps = &mut self.taps;
+        let list = &mut self.list;
         let mut keys = self.keys.as_deref_mut().filter(|_| track == Track::Rx);
         hearing.take(piece, &mut |pcm| {
             if let Some(keys) = &mut keys {
                 keys.samples(now, pcm);
             }
-            for (_, tap) in &mut *taps {
+            for (_, tap) in &mut *list {
                 match tap {
                     Tap::Stream(stream) => stream.samples(track, pcm, sink),
                     Tap::Speech(speech) if speech.track == track => speech.samples(now, pcm, sink),
@@ -116,7 +116,7 @@ impl Taps {
 
     /// A key the far end has pressed.
     pub(crate) fn digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Stream(stream) = tap {
                 stream.digit(digit, occurred_at, sink);
             }
@@ -124,7 +124,7 @@ impl Taps {
     }
 
     pub(crate) fn stream(&mut self, tap: TapId) -> Result<&mut StreamTap, Refused> {
-        self.taps
+        self.list
             .iter_mut()
             .find_map(|(id, what)| match what {
                 Tap::Stream(stream) if *id == tap => Some(&mut **stream),
@@ -141,14 +141,14 @@ impl Taps {
         playout: &mut Playout,
         sink: &mut impl Sink,
     ) -> Result<(), Refused> {
-        let place = self.taps.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
-        let (_, what) = self.taps.remove(place);
+        let place = self.list.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
+        let (_, what) = self.list.remove(place);
         end(tap, what, reason, playout, sink);
         Ok(())
     }
 
     pub(crate) fn close_all(&mut self, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
-        for (tap, what) in self.taps.drain(..) {
+        for (tap, what) in self.list.drain(..) {
             end(tap, what, reason, playout, sink);
         }
     }
@@ -157,7 +157,7 @@ impl Taps {
         if let Some(keys) = &mut self.keys {
             keys.handle_timeout(now);
         }
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Speech(speech) = tap {
                 speech.handle_timeout(now, here, sink);
             }
@@ -165,7 +165,7 @@ impl Taps {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let speech = self.taps.iter().filter_map(|(_, tap)| match tap {
+        let speech = self.list.iter().filter_map(|(_, tap)| match tap {
             Tap::Speech(speech) => speech.poll_timeout(),
             _ => None,
         });
@@ -178,7 +178,7 @@ impl Taps {
             playout.count_voice(*tap, &mut stats);
             (*tap, stats)
         };
-        self.taps.iter().map(of_tap).collect()
+        self.list.iter().map(of_tap).collect()
     }
 }
 

@@ -160,13 +160,13 @@ fn check_speech(call: &Call, seed: u64) {
     let Some((_, first_at, first)) = record.audio.first() else { return };
     let zero = (0..100).find(|frame| level(*frame) == first[0]).unwrap();
     let mut expected_at = *first_at;
-    let (mut position, mut heard) = (0, 0);
+    let (mut position, mut heard) = (0, 0_u64);
     for (_, at, pcm) in &record.audio {
         assert_eq!(*at, expected_at, "seed {seed}: chunks join");
         expected_at += pcm.len() as u64 / 8;
         for &sample in pcm {
             let expected = level(zero + position / 160);
-            heard += usize::from(sample == expected);
+            heard += u64::from(sample == expected);
             position += 1;
         }
     }
@@ -175,11 +175,11 @@ fn check_speech(call: &Call, seed: u64) {
         Event::TapClosed { tap: SPEECH, stats } => Some(stats.filled_ms),
         _ => None,
     });
-    let filled = (filled_ms.unwrap() + 1) as usize * 8;
+    let filled = (filled_ms.unwrap() + 1) * 8;
     let stats = call.server.leg.stats();
-    let joints = (stats.packets_lost + stats.packets_late) as usize * 32;
+    let joints = (stats.packets_lost + stats.packets_late) * 32;
     assert!(
-        heard + filled + joints >= position,
+        heard + filled + joints >= position as u64,
         "seed {seed}: {heard} of {position} are where the RTP clock says"
     );
 }

@@ -222,9 +222,15 @@ impl Engine {
     }
 
     /// End a tap.
-    #[pyo3(signature = (leg_id, tap_id, *, reason))]
-    fn remove_tap(&self, leg_id: u64, tap_id: u64, reason: &str) -> Result<(), Refusal> {
-        Ok(self.inner.remove_tap(leg_id, tap_id, reason)?)
+    #[pyo3(signature = (leg_id, tap_id, *, reason, hangup_cause=None))]
+    fn remove_tap(
+        &self,
+        leg_id: u64,
+        tap_id: u64,
+        reason: &str,
+        hangup_cause: Option<&str>,
+    ) -> Result<(), Refusal> {
+        Ok(self.inner.remove_tap(leg_id, tap_id, reason, hangup_cause)?)
     }
 
     /// Queue s16le mono audio to be sent to the far end.

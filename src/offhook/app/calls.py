@@ -16,14 +16,14 @@ from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
 from offhook.call.commands import Answer, Command, Reply, StartTranscription, TranscriptionOptions
 from offhook.call.errors import CommandError
-from offhook.call.leg import SUPPORTED_CODECS, CallLeg, Compat
+from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
 from offhook.edge.speech.protocol import SpeechError, SpeechUnavailable
 from offhook.proto import sip
-from offhook.proto.sdp import SdpError, SessionDescription, negotiate
+from offhook.proto.sdp import SdpError, SessionDescription
 
 log = structlog.get_logger(__name__)
 
@@ -83,9 +83,13 @@ class Calls:
         """Return the webhook public key."""
         return self._public_key
 
-    def streams(self) -> list[dict[str, Any]]:
-        """Return what each open stream is doing."""
-        return [item for runner in self._runners.values() for item in runner.streams()]
+    def streams(
+        self, *, call_control_id: str | None, wanted: str, first: int, count: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return some of the streams, live and of late, and how many there are."""
+        return self._services.stream_book.page(
+            call_control_id=call_control_id, wanted=wanted, first=first, count=count
+        )
 
     def health(self) -> dict[str, Any]:
         """Return whether new calls are taken, and how many are up."""
@@ -172,7 +176,7 @@ class Calls:
         if refusal is None and event.sdp is not None:
             try:
                 offer = SessionDescription.parse(event.sdp)
-                agreed = negotiate(offer, SUPPORTED_CODECS)
+                agreed = self._services.codecs.choose(offer)
                 if agreed is None:
                     refusal = (488, "Not Acceptable Here", "no_common_codec")
                 elif not reachable(agreed, event.source.local[0]):
@@ -209,9 +213,9 @@ class Calls:
             identity,
             user_id=self._user_id,
             route=route,
-            codecs=SUPPORTED_CODECS,
+            codecs=self._services.codecs,
             new_id=lambda: uuid4(system_random),
-            compat=Compat(strict_transcription_stop=self._services.settings.compat.strict_transcription_stop),
+            compat=Compat(**self._services.settings.compat.model_dump()),
         )
         runner = LegRunner(
             leg,

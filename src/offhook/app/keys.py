@@ -52,7 +52,7 @@ def load_or_create_keys(data_dir: Path, *, api_keys: tuple[str, ...] = ()) -> In
     signing_key = load_signing_key(data_dir)
     new_key = None
     if not api_keys:
-        api_keys = _read_api_keys(data_dir)
+        api_keys = read_api_keys(data_dir)
         if not api_keys:
             new_key = add_api_key(data_dir)
             api_keys = (new_key,)
@@ -76,11 +76,16 @@ def prepare_data_dir(data_dir: Path) -> None:
 def add_api_key(data_dir: Path) -> str:
     """Make a new API key, remember it in `data_dir` and return it; servers see it at their next start."""
     key = API_KEY_PREFIX + secrets.token_hex(16)
-    _write(data_dir / "api_keys", "".join(f"{k}\n" for k in (*_read_api_keys(data_dir), key)))
+    _write(data_dir / "api_keys", "".join(f"{k}\n" for k in (*read_api_keys(data_dir), key)))
     return key
 
 
-def _read_api_keys(data_dir: Path) -> tuple[str, ...]:
+def read_api_keys(data_dir: Path) -> tuple[str, ...]:
+    """Return the API keys kept in `data_dir`; none where there are none yet.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
     path = data_dir / "api_keys"
     if not path.exists():
         return ()

@@ -1,14 +1,18 @@
 """What the legs' runners work with: one of each edge, made by the server."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from offhook.app.settings import Settings
+from offhook.app.stream_book import StreamBook
 from offhook.base.clock import Clock
 from offhook.base.tasks import TaskSet
+from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress
-from offhook.edge.media.engine import MediaEngine
+from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.outbox import Outbox
@@ -31,8 +35,20 @@ class Services:
     speech: SpeechService
     outbox: Outbox
     egress: Egress
+    codecs: CodecPolicy = field(default_factory=CodecPolicy)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))
     counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEG_COUNTERS, 0)))
     """What runners drop or fail at, for metrics."""
+    stream_book: StreamBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the book of streams, which looks into the media core."""
+        object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
+
+    def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]]:
+        try:
+            return self.media.stats(media_leg_id)["taps"]
+        except MediaError:  # the leg is gone, or its worker has no time to answer
+            return {}

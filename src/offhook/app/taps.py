@@ -14,6 +14,7 @@ import structlog
 
 from offhook import __version__
 from offhook.app.services import Services
+from offhook.app.stream_book import StreamState
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.tasks import TaskSet
@@ -27,6 +28,7 @@ from offhook.edge.media.engine import MediaError
 from offhook.edge.speech import protocol as speech
 from offhook.edge.speech.service import SpeechHandle
 from offhook.edge.webhook.outbox import Receipt
+from offhook.proto.stream import AUTH_TOKEN_KEY, ConnectedFrame, format_server_frame
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class LegTaps:
         self._services = services
         self._media_leg_id = media_leg_id
         self._feed = feed
+        self._book = services.stream_book
         self._tasks = TaskSet()
         self._stream_taps: dict[str, int] = {}
         self._streams: dict[int, do.OpenStream] = {}
@@ -67,10 +70,11 @@ class LegTaps:
         match event:
             case media_events.StreamConnected():
                 if (stream := self._streams.get(event.tap_id)) is not None:
+                    self._book.moved(stream.stream_id, StreamState.CONNECTED)
                     self._feed(facts.StreamConnected(stream.stream_id))
             case media_events.StreamClosed():
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
-                    self._feed(facts.StreamClosed(stream_id, event.reason))
+                    self._stream_stopped(stream_id, event.reason, event.stats)
             case media_events.StreamFailed():
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
                     self._stream_failed(stream_id, event.reason, event.detail)
@@ -81,16 +85,10 @@ class LegTaps:
             case _:
                 log.debug("media event of no tap", kind=type(event).__name__)
 
-    def stream_counters(self, stream_id: str) -> dict[str, Any]:
-        """Return the media core's counters of a stream; empty while it connects."""
-        tap_id = self._stream_taps.get(stream_id)
-        if tap_id is None:
-            return {}
-        return dict(self._services.media.stats(self._media_leg_id)["taps"].get(tap_id, {}))
-
     async def close(self) -> None:
         """Leave nothing behind."""
         await self._tasks.close()
+        self._book.leg_released(self._media_leg_id)
         handles = [handle for item in self._transcriptions.values() for handle in item.handles.values()]
         await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
 
@@ -98,6 +96,7 @@ class LegTaps:
 
     def open_stream(self, effect: do.OpenStream) -> None:
         """Look the host up and connect, beside the queue."""
+        self._book.opening(effect, self._media_leg_id)
         self._connecting[effect.stream_id] = self._start(self._connect_stream(effect), "connect stream")
 
     async def _connect_stream(self, effect: do.OpenStream) -> None:
@@ -118,22 +117,16 @@ class LegTaps:
         else:
             self._stream_taps[stream_id] = tap_id
             self._streams[tap_id] = effect
+            self._book.opened_tap(stream_id, tap_id)
         finally:
             self._connecting.pop(stream_id, None)
 
     def _add_stream(self, tap_id: int, effect: do.OpenStream, addresses: list[str]) -> None:
-        if effect.app_codec not in (None, effect.codec):
-            log.info(
-                "stream speaks and hears different codecs",
-                stream=effect.stream_id,
-                to_app=effect.codec,
-                from_app=effect.app_codec,
-            )
-        connected: dict[str, Any] = {"event": "connected", "version": "1.0.0"}
+        _warn_of_two_codecs(effect)
+        settings = self._services.settings.stream
         headers = [("User-Agent", f"offhook/{__version__}")]
         if effect.auth_token is not None:
-            connected["connected"] = {"x-telnyx-streaming-auth-token": effect.auth_token}
-            headers.append(("x-telnyx-streaming-auth-token", effect.auth_token))
+            headers.append((AUTH_TOKEN_KEY, effect.auth_token))
         self._services.media.add_stream(
             self._media_leg_id,
             tap_id,
@@ -144,15 +137,16 @@ class LegTaps:
             tx=Track.TX in effect.tracks,
             codec=effect.codec,
             sample_rate_hz=effect.sample_rate_hz,
-            frame_ms=self._services.settings.stream.frame_ms,
+            frame_ms=settings.frame_ms,
             stream_id=effect.stream_id,
-            connected_json=json.dumps(connected, separators=(",", ":")),
+            connected_json=format_server_frame(ConnectedFrame(effect.auth_token)),
             start_json=json.dumps(effect.start, separators=(",", ":")),
             stop_json=json.dumps(effect.stop, separators=(",", ":")),
-            connect_timeout_ms=round(limits.STREAM_CONNECT_TIMEOUT_S * 1000),
-            connect_retry_ms=[round(pause_s * 1000) for pause_s in limits.STREAM_CONNECT_RETRY_S],
-            buffer_ms=limits.STREAM_BUFFER_MS,
-            ping_ms=round(limits.STREAM_PING_S * 1000),
+            connect_timeout_ms=round(settings.connect_timeout_s * 1000),
+            connect_retry_ms=[round(pause_s * 1000) for pause_s in settings.connect_retry_s],
+            buffer_ms=settings.buffer_ms,
+            ping_ms=round(settings.ping_s * 1000),
+            fill_gaps=settings.fill_gaps == "silence",
             app_codec=effect.app_codec,
             app_sample_rate_hz=effect.app_sample_rate_hz,
         )
@@ -172,18 +166,28 @@ class LegTaps:
         if (tap_id := self._stream_taps.get(stream_id)) is not None:
             with suppress(MediaError):  # it closed in the meantime, and says so by its own event
                 self._services.media.begin_stream(self._media_leg_id, tap_id)
+                self._book.moved(stream_id, StreamState.BEGUN)
 
-    def close_stream(self, stream_id: str, reason: str) -> None:
+    def close_stream(self, effect: do.CloseStream) -> None:
         """End a stream, connected or not."""
+        stream_id, reason = effect.stream_id, effect.reason
         task = self._connecting.pop(stream_id, None)
         if task is not None:
             task.cancel()
-            self._feed(facts.StreamClosed(stream_id, reason))
+            self._stream_stopped(stream_id, reason)
         elif (tap_id := self._stream_taps.get(stream_id)) is not None:
-            self._remove_tap(tap_id, reason)
+            self._book.moved(stream_id, StreamState.CLOSING)
+            self._remove_tap(tap_id, reason, effect.hangup_cause)
+
+    def _stream_stopped(
+        self, stream_id: str, reason: str, stats: media_events.TapStats | None = None
+    ) -> None:
+        self._book.stopped(stream_id, reason, stats)
+        self._feed(facts.StreamClosed(stream_id, reason))
 
     def _stream_failed(self, stream_id: str, reason: str, detail: str) -> None:
         log.warning("stream failed", stream=stream_id, reason=reason, detail=detail)
+        self._book.failed(stream_id, reason, detail)
         self._feed(facts.StreamFailed(stream_id, reason, detail))
 
     def _forget_stream(self, tap_id: int) -> str | None:
@@ -329,9 +333,23 @@ class LegTaps:
             if not item.open_taps:
                 self._start(self._finish_recognisers(item), "finish transcription")
 
-    def _remove_tap(self, tap_id: int, reason: str) -> None:
+    def _remove_tap(self, tap_id: int, reason: str, hangup_cause: str | None = None) -> None:
         with suppress(MediaError):  # it has closed already, and says so by its own event
-            self._services.media.remove_tap(self._media_leg_id, tap_id, reason=reason)
+            self._services.media.remove_tap(
+                self._media_leg_id, tap_id, reason=reason, hangup_cause=hangup_cause
+            )
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._tasks.start(work, name=name)
+
+
+def _warn_of_two_codecs(effect: do.OpenStream) -> None:
+    """Say what is most often taken for static: the app is sent one codec and is to speak another."""
+    if effect.app_codec in (None, "MP3", effect.codec):
+        return
+    log.warning(
+        "the app is sent one codec and is to speak another; if it hears static, set stream_codec",
+        stream=effect.stream_id,
+        to_app=effect.codec,
+        from_app=effect.app_codec,
+    )

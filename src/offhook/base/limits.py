@@ -41,8 +41,13 @@ HEADER_CHARACTERS_MAX = 1_024
 # Streams (contract 4.1)
 STREAM_CONNECT_TIMEOUT_S = 5.0
 STREAM_CONNECT_RETRY_S = (0.25, 1.0)
+STREAM_CONNECT_RETRIES_MAX = 10
 STREAM_BUFFER_MS = 5_000
+STREAM_BUFFER_MS_MAX = 10_000
+"""What one stream of 48 kHz L16 may then hold is 1.3 MB of base64."""
 STREAM_PING_S = 20.0
+ENDED_STREAMS_KEPT_MAX = 200
+"""Streams that have ended and are still shown by `GET /v2/offhook/streams`."""
 STREAM_FRAME_MS = 20
 STREAM_FRAME_CHARACTERS_MAX = 4 * 1024 * 1024
 """30 s of 48 kHz L16 in base64, the longest media frame an app may send, with room around it."""
@@ -131,6 +136,8 @@ HTTP_KEEP_ALIVE_S = 65
 """Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
 HTTP_CLOSE_GRACE_S = 5
 PROBLEMS_PER_ANSWER_MAX = 20
+PAGE_SIZE = 20
+PAGE_SIZE_MAX = 250
 RETRIED_COMMANDS_KEPT_S = 60.0
 """How long an accepted command is remembered for the SDK's own retries (contract 0)."""
 RETRIED_COMMANDS_KEPT_MAX = 4_096

@@ -21,6 +21,7 @@ class OpenMedia:
 
     media: NegotiatedMedia | None
     codecs: tuple[str, ...]
+    """What to offer when we do, best first."""
     silence_when_idle: bool
 
 
@@ -93,10 +94,11 @@ class BeginStream:
 
 @dataclass(frozen=True, slots=True)
 class CloseStream:
-    """End a stream; `reason` goes into its stop frame."""
+    """End a stream; `reason` goes into its stop frame, and `hangup_cause` when the call has ended."""
 
     stream_id: str
     reason: str
+    hangup_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def common(record: CallRecord, client_state: str | None) -> Payload:
         "connection_id": identity.connection_id,
         "client_state": client_state,
         "calling_party_type": calling_party_type(record.call.caller),
+        "start_time": iso_time(record.started_at),
     }
 
 
@@ -157,6 +158,5 @@ def _call_fields(record: CallRecord) -> Payload:
     return {
         **parties(record),
         "sip_headers": sip_headers(record.call.headers),
-        "start_time": iso_time(record.started_at),
         "tags": [],
     }

@@ -14,6 +14,10 @@ stopped before it opened is told nowhere.
 | transcription | TranscriptReady | call.transcription | TranscriptionClosed | nothing |
 
 Facts about a tap that is unknown, or whose last fact has come, are ignored.
+
+Where a call has room for one stream or fork (`Compat.single_stream`), the next one asks whatever
+runs to end with the reason `replaced`, and is held until that has reported its end, so that the app
+is told the end before the beginning.
 """
 
 from collections.abc import Iterator
@@ -56,6 +60,11 @@ TapFact = (
 CONNECTION_FAILED = "connection_failed"
 
 
+def speaks_rtp(app_codec: str | None) -> bool:
+    """Tell whether an app that sends this takes the call's one place for raw audio; mp3 does not."""
+    return app_codec not in (None, "MP3")
+
+
 @dataclass(frozen=True, slots=True)
 class Tell:
     """A webhook of a tap, less what every webhook of the leg says."""
@@ -75,15 +84,21 @@ class Stream:
     two_way: bool = False
     connected: bool = False
     closing: bool = False
+    held: OpenStream | None = None
+    """Set while it waits for the tap whose place it takes to be gone."""
 
     @property
     def told(self) -> Payload:
-        """Return what `streaming.started` and `.stopped` say."""
+        """Return what `streaming.started` says, and `.stopped` with the reason."""
         return {
             "stream_id": self.stream_id,
             "stream_track": stream_track(self.tracks),
             "stream_url": self.url,
         }
+
+    def stopped(self, reason: str) -> Tell:
+        """Return the `streaming.stopped` of this stream."""
+        return Tell("streaming.stopped", {**self.told, "stop_reason": reason})
 
     def failure(self, reason: str, detail: str) -> Tell:
         """Return the `streaming.failed` of this stream."""
@@ -108,6 +123,8 @@ class Fork:
     told: Payload
     opened: bool = False
     closing: bool = False
+    held: OpenFork | None = None
+    """Set while it waits for the tap whose place it takes to be gone."""
 
 
 @dataclass(slots=True)
@@ -151,7 +168,7 @@ class Taps:
             effect.url,
             effect.tracks,
             effect.codec,
-            two_way=effect.app_codec is not None,
+            two_way=speaks_rtp(effect.app_codec),
         )
         return [effect]
 
@@ -160,24 +177,70 @@ class Taps:
         self.forks[effect.fork_id] = Fork(effect.fork_id, effect.fork_type, told)
         return [effect]
 
+    def replace_by_stream(self, effect: OpenStream) -> list[Effect]:
+        """Let a stream take the place of every stream and fork; it opens when the last of them is gone."""
+        effects = self._make_room()
+        opening = self.open_stream(effect)
+        if not self._must_wait():
+            return effects + opening
+        self.streams[effect.stream_id].held = effect
+        return effects
+
+    def replace_by_fork(self, effect: OpenFork, told: Payload) -> list[Effect]:
+        """Let a fork take the place of every stream and fork; it opens when the last of them is gone."""
+        effects = self._make_room()
+        opening = self.open_fork(effect, told)
+        if not self._must_wait():
+            return effects + opening
+        self.forks[effect.fork_id].held = effect
+        return effects
+
+    def _make_room(self) -> list[Effect]:
+        return [*self.close_streams(None, "replaced"), *self.close_forks(None)]
+
+    def _in_the_room(self) -> list[Stream | Fork]:
+        return [*self.streams.values(), *self.forks.values()]
+
+    def _must_wait(self) -> bool:
+        return any(tap.closing for tap in self._in_the_room())
+
+    def _release_held(self) -> list[Effect]:
+        """Open the tap that waited for others to be gone; there is at most one."""
+        if self._must_wait():
+            return []
+        for tap in self._in_the_room():
+            if tap.held is not None:
+                effect, tap.held = tap.held, None
+                return [effect]
+        return []
+
     def open_transcription(self, effect: OpenTranscription) -> list[Effect]:
         """Keep book of a transcription from now on."""
         self.transcriptions[effect.transcription_id] = Transcription(effect.transcription_id, effect.options)
         return [effect]
 
-    def close_streams(self, stream_id: str | None, reason: str) -> list[Effect]:
+    def close_streams(
+        self, stream_id: str | None, reason: str, hangup_cause: str | None = None
+    ) -> list[Effect]:
         """Ask one running stream to end, or all of them."""
         effects: list[Effect] = []
-        for stream in self.running_streams():
-            if stream_id in (None, stream.stream_id):
-                stream.closing = True
-                effects.append(CloseStream(stream.stream_id, reason))
+        for stream in tuple(self.running_streams()):
+            if stream_id not in (None, stream.stream_id):
+                continue
+            if stream.held is not None:
+                del self.streams[stream.stream_id]
+                continue
+            stream.closing = True
+            effects.append(CloseStream(stream.stream_id, reason, hangup_cause))
         return effects
 
     def close_forks(self, fork_type: ForkType | None) -> list[Effect]:
         """Ask the running forks of one type to end, or all of them."""
         effects: list[Effect] = []
-        for fork in self.running_forks(fork_type):
+        for fork in tuple(self.running_forks(fork_type)):
+            if fork.held is not None:
+                del self.forks[fork.fork_id]
+                continue
             fork.closing = True
             effects.append(CloseFork(fork.fork_id))
         return effects
@@ -190,19 +253,17 @@ class Taps:
         running.closing = True
         return [CloseTranscription(running.transcription_id)]
 
-    def close_all(self) -> list[Effect]:
+    def close_all(self, hangup_cause: str) -> list[Effect]:
         """Ask every tap to end because the call has."""
         return [
-            *self.close_streams(None, "call_ended"),
+            *self.close_streams(None, "call_ended", hangup_cause),
             *self.close_forks(None),
             *self.close_transcription(),
         ]
 
     def abandon(self) -> list[Tell]:
         """Forget taps that did not report their end in time; tell the ends that are owed."""
-        told = [
-            Tell("streaming.stopped", stream.told) for stream in self.streams.values() if stream.connected
-        ]
+        told = [stream.stopped("call_ended") for stream in self.streams.values() if stream.connected]
         told += [Tell("call.fork.stopped", fork.told) for fork in self.forks.values() if fork.opened]
         self.streams.clear()
         self.forks.clear()
@@ -211,23 +272,20 @@ class Taps:
 
     def handle(self, fact: TapFact) -> list[Effect | Tell]:
         """Take a fact about one tap and say what follows from it."""
+        return [*self._handle(fact), *self._release_held()]
+
+    def _handle(self, fact: TapFact) -> list[Effect | Tell]:
         match fact:
             case StreamConnected():
                 return self._stream_connected(fact)
             case StreamClosed():
-                return self._stream_ended(
-                    fact.stream_id,
-                    CONNECTION_FAILED,
-                    f"ended before it was connected: {fact.reason}",
-                    lost=False,
-                )
+                return self._stream_closed(fact)
             case StreamFailed():
-                return self._stream_ended(fact.stream_id, fact.reason, fact.detail, lost=True)
+                return self._stream_failed(fact)
             case ForkOpened():
                 return self._fork_opened(fact)
             case ForkClosed():
-                fork = self.forks.pop(fact.fork_id, None)
-                return [Tell("call.fork.stopped", fork.told)] if fork and fork.opened else []
+                return self._fork_closed(fact)
             case TranscriptReady():
                 return [Tell("call.transcription", transcription(fact))] if self._wanted(fact) else []
             case _:
@@ -236,28 +294,49 @@ class Taps:
 
     def _stream_connected(self, fact: StreamConnected) -> list[Effect | Tell]:
         stream = self.streams.get(fact.stream_id)
-        if stream is None or stream.connected:
+        if stream is None or stream.connected or stream.held:
             return []
         stream.connected = True
         told = Tell("streaming.started", stream.told)
         return [told] if stream.closing else [told, BeginStream(stream.stream_id)]
 
-    def _stream_ended(self, stream_id: str, reason: str, detail: str, *, lost: bool) -> list[Effect | Tell]:
-        stream = self.streams.pop(stream_id, None)
+    def _take_stream(self, stream_id: str) -> Stream | None:
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.held:  # one that never opened cannot have ended
+            return None
+        return self.streams.pop(stream_id)
+
+    def _stream_closed(self, fact: StreamClosed) -> list[Effect | Tell]:
+        stream = self._take_stream(fact.stream_id)
         if stream is None:
             return []
-        if stream.connected and (stream.closing or not lost):
-            return [Tell("streaming.stopped", stream.told)]
+        if stream.connected:
+            return [stream.stopped(fact.reason)]
         if stream.closing:
             return []
-        return [stream.failure(reason, detail)]
+        return [stream.failure(CONNECTION_FAILED, f"ended before it was connected: {fact.reason}")]
+
+    def _stream_failed(self, fact: StreamFailed) -> list[Effect | Tell]:
+        stream = self._take_stream(fact.stream_id)
+        if stream is None:
+            return []
+        if not stream.closing:
+            return [stream.failure(fact.reason, fact.detail)]
+        return [stream.stopped(fact.reason)] if stream.connected else []
 
     def _fork_opened(self, fact: ForkOpened) -> list[Effect | Tell]:
         fork = self.forks.get(fact.fork_id)
-        if fork is None or fork.opened:
+        if fork is None or fork.opened or fork.held:
             return []
         fork.opened = True
         return [Tell("call.fork.started", fork.told)]
+
+    def _fork_closed(self, fact: ForkClosed) -> list[Effect | Tell]:
+        fork = self.forks.get(fact.fork_id)
+        if fork is None or fork.held:
+            return []
+        del self.forks[fact.fork_id]
+        return [Tell("call.fork.stopped", fork.told)] if fork.opened else []
 
     def _wanted(self, fact: TranscriptReady) -> bool:
         return any(

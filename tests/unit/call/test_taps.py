@@ -139,7 +139,6 @@ def test_a_call_has_one_stream_whose_app_may_speak() -> None:
     for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
         desk.command(start_stream())
     assert refused(desk, start_stream()) == ("90045", None)
-    assert [stream["two_way"] for stream in desk.leg.streams()] == [True] + [False] * 7
 
 
 def test_a_stopped_stream_makes_room_for_the_next_that_speaks() -> None:
@@ -203,7 +202,6 @@ def test_a_stream_that_is_stopped_before_it_connected_is_told_nowhere(end: facts
     desk.command(start_stream())
     assert desk.command(ask.StopStream()) == [do.CloseStream("id-1", "command")]
     assert desk.tell(end) == []
-    assert desk.leg.streams() == []
 
 
 @pytest.mark.parametrize(
@@ -411,7 +409,7 @@ def test_the_end_of_a_call_closes_every_tap_once() -> None:
     effects = desk.command(ask.Hangup())
     assert effects == [
         do.EndCall(),
-        do.CloseStream("id-1", "call_ended"),
+        do.CloseStream("id-1", "call_ended", "normal_clearing"),
         do.CloseFork("id-3"),
         do.CloseTranscription("id-4"),
         do.CloseMedia(),
@@ -467,3 +465,84 @@ def test_a_stop_of_a_fork_that_runs_is_told_once() -> None:
     desk = forking()
     assert desk.command(ask.StopFork()) == [do.CloseFork("id-1")]
     assert told(desk.tell(facts.ForkClosed("id-1"))) == ["call.fork.stopped"]
+
+
+# Room for one (contract 4.5, compat.single_stream)
+
+
+def alone() -> Desk:
+    return answered(compat=Compat(single_stream=True))
+
+
+def test_where_there_is_room_for_one_a_fork_ends_the_stream_first() -> None:
+    desk = alone()
+    desk.command(start_stream())
+    desk.tell(facts.StreamConnected("id-1"))
+    assert desk.command(start_fork()) == [do.CloseStream("id-1", "replaced")]
+    effects = desk.tell(facts.StreamClosed("id-1", "replaced"))
+    assert kinds(effects) == [do.Notify, do.OpenFork]
+    assert payload(effects, "streaming.stopped")["stop_reason"] == "replaced"
+    assert told(desk.tell(facts.ForkOpened("id-2"))) == ["call.fork.started"]
+
+
+def test_where_there_is_room_for_one_a_stream_ends_the_other_and_the_fork() -> None:
+    desk = alone()
+    desk.command(start_fork())
+    desk.tell(facts.ForkOpened("id-1"))
+    assert desk.command(start_stream(app_codec="PCMU")) == [do.CloseFork("id-1")]
+    assert kinds(desk.tell(facts.ForkClosed("id-1"))) == [do.Notify, do.OpenStream]
+    desk.tell(facts.StreamConnected("id-2"))
+    assert desk.command(start_stream(app_codec="PCMU")) == [do.CloseStream("id-2", "replaced")]
+    assert kinds(desk.tell(facts.StreamClosed("id-2", "replaced"))) == [do.Notify, do.OpenStream]
+
+
+def test_of_several_that_wait_for_the_one_room_the_last_gets_it() -> None:
+    desk = alone()
+    desk.command(start_stream())
+    for command in (start_stream(), start_fork(), start_stream()):
+        desk.command(command)
+    assert desk.tell(facts.StreamConnected("id-4")) == [], "it has not been opened yet"
+    assert desk.tell(facts.StreamClosed("id-4", "app_closed")) == []
+    (effect,) = desk.tell(facts.StreamClosed("id-1", "replaced"))
+    assert isinstance(effect, do.OpenStream)
+    assert effect.stream_id == "id-4"
+
+
+def test_what_waits_for_the_room_can_be_stopped_and_ends_with_the_call() -> None:
+    desk = alone()
+    desk.command(start_stream())
+    desk.command(start_stream())
+    assert desk.command(ask.StopStream(stream_id="id-2")) == []
+    assert desk.tell(facts.StreamClosed("id-1", "replaced")) == []
+    desk.command(start_fork())
+    desk.command(start_fork())
+    assert desk.command(ask.StopFork()) == []
+    desk.command(start_stream())
+    effects = desk.command(ask.Hangup())
+    assert kinds(effects) == [do.EndCall, do.CloseMedia]
+    desk.tell(facts.ForkClosed("id-3"))
+    assert told(desk.tell(facts.MediaClosed())) == ["call.hangup"]
+
+
+# Reasons
+
+
+@pytest.mark.parametrize("reason", ["command", "app_closed"])
+def test_the_end_of_a_stream_says_why(reason: str) -> None:
+    desk = streaming()
+    stopped = payload(desk.tell(facts.StreamClosed("id-1", reason)), "streaming.stopped")
+    assert stopped["stop_reason"] == reason
+
+
+def test_the_stop_frame_learns_why_the_call_ended() -> None:
+    desk = streaming()
+    effects = desk.tell(facts.PeerHungUp())
+    assert effects[0] == do.CloseStream("id-1", "call_ended", "normal_clearing")
+
+
+def test_an_app_that_plays_mp3_takes_nobodys_place() -> None:
+    desk = answered()
+    desk.command(start_stream(app_codec="PCMU"))
+    for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
+        desk.command(start_stream(app_codec="MP3"))
+    assert refused(desk, start_stream(app_codec="MP3")) == ("90045", None)

@@ -19,13 +19,15 @@ from offhook.base.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
-COMMANDS = ["serve", "demo", "call", "listen", "webhooks", "keys", "check"]
+COMMANDS = ["serve", "demo", "call", "listen", "webhooks", "streams", "keys", "check"]
 
 
 @pytest.fixture(autouse=True)
 def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("OFFHOOK_CONFIG", "OFFHOOK_API_KEYS", "OFFHOOK_DATA_DIR", "TELNYX_PUBLIC_KEY"):
+    for name in ("OFFHOOK_CONFIG", "OFFHOOK_API_KEYS", "OFFHOOK_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("TELNYX_PUBLIC_KEY", "TELNYX_API_KEY", "TELNYX_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OFFHOOK_SIP_LISTEN", "udp:127.0.0.1:0")
     monkeypatch.setenv("OFFHOOK_HTTP_LISTEN", "127.0.0.1:0")
@@ -67,11 +69,14 @@ def test_no_command_shows_the_help() -> None:
         (("check", "--log-level", "loud"), "OFFHOOK_LOG_LEVEL"),
         (("call", "alice"), "not a SIP URI"),
         (("call", "sip:a@127.0.0.1", "--play", "none.wav"), "none.wav cannot be read"),
-        (("call", "sip:a@127.0.0.1", "--codec", "OPUS"), "PCMU and PCMA"),
+        (("call", "sip:a@127.0.0.1", "--codec", "SPEEX"), "PCMU, PCMA, G722"),
         (("call", "sip:a@127.0.0.1", "--dtmf", "12z"), "Digits are"),
         (("call", "sip:a@127.0.0.1", "--record", "no/such/a.wav"), "cannot be written"),
         (("webhooks", "--port", "0", "--url", "ftp://x"), "--url must look like"),
         (("webhooks", "--port", "0", "--url", "http://127.0.0.1:9"), "No Offhook answered"),
+        (("streams", "--url", "ftp://x", "--api-key", "k"), "--url must look like"),
+        (("streams", "--url", "http://127.0.0.1:9", "--api-key", "k"), "No Offhook answered"),
+        (("streams", "--data-dir", "nowhere"), "No API key was found"),
         (("keys", "--data-dir", "/dev/null/x"), "cannot be written"),
     ],
 )

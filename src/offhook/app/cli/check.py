@@ -1,7 +1,6 @@
 """`offhook check`: would it start, and with which settings."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
@@ -21,6 +20,7 @@ from offhook.app.cli.serve import (
 )
 from offhook.app.preflight import find_problems, find_warnings
 from offhook.app.settings import Settings, load_settings
+from offhook.base.urls import masked_url
 
 
 def check(
@@ -71,18 +71,9 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     shown["http"]["api_keys"] = ", ".join(map(mask, settings.secrets))
     shown["egress"]["allow_private"] = settings.allow_private_egress
     for name in ("url", "failover_url"):
-        shown["webhooks"][name] = _without_secrets(shown["webhooks"][name])
+        if (url := shown["webhooks"][name]) is not None:
+            shown["webhooks"][name] = masked_url(url)
     return shown
-
-
-def _without_secrets(url: str | None) -> str | None:
-    """Return a URL without password and query: both may hold a token."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"...@{host}" if "@" in parts.netloc else host
-    return urlunsplit((parts.scheme, netloc, parts.path, "..." if parts.query else "", ""))
 
 
 def _print_for_people(shown: dict[str, Any], problems: list[str], warnings: list[str]) -> None:

@@ -12,6 +12,7 @@ from offhook.app.cli.demo import demo
 from offhook.app.cli.keys import app as keys
 from offhook.app.cli.listen import listen
 from offhook.app.cli.serve import serve
+from offhook.app.cli.streams import streams
 from offhook.app.cli.webhooks import webhooks
 from offhook.base.errors import ConfigError
 
@@ -69,5 +70,6 @@ app.command("demo")(demo)
 app.command("call")(call)
 app.command("listen")(listen)
 app.command("webhooks")(webhooks)
+app.command("streams")(streams)
 app.add_typer(keys, name="keys")
 app.command("check")(check)

@@ -26,10 +26,11 @@ from offhook.edge.http.commands import ACTIONS, Action, Rules
 from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
 from offhook.edge.http.guard import Guard
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
+from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
-from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer
-from offhook.edge.http.service import CallService, UnknownCall
+from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer, StreamsAnswer
+from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,17 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "No or a wrong API key"},
     422: {"model": ErrorAnswer, "description": "Refused; nothing has changed"},
 }
+_STREAM_FILTERS = [
+    parameter("call_control_id", "Only the streams of this call.", type="string"),
+    parameter(
+        "state",
+        "live: all but the ended; ended: the last 200 that stopped or failed; or one state.",
+        type="string",
+        enum=list(STREAMS_WANTED),
+        default=STREAMS_WANTED[0],
+    ),
+    *PAGE_PARAMETERS,
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +154,25 @@ def _call_control(api: _Api) -> APIRouter:
         """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`."""
         return JSONResponse({"data": {"public_key": api.service.public_key()}})
 
-    @router.get("/offhook/streams", name="streams", tags=["offhook"], dependencies=key, responses=_REFUSALS)
-    async def streams() -> Response:
-        """List the live streams with what was sent, lost and why."""
-        return JSONResponse({"data": api.service.streams()})
+    @router.get(
+        "/offhook/streams",
+        name="streams",
+        tags=["offhook"],
+        dependencies=key,
+        responses={**_REFUSALS, 200: {"model": StreamsAnswer}},
+        openapi_extra={"parameters": _STREAM_FILTERS},
+    )
+    async def streams(request: Request) -> Response:
+        """List the streams of the server, live ones and the last that ended, with what became of their audio."""
+        query = request.query_params
+        page = Page.of(query)
+        items, total = api.service.streams(
+            call_control_id=query.get("call_control_id") or None,
+            wanted=choice(query, "state", STREAMS_WANTED),
+            first=page.first,
+            count=page.size,
+        )
+        return JSONResponse(page.answer(items, total))
 
     return router
 

@@ -250,3 +250,48 @@ class CallAnswer(BaseModel):
     """The answer about a call."""
 
     data: CallResource
+
+
+class StreamFormat(BaseModel):
+    """A codec and its rate in Hz."""
+
+    codec: str
+    sample_rate: int
+
+
+class StreamResource(BaseModel):
+    """A stream as it is seen from inside, an addition of Offhook."""
+
+    record_type: Literal["stream"] = "stream"
+    stream_id: str
+    call_control_id: str
+    call_leg_id: str
+    call_session_id: str
+    stream_url: str
+    state: str
+    stream_track: str
+    to_app: StreamFormat
+    from_app: StreamFormat | None
+    started_at: str
+    connected_at: str | None
+    ended_at: str | None
+    stop_reason: str | None
+    failure_reason: str | None
+    failure_detail: str | None
+    counters: dict[str, int]
+
+
+class PageMeta(BaseModel):
+    """Which page of how many."""
+
+    page_number: int
+    page_size: int
+    total_pages: int
+    total_results: int
+
+
+class StreamsAnswer(BaseModel):
+    """Some of the streams."""
+
+    data: list[StreamResource]
+    meta: PageMeta

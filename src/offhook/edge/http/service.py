@@ -5,6 +5,20 @@ from typing import Any, Protocol
 from offhook.base.errors import OffhookError
 from offhook.call.commands import Command, Reply
 
+STREAMS_WANTED = (
+    "live",
+    "ended",
+    "all",
+    "connecting",
+    "connected",
+    "begun",
+    "reconnecting",
+    "closing",
+    "stopped",
+    "failed",
+)
+"""Which streams a list may be asked for: those that live, those of late, or those in one state."""
+
 
 class UnknownCall(OffhookError):
     """No leg of this installation has that `call_control_id`, or it is not one at all."""
@@ -31,8 +45,17 @@ class CallService(Protocol):
         """Return the base64 Ed25519 key that verifies our webhooks."""
         ...
 
-    def streams(self) -> list[dict[str, Any]]:
-        """Return what is known of each live stream, without tokens."""
+    def streams(
+        self, *, call_control_id: str | None, wanted: str, first: int, count: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return some of the streams asked for, without tokens, and how many there are in all.
+
+        Args:
+            call_control_id: only the streams of this call; None: of all.
+            wanted: one of `STREAMS_WANTED`.
+            first: how many to pass over.
+            count: how many to return at most.
+        """
         ...
 
     def health(self) -> dict[str, Any]:

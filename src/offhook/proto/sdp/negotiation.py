@@ -7,16 +7,28 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from offhook.proto.sdp.description import STATIC_CODECS, Codec, Media, SdpError, SessionDescription
+from offhook.proto.sdp.codecs import (
+    EVENT_CLOCK_RATES_HZ,
+    PLAIN,
+    TELEPHONE_EVENT,
+    CodecParameters,
+    choose_codecs,
+    fit_ptime_ms,
+    offer_list,
+    our_fmtp,
+    rank,
+    read_parameters,
+    sample_rate_hz,
+)
+from offhook.proto.sdp.description import Codec, Media, SdpError, SessionDescription
 
-TELEPHONE_EVENT = "telephone-event"
 PTIME_MS = 20
 PTIME_MS_MIN = 10
 PTIME_MS_MAX = 60
-DTMF_PAYLOAD_TYPE = 101
-_RATES_HZ = {name: rate_hz for name, rate_hz, _ in STATIC_CODECS.values()}
 _PROFILES = ("RTP/AVP",)
 _NOWHERE = ("0.0.0.0", "::")
+_SPELLED = {"OPUS": "opus"}
+"""Case does not count (RFC 8866 6.6); the registered spelling helps those who think it does."""
 
 HostPort = tuple[str, int]
 
@@ -26,7 +38,8 @@ class NegotiatedMedia:
     """What was agreed for one audio stream, seen from our side.
 
     `sending`: we send audio to the peer; `receiving`: the peer sends audio to us. Both are False on
-    hold by `inactive`. `fmtp` is what the peer wrote for the codec.
+    hold by `inactive`. `fmtp` is what the peer wrote for the codec, `parameters` what it means for what
+    we send. DTMF may have a clock of its own, where the peer offers none at the codec's.
     """
 
     codec_name: str
@@ -41,6 +54,15 @@ class NegotiatedMedia:
     sending: bool
     receiving: bool
     media_index: int
+    parameters: CodecParameters = PLAIN
+    channels: int = 1
+    """As the rtpmap tells them: 2 for Opus, whatever is sent."""
+    dtmf_clock_rate_hz: int | None = None
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second of the audio: 16000 for G.722, whose clock says 8000."""
+        return sample_rate_hz(self.codec_name, self.clock_rate_hz, self.parameters)
 
     @property
     def held(self) -> bool:
@@ -58,19 +80,18 @@ def negotiate(
 
     Args:
         offer: what the peer wrote.
-        supported: codec names we take, best first, e.g. ("PCMU", "PCMA").
+        supported: codecs we take, best first, e.g. ("PCMU", "OPUS", "L16/16000").
         ours_first: choose by our order; else by the offer's, as RFC 3264 §6.1 wishes.
     """
-    wanted = [name.upper() for name in supported]
     for index, media in enumerate(offer.media):
         if media.kind != "audio" or media.port == 0 or media.protocol not in _PROFILES:
             continue
         codecs = media.codecs()
-        usable = [codec for codec in codecs if _is_ours(codec, wanted)]
+        usable = choose_codecs(codecs, supported)
         if not usable:
             continue
         if ours_first:
-            usable.sort(key=lambda codec: wanted.index(codec.name.upper()))
+            usable.sort(key=lambda codec: rank(codec, supported) or 0)
         return _agree(offer, index, usable[0], codecs, mux_allowed=True)
     return None
 
@@ -94,9 +115,12 @@ def make_answer(
         if index != media.media_index:
             answer.media.append(Media(offered.kind, 0, offered.protocol, offered.formats or ["0"]))
             continue
-        codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz)]
-        if media.dtmf_payload_type is not None:
-            codecs.append(Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.clock_rate_hz, 1, "0-16"))
+        fmtp = our_fmtp(media.codec_name, media.parameters)
+        codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz, media.channels, fmtp)]
+        if media.dtmf_payload_type is not None and media.dtmf_clock_rate_hz is not None:
+            codecs.append(
+                Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.dtmf_clock_rate_hz, 1, "0-16")
+            )
         line = _audio_line(offered.protocol, codecs, rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux)
         line.attributes.append((_direction(media.sending, media.receiving), ""))
         if media.rtcp_mux:
@@ -121,13 +145,13 @@ def make_offer(
     sending: bool = True,
     receiving: bool = True,
 ) -> bytes:
-    """Write an offer of one audio stream with `codecs` (names with a static payload type) and DTMF."""
-    by_name = {name: (payload_type, rate_hz) for payload_type, (name, rate_hz, _) in STATIC_CODECS.items()}
-    listed: list[Codec] = []
-    for name in codecs:
-        payload_type, rate_hz = by_name[name.upper()]
-        listed.append(Codec(name.upper(), payload_type, rate_hz))
-    listed.append(Codec(TELEPHONE_EVENT, DTMF_PAYLOAD_TYPE, 8000, 1, "0-16"))
+    """Write an offer of one audio stream with `codecs`, best first, and DTMF at each of their clocks.
+
+    Raises:
+        ValueError: a codec that is none of ours.
+    """
+    listed = offer_list(codecs)
+    ptime_ms = fit_ptime_ms(listed[0].name, listed[0].clock_rate_hz, ptime_ms)
     # §5.1.3 of RFC 5761: an offer of rtcp-mux still names the RTCP port for a peer that cannot.
     line = _audio_line("RTP/AVP", listed, rtp_port, rtcp_port, ptime_ms, mux=False)
     line.attributes.append((_direction(sending, receiving), ""))
@@ -154,9 +178,8 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> Negoti
             raise SdpError("the answer's media line is of another kind")
         if answered.port == 0:
             continue
-        names = [codec.name.upper() for codec in offered.codecs()]
-        codecs = answered.codecs()
-        usable = [codec for codec in codecs if _is_ours(codec, names)]
+        codecs = _as_offered(answered.codecs(), offered.codecs())
+        usable = choose_codecs(codecs, [f"{codec.name}/{codec.clock_rate_hz}" for codec in offered.codecs()])
         if not usable:
             raise SdpError("the answer has no codec of the offer")
         agreed = _agree(answer, index, usable[0], codecs, mux_allowed=offered.get("rtcp-mux") is not None)
@@ -190,12 +213,20 @@ def offered_codecs(description: SessionDescription) -> list[str]:
     return found
 
 
-def _is_ours(codec: Codec, wanted: Sequence[str]) -> bool:
-    name = codec.name.upper()
-    if name not in wanted or codec.name.lower() == TELEPHONE_EVENT or codec.channels != 1:
-        return False
-    # PCMU may be had at any rate (RFC 3551 §4.5.14); what the names stand for here has only one.
-    return codec.clock_rate_hz == _RATES_HZ.get(name, codec.clock_rate_hz)
+def _as_offered(answered: Sequence[Codec], offered: Sequence[Codec]) -> list[Codec]:
+    """Return the answer's payload types, with the packing of AMR-WB that the offer gave their numbers.
+
+    It holds for both directions (RFC 4867 8.3.1), yet many answers leave it out.
+    """
+    packed = {codec.payload_type: codec.fmtp for codec in offered if codec.name.upper() == "AMR-WB"}
+    return [
+        replace(codec, fmtp=f"{codec.fmtp}; {packed[codec.payload_type]}")
+        if codec.name.upper() == "AMR-WB"
+        and codec.payload_type in packed
+        and "octet-align" not in codec.fmtp.lower()
+        else codec
+        for codec in answered
+    ]
 
 
 def _agree(
@@ -208,31 +239,43 @@ def _agree(
     if not _usable(address):
         raise SdpError("the connection address is not a numeric unicast address")
     direction = theirs.direction_of(media)
-    dtmf = next(
-        (
-            other.payload_type
-            for other in codecs
-            if other.name.lower() == TELEPHONE_EVENT and other.clock_rate_hz == codec.clock_rate_hz
-        ),
-        None,
-    )
+    name = codec.name.upper()
+    parameters = read_parameters(codec)
+    assert parameters is not None, "a codec whose parameters cannot be met is not chosen"
+    dtmf = _dtmf(codecs, codec.clock_rate_hz)
     mux = mux_allowed and media.get("rtcp-mux") is not None
     # 0.0.0.0 is the hold of RFC 2543: they may talk, nobody can talk to them.
     nowhere = address in _NOWHERE
     return NegotiatedMedia(
-        codec_name=codec.name.upper(),
+        codec_name=name,
         payload_type=codec.payload_type,
         clock_rate_hz=codec.clock_rate_hz,
         fmtp=codec.fmtp,
-        dtmf_payload_type=dtmf,
-        ptime_ms=_ptime_ms(media),
+        dtmf_payload_type=None if dtmf is None else dtmf.payload_type,
+        ptime_ms=fit_ptime_ms(name, codec.clock_rate_hz, _ptime_ms(media)),
         remote_rtp=(address, media.port),
         remote_rtcp=(address, media.port) if mux else _rtcp(media, address),
         rtcp_mux=mux,
         sending=direction in ("sendrecv", "recvonly") and not nowhere,
         receiving=direction in ("sendrecv", "sendonly"),
         media_index=index,
+        parameters=parameters,
+        channels=codec.channels,
+        dtmf_clock_rate_hz=None if dtmf is None else dtmf.clock_rate_hz,
     )
+
+
+def _dtmf(codecs: Sequence[Codec], clock_rate_hz: int) -> Codec | None:
+    """Return the telephone-event to use: at the codec's clock (RFC 4733 2.1), else at any."""
+    events = [
+        codec
+        for codec in codecs
+        if codec.name.lower() == TELEPHONE_EVENT
+        and codec.channels == 1
+        and codec.clock_rate_hz in EVENT_CLOCK_RATES_HZ
+    ]
+    events.sort(key=lambda event: event.clock_rate_hz != clock_rate_hz)
+    return events[0] if events else None
 
 
 def _usable(address: str) -> bool:
@@ -284,7 +327,9 @@ def _audio_line(
 ) -> Media:
     attributes: list[tuple[str, str]] = []
     for codec in codecs:
-        attributes.append(("rtpmap", f"{codec.payload_type} {codec.name}/{codec.clock_rate_hz}"))
+        channels = f"/{codec.channels}" if codec.channels != 1 else ""
+        name = _SPELLED.get(codec.name, codec.name)
+        attributes.append(("rtpmap", f"{codec.payload_type} {name}/{codec.clock_rate_hz}{channels}"))
         if codec.fmtp:
             attributes.append(("fmtp", f"{codec.payload_type} {codec.fmtp}"))
     attributes.append(("ptime", str(ptime_ms)))

@@ -9,6 +9,7 @@ From the server: `ConnectedFrame`, `StartFrame`, `MediaFrame`, `DtmfFrame`, `Mar
 """
 
 from offhook.proto.stream.frames import (
+    AUTH_TOKEN_KEY,
     AppClear,
     AppFrame,
     AppMark,
@@ -37,6 +38,7 @@ from offhook.proto.stream.parse import (
 )
 
 __all__ = [
+    "AUTH_TOKEN_KEY",
     "INVALID_MEDIA",
     "MALFORMED_FRAME",
     "RATE_LIMIT_REACHED",

@@ -1,0 +1,194 @@
+"""What every stream is doing, and how the last ones ended: the material of `GET /v2/offhook/streams`.
+
+The book only looks on. It decides nothing, and a stream that it has forgotten is still a stream.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from offhook.base import limits
+from offhook.base.clock import Clock, iso_time
+from offhook.base.urls import masked_url
+from offhook.call import effects as do
+from offhook.call.payloads import stream_track
+
+
+class StreamState(StrEnum):
+    """Where a stream stands. The last two are ends."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    """Its socket is open and `connected` is sent; the start frame waits for the webhook."""
+    BEGUN = "begun"
+    RECONNECTING = "reconnecting"
+    CLOSING = "closing"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_end(self) -> bool:
+        """Tell whether nothing follows."""
+        return self in (StreamState.STOPPED, StreamState.FAILED)
+
+
+@dataclass(slots=True)
+class StreamEntry:
+    """One stream. `counters` are the last ones, kept when it has ended."""
+
+    effect: do.OpenStream
+    media_leg_id: int
+    started_at: float
+    state: StreamState = StreamState.CONNECTING
+    tap_id: int | None = None
+    connected_at: float | None = None
+    ended_at: float | None = None
+    stop_reason: str | None = None
+    failure_reason: str | None = None
+    failure_detail: str | None = None
+    counters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def call_control_id(self) -> str:
+        """Return the id of the call."""
+        return str(self.effect.stop["call_control_id"])
+
+
+class StreamBook:
+    """All streams of this server that are alive, and the last `limits.ENDED_STREAMS_KEPT_MAX` that ended.
+
+    Args:
+        clock: tells when things happened.
+        counters_of: returns the counters of a leg's taps by tap id; an unknown leg has none.
+    """
+
+    def __init__(self, clock: Clock, counters_of: Callable[[int], Mapping[int, Mapping[str, Any]]]) -> None:
+        self._clock = clock
+        self._counters_of = counters_of
+        self._live: dict[str, StreamEntry] = {}
+        self._ended: deque[StreamEntry] = deque(maxlen=limits.ENDED_STREAMS_KEPT_MAX)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    # What happens
+
+    def opening(self, effect: do.OpenStream, media_leg_id: int) -> None:
+        """Begin the entry of a stream."""
+        self._live[effect.stream_id] = StreamEntry(effect, media_leg_id, self._clock.now())
+
+    def opened_tap(self, stream_id: str, tap_id: int) -> None:
+        """Note the tap by which the media core knows the stream."""
+        if (entry := self._live.get(stream_id)) is not None:
+            entry.tap_id = tap_id
+
+    def moved(self, stream_id: str, state: StreamState) -> None:
+        """Note where a stream stands now; one that is closing stays so."""
+        entry = self._live.get(stream_id)
+        if entry is None or entry.state is StreamState.CLOSING:
+            return
+        entry.state = state
+        if state is StreamState.CONNECTED and entry.connected_at is None:
+            entry.connected_at = self._clock.now()
+
+    def stopped(self, stream_id: str, reason: str, counters: Mapping[str, Any] | None = None) -> None:
+        """Note the end of a stream that somebody wished for."""
+        if (entry := self._end(stream_id, StreamState.STOPPED, counters)) is not None:
+            entry.stop_reason = reason
+
+    def failed(
+        self, stream_id: str, reason: str, detail: str, counters: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note the end of a stream that nobody wished for."""
+        if (entry := self._end(stream_id, StreamState.FAILED, counters)) is not None:
+            entry.failure_reason, entry.failure_detail = reason, detail
+
+    def leg_released(self, media_leg_id: int) -> None:
+        """Close the entries of a leg whose streams never reported their end."""
+        for stream_id in [name for name, entry in self._live.items() if entry.media_leg_id == media_leg_id]:
+            self.stopped(stream_id, "call_ended")
+
+    def _end(
+        self, stream_id: str, state: StreamState, counters: Mapping[str, Any] | None
+    ) -> StreamEntry | None:
+        entry = self._live.pop(stream_id, None)
+        if entry is not None:
+            entry.state, entry.ended_at = state, self._clock.now()
+            if counters is not None:
+                entry.counters = dict(counters)
+            self._ended.append(entry)
+        return entry
+
+    # What is shown
+
+    def page(
+        self, *, call_control_id: str | None, wanted: str, first: int, count: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return some of the streams asked for, and how many there are in all.
+
+        Args:
+            call_control_id: only the streams of this call.
+            wanted: "live", "ended", "all", or the one state to show.
+            first: how many to pass over.
+            count: how many to return at most.
+        """
+        entries = [*self._live.values(), *reversed(self._ended)]
+        found = [
+            entry
+            for entry in entries
+            if call_control_id in (None, entry.call_control_id) and _is_wanted(entry.state, wanted)
+        ]
+        counters: dict[int, Mapping[int, Mapping[str, Any]]] = {}
+        return [self._shown(entry, counters) for entry in islice(found, first, first + count)], len(found)
+
+    def _shown(self, entry: StreamEntry, known: dict[int, Mapping[int, Mapping[str, Any]]]) -> dict[str, Any]:
+        effect = entry.effect
+        counters: Mapping[str, Any] = entry.counters
+        if not entry.state.is_end and entry.tap_id is not None:
+            if entry.media_leg_id not in known:  # one question for all streams of a leg
+                known[entry.media_leg_id] = self._counters_of(entry.media_leg_id)
+            counters = known[entry.media_leg_id].get(entry.tap_id, {})
+        return {
+            "record_type": "stream",
+            "stream_id": effect.stream_id,
+            "call_control_id": entry.call_control_id,
+            "call_leg_id": effect.start["call_leg_id"],
+            "call_session_id": effect.start["call_session_id"],
+            "stream_url": masked_url(effect.url),
+            "state": entry.state.value,
+            "stream_track": stream_track(effect.tracks),
+            "to_app": {"codec": effect.codec, "sample_rate": effect.sample_rate_hz},
+            "from_app": _from_app(effect),
+            "started_at": iso_time(entry.started_at),
+            "connected_at": None if entry.connected_at is None else iso_time(entry.connected_at),
+            "ended_at": None if entry.ended_at is None else iso_time(entry.ended_at),
+            "stop_reason": entry.stop_reason,
+            "failure_reason": entry.failure_reason,
+            "failure_detail": entry.failure_detail,
+            "counters": {name: value for name, value in counters.items() if name not in _NOT_OF_STREAMS},
+        }
+
+
+_NOT_OF_STREAMS = frozenset({"kind", "rx_packets", "tx_packets", "chunks", "audio_ms"})
+"""Counters of the other kinds of tap."""
+
+
+def _is_wanted(state: StreamState, wanted: str) -> bool:
+    match wanted:
+        case "all":
+            return True
+        case "live":
+            return not state.is_end
+        case "ended":
+            return state.is_end
+        case _:
+            return state == wanted
+
+
+def _from_app(effect: do.OpenStream) -> dict[str, Any] | None:
+    if effect.app_codec is None:
+        return None
+    return {"codec": effect.app_codec, "sample_rate": effect.app_sample_rate_hz}
