@@ -38,7 +38,7 @@ mod voice;
 pub mod fuzzing;
 
 pub use leg::MediaLeg;
-pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OpusSettings};
+pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
 pub use params::{
     ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
 };

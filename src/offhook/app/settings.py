@@ -92,7 +92,7 @@ class SipSettings(_Section):
     )
     user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
     codecs: str = Field(
-        "PCMU,PCMA",
+        "PCMU,PCMA,G722,OPUS,AMR-WB,L16",
         description="Comma list of the codecs that calls may be in, best first: PCMU, PCMA, G722, OPUS, AMR-WB, "
         "and L16 or one rate of it, as in L16/16000.",
     )
@@ -157,6 +157,11 @@ class MediaSettings(_Section):
         description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
         "does not say.",
     )
+    inband_dtmf: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Tell keys by their tones. auto: on calls without telephone-event. on: on every call, until "
+        "its first telephone-event.",
+    )
     drain_s: float = Field(
         5,
         ge=0,
@@ -204,6 +209,9 @@ class StreamSettings(_Section):
         limits.STREAM_CONNECT_RETRY_S,
         max_length=limits.STREAM_CONNECT_RETRIES_MAX,
         description="Pauses before the further tries to connect; an empty list: one try.",
+    )
+    l16_byte_order: Literal["little", "big"] = Field(
+        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
     )
     ping_s: float = Field(
         limits.STREAM_PING_S,
@@ -279,6 +287,11 @@ class CompatSettings(_Section):
     strict_transcription_stop: bool = Field(
         False,
         description="transcription_stop with nothing running is refused with 10027 instead of accepted.",
+    )
+    ignore_unsupported: bool = Field(
+        False,
+        description="Features of an answer that are not done here (record, assistant, ...) are ignored with a "
+        "warning in the log instead of refused with 10038.",
     )
     single_stream: bool = Field(
         False,
