@@ -119,10 +119,9 @@ impl Drift {
         self.window_began_us = now_us;
         let packets = std::mem::take(&mut self.window_packets);
         let Some(least) = self.window_least.take().filter(|_| packets >= PACKETS_MIN) else { return };
-        let last = *self.last_least.get_or_insert(least);
-        self.last_least = Some(least);
+        let before = self.last_least.replace(least).unwrap_or(least);
         let passed_us = self.windows.back().map_or(0, |window| now_us.saturating_sub(window.at_us));
-        let step = least.saturating_sub(last);
+        let step = least.saturating_sub(before);
         let (expected, most) = match self.line {
             Some(line) => (line.rise_us(passed_us), STEP_US),
             None => (0, passed_us.saturating_mul(DRIFT_PPM_MAX) / 1_000_000 + STEP_US / 2),
@@ -147,11 +146,11 @@ impl Drift {
         };
         // A clock that is fast makes the way shorter and shorter.
         self.ppb = -line.ppb;
-        let apart_us = line.end_us.saturating_sub(even_us);
-        let apart_ns = apart_us.saturating_mul(1000).saturating_sub(self.corrected_ns);
-        if line.is_certain() && line.ppb.signum() == apart_ns.signum() && apart_ns.abs() >= SLACK_US * 1000 {
-            self.wanted_ns = apart_ns;
-            self.planned_ns = apart_ns.abs();
+        let moved_ns = line.end_us.saturating_sub(even_us).saturating_mul(1000);
+        let apart = moved_ns.saturating_sub(self.corrected_ns);
+        if line.is_certain() && line.ppb.signum() == apart.signum() && apart.abs() >= SLACK_US * 1000 {
+            self.wanted_ns = apart;
+            self.planned_ns = apart.abs();
         }
     }
 }
