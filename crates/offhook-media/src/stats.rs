@@ -123,6 +123,8 @@ counters! {
         tx_packets,
         /// Frames of any kind sent.
         frames_sent,
+        /// Audio for the application that its socket has not taken yet, in ms.
+        buffered_ms,
         /// Media frames of the rx track sent.
         rx_frames,
         /// Media frames of the tx track sent.
@@ -149,6 +151,8 @@ counters! {
         inserted_silence_ms,
         /// How late the application's audio came, at most, in ms.
         app_lateness_ms,
+        /// Marks that wait for the audio before them.
+        marks_waiting,
         /// Chunks of decoded audio given out.
         chunks,
         /// Audio given out, in ms.

@@ -125,7 +125,8 @@ impl StreamTap {
         let filled_ms = self.rx.lane.filled_ms().saturating_add(self.tx.lane.filled_ms());
         let failed = self.rx.lane.failed().saturating_add(self.tx.lane.failed());
         let frames_dropped = self.outlet.stats.frames_dropped.saturating_add(failed);
-        TapStats { frames_dropped, filled_ms, ..self.outlet.stats }
+        let buffered_ms = to_ms(self.outlet.kept_ticks);
+        TapStats { buffered_ms, frames_dropped, filled_ms, ..self.outlet.stats }
     }
 
     /// The socket is open, or open again: everything begins anew from `here`.

@@ -201,6 +201,11 @@ impl Voice {
         true
     }
 
+    /// How many marks wait for the audio before them.
+    pub(crate) fn marks_waiting(&self) -> u64 {
+        self.marks.len() as u64
+    }
+
     /// The next mark before which everything has been sent.
     pub(crate) fn next_mark(&mut self) -> Option<String> {
         if self.marks.front().is_some_and(|(at, _)| *at <= self.taken) {
@@ -286,7 +291,10 @@ impl Voice {
 
     /// The leg has this sample rate from here on; what waits is kept, and so are its marks.
     pub(crate) fn set_leg_rate(&mut self, leg_rate_hz: u32) {
-        self.drain_tail();
+        self.resampled.clear();
+        self.to_leg.finish(&mut self.resampled);
+        self.queue.extend(&self.resampled);
+        self.has_tail = false;
         let mut rate = Rate::new(self.leg_rate_hz, leg_rate_hz);
         let scaled = |count: u64| count * u64::from(leg_rate_hz) / u64::from(self.leg_rate_hz);
         for count in [&mut self.stats.played, &mut self.stats.discarded, &mut self.stats.overflow] {

@@ -294,6 +294,37 @@ fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
 }
 
 #[test]
+fn what_an_application_has_said_outlives_a_change_of_the_codec() {
+    let mut bench = Bench::new(leg(Codec::Pcmu.into()));
+    bench.add_stream(StreamParams { rx: false, app_format: Some(l16(16_000)), ..stream_params() });
+    let say = |bench: &mut Bench, text: &str| {
+        let now = bench.now();
+        bench.leg.receive_stream_text(now, STREAM, text, &mut bench.record);
+    };
+    let payload = payloads(l16(16_000), 440.0, 100).concat();
+    say(&mut bench, &format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, STANDARD.encode(payload)));
+    say(&mut bench, r#"{"event":"mark","mark":{"name":"end"}}"#);
+    for (ms, format) in [(500, Format::G722), (1000, opus(48_000)), (1500, Codec::Pcma.into())] {
+        bench.run_to(ms);
+        let queued = bench.leg.stats().taps[0].1.queued_ms;
+        assert!(queued.abs_diff(2000 - ms) <= 40, "{queued} ms wait after {ms}");
+        let now = bench.now();
+        bench.leg.connect(now, leg(format)).unwrap();
+        let stats = bench.leg.stats().taps[0].1;
+        assert!(stats.queued_ms.abs_diff(queued) <= 10 && stats.played_ms.abs_diff(ms) <= 40, "{stats:?}");
+    }
+    bench.run_to(1960);
+    assert!(bench.record.events_named("mark").is_empty());
+    bench.run_to(2100);
+    assert_eq!(bench.record.events_named("mark").len(), 1);
+    let frames = bench.record.media_frames("outbound");
+    let pcm = decoded(pcmu(), frames[2..98].iter().map(|frame| &frame.payload));
+    check_tone(&pcm[..8 * 480], pcmu(), 440.0, true, "the first codec");
+    check_tone(&pcm[8 * 1500..], pcmu(), 440.0, true, "the last codec");
+    assert_eq!(bench.leg.stats().taps[0].1.underruns, 0);
+}
+
+#[test]
 fn packets_of_any_length_pass_with_their_time() {
     // Opus of 10, 20, 40 and 60 ms, and three frames of 20 ms in one packet.
     for (first, second, ms) in [(0x00, 1, 10), (0x08, 1, 20), (0x10, 1, 40), (0x18, 1, 60), (0x0b, 3, 60)] {

@@ -23,10 +23,13 @@ class Shelf:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.asked: list[int] = []
+        self.busy = False
         self.book = StreamBook(self.clock, self.taps)
 
-    def taps(self, media_leg_id: int) -> dict[int, dict[str, Any]]:
+    def taps(self, media_leg_id: int) -> dict[int, dict[str, Any]] | None:
         self.asked.append(media_leg_id)
+        if self.busy:
+            return None
         return {41: COUNTERS, 42: COUNTERS | {"frames_sent": 9}}
 
     def open(self, name: str, *, call: str = "v3:a", leg: int = 1, **options: Any) -> None:
@@ -137,6 +140,16 @@ def test_a_page_asks_only_for_what_it_shows() -> None:
     items, total = shelf.book.page(call_control_id=None, wanted="all", first=3, count=2)
     assert ([item["stream_id"] for item in items], total) == (["s3", "s4"], 5)
     assert shelf.asked == [3, 4]
+
+
+def test_a_core_that_is_too_busy_is_asked_only_once() -> None:
+    shelf = Shelf()
+    shelf.busy = True
+    for number in range(5):
+        shelf.open(f"s{number}", leg=number)
+        shelf.book.opened_tap(f"s{number}", 41)
+    assert [item["counters"] for item in shelf.shown()] == [{}] * 5
+    assert shelf.asked == [0]
 
 
 def test_a_leg_that_is_gone_leaves_no_live_stream() -> None:

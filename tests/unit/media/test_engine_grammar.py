@@ -1,5 +1,6 @@
 """What every media engine promises about its events, held against the native one and the fake."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -455,3 +456,21 @@ async def test_formats_that_no_stream_has_are_refused(world: World) -> None:
             world.add_stream(1, 2, **arguments)
     with pytest.raises(MediaError, match="does not speak codec"):
         world.add_stream(1, 2, app_codec="MP3")
+
+
+async def test_it_is_told_what_waits_for_the_app_and_for_its_marks(world: World) -> None:
+    await talking(world)
+    await world.app_says(1, 2, media(b"\x80" * 8000), mark("a"), mark("b"))
+    await heard(world, 1)
+    assert world.engine.stats(1)["taps"][2]["marks_waiting"] == 2
+    await world.app_says(1, 2, CLEAR)
+    await world.frames("mark", 2)
+    stats = world.engine.stats(1)["taps"][2]
+    assert (stats["marks_waiting"], stats["buffered_ms"]) == (0, 0)
+    world.add_stream(1, 3)
+    await world.until(lambda seen: sum(isinstance(event, events.StreamConnected) for event in seen) == 2)
+    for number in range(5):
+        await world.hear(1, packet(number))
+    async with asyncio.timeout(5):
+        while world.engine.stats(1)["taps"][3]["buffered_ms"] < 100:  # the stream has not begun
+            await asyncio.sleep(0)

@@ -32,6 +32,8 @@ class TapStats(TypedDict):
     """Packets copied from the tx track."""
     frames_sent: int
     """Frames of any kind sent to the application."""
+    buffered_ms: int
+    """Audio for the application that its socket has not taken yet."""
     rx_frames: int
     """Media frames of the rx track sent."""
     tx_frames: int
@@ -58,6 +60,8 @@ class TapStats(TypedDict):
     """Silence the far end heard by that."""
     app_lateness_ms: int
     """How late the application's audio came, at most."""
+    marks_waiting: int
+    """Marks of the application that wait for the audio before them."""
     chunks: int
     """Chunks of decoded audio given to a recogniser."""
     audio_ms: int

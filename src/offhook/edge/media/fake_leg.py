@@ -22,6 +22,9 @@ __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_
 _EVENT_CODES = "0123456789*#ABCD"
 _GAP_FILL_MS_MAX = 1000
 
+_KEPT_FRAME_MS = 20
+"""Audio in a frame, whatever was asked for: this engine sends one a packet."""
+
 
 def empty_tap_stats(kind: str) -> TapStats:
     """Return the counters of a tap that has done nothing."""
@@ -30,6 +33,7 @@ def empty_tap_stats(kind: str) -> TapStats:
         "rx_packets": 0,
         "tx_packets": 0,
         "frames_sent": 0,
+        "buffered_ms": 0,
         "rx_frames": 0,
         "tx_frames": 0,
         "frames_dropped": 0,
@@ -43,6 +47,7 @@ def empty_tap_stats(kind: str) -> TapStats:
         "underruns": 0,
         "inserted_silence_ms": 0,
         "app_lateness_ms": 0,
+        "marks_waiting": 0,
         "chunks": 0,
         "audio_ms": 0,
     }
@@ -152,6 +157,7 @@ class FakeStream:
 
     def count(self) -> None:
         """Bring the counters up to date."""
+        self.stats["buffered_ms"] = _KEPT_FRAME_MS * sum("media" in frame for frame in self._kept)
         if self.voice is not None:
             self.voice.count(self.stats)
 
