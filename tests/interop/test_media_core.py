@@ -174,6 +174,7 @@ async def test_a_key_is_told_by_its_tones(
     codes = encode_g711("PCMU", both) + b"\xff" * 800
     for number in range(10):
         await world.hear(1, packet(number, codes[number * 160 : number * 160 + 160]))
+    await world.until(lambda _: world.engine.stats(1)["packets_received"] == 10)
     world.engine.close_leg(1)
     await happened(world, events.LegClosed)
     digits = [event for event in world.events if isinstance(event, events.DigitReceived)]
