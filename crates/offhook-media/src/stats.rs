@@ -129,8 +129,11 @@ counters! {
         rx_frames,
         /// Media frames of the tx track sent.
         tx_frames,
-        /// Media frames dropped because the application was too slow, or because they could not be encoded.
+        /// Media frames dropped because the application was too slow or away, or because they could not be
+        /// encoded.
         frames_dropped,
+        /// Sockets that took the place of a lost one.
+        reconnects,
         /// Silence or made-up audio put in for lost audio, in ms.
         filled_ms,
         /// Frames received from the application.

@@ -97,7 +97,7 @@ class SipSettings(_Section):
         "and L16 or one rate of it, as in L16/16000.",
     )
     codec_order: Literal["offer", "ours"] = Field(
-        "offer",
+        "ours",
         description="Whose order decides when an answer names no preferred_codecs: the caller's or that of codecs.",
     )
 

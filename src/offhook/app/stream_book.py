@@ -25,6 +25,7 @@ class StreamState(StrEnum):
     """Its socket is open and `connected` is sent; the start frame waits for the webhook."""
     BEGUN = "begun"
     RECONNECTING = "reconnecting"
+    """Its socket was lost and another is sought."""
     CLOSING = "closing"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -48,6 +49,7 @@ class StreamEntry:
     state: StreamState = StreamState.CONNECTING
     tap_id: int | None = None
     connected_at: float | None = None
+    begun: bool = False
     ended_at: float | None = None
     stop_reason: str | None = None
     failure_reason: str | None = None
@@ -90,11 +92,18 @@ class StreamBook:
             entry.tap_id = tap_id
 
     def moved(self, stream_id: str, state: StreamState) -> None:
-        """Note where a stream stands now; one that is closing stays so."""
+        """Note where a stream stands now; one that is closing stays so.
+
+        A stream that was begun is begun again with its next socket, and not before.
+        """
         entry = self._live.get(stream_id)
         if entry is None or entry.state is StreamState.CLOSING:
             return
-        entry.state = state
+        entry.begun |= state is StreamState.BEGUN
+        if state is StreamState.CONNECTED and entry.begun:
+            entry.state = StreamState.BEGUN
+        elif state is not StreamState.BEGUN or entry.state is not StreamState.RECONNECTING:
+            entry.state = state
         if state is StreamState.CONNECTED and entry.connected_at is None:
             entry.connected_at = self._clock.now()
 

@@ -100,6 +100,36 @@ def test_a_stream_is_shown_from_its_first_try_to_its_end() -> None:
     assert shown["ended_at"] == iso_time(shelf.clock.at_s)
 
 
+def test_a_stream_that_lost_its_socket_says_so_and_stands_where_it_stood() -> None:
+    shelf = Shelf()
+    shelf.open("s")
+    states = []
+    for state in (
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.BEGUN,  # the start frame is let out, but there is nobody
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.CLOSING,
+        StreamState.CONNECTED,
+    ):
+        shelf.book.moved("s", state)
+        states.append(shelf.shown()[0]["state"])
+    assert states == [
+        "connected",
+        "reconnecting",
+        "connected",
+        "reconnecting",
+        "reconnecting",
+        "begun",
+        "reconnecting",
+        "closing",
+        "closing",
+    ]
+
+
 def test_a_failed_stream_says_why() -> None:
     shelf = Shelf()
     shelf.open("s")

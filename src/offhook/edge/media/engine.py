@@ -103,11 +103,14 @@ class MediaEngine(Protocol):
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
         With `app_codec` the far end hears what the application sends. What the leg's codec is not is
-        transcoded; that is refused where `transcodable` says no.
+        transcoded; that is refused where `transcodable` says no. With `reconnect_ms` a socket that is
+        lost is opened again after these pauses, within `reconnect_total_ms`.
         """
         ...
 

@@ -16,6 +16,8 @@ __all__ = [
     "StreamClosed",
     "StreamConnected",
     "StreamFailed",
+    "StreamReconnected",
+    "StreamReconnecting",
     "TapClosed",
     "TapStats",
 ]
@@ -39,7 +41,9 @@ class TapStats(TypedDict):
     tx_frames: int
     """Media frames of the tx track sent."""
     frames_dropped: int
-    """Media frames dropped because the application was too slow."""
+    """Media frames dropped because the application was too slow or away."""
+    reconnects: int
+    """Sockets that took the place of a lost one."""
     filled_ms: int
     """Silence put in for lost audio."""
     app_frames: int
@@ -150,6 +154,26 @@ class StreamConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamReconnecting:
+    """A stream's socket was lost and another is sought; audio is kept for it."""
+
+    leg_id: int
+    tap_id: int
+    detail: str
+    """Why it was lost, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReconnected:
+    """Another socket took the place of a lost one; a stream that was begun is begun on it."""
+
+    leg_id: int
+    tap_id: int
+    tries: int
+    """How many it took since the loss."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFailed:
     """A stream could not be opened, or its socket was lost. The tap has ended."""
 
@@ -222,6 +246,8 @@ MediaEvent = (
     | MediaTimedOut
     | DigitReceived
     | StreamConnected
+    | StreamReconnecting
+    | StreamReconnected
     | StreamFailed
     | StreamClosed
     | TapClosed
