@@ -96,7 +96,7 @@ impl Drift {
     ///
     /// What is to be done is spread over a window, and never more than one sample a packet.
     pub(crate) fn next_slip(&mut self, packet_ns: i64, sample_ns: i64) -> Option<Slip> {
-        if self.wanted_ns.abs() < sample_ns {
+        if self.wanted_ns.saturating_abs() < sample_ns {
             return None;
         }
         let share = self.planned_ns.saturating_mul(packet_ns) / micros(DRIFT_WINDOW).saturating_mul(1000);
@@ -126,7 +126,7 @@ impl Drift {
             Some(line) => (line.rise_us(passed_us), STEP_US),
             None => (0, passed_us.saturating_mul(DRIFT_PPM_MAX) / 1_000_000 + STEP_US / 2),
         };
-        if step.saturating_sub(expected).abs() > most {
+        if step.saturating_sub(expected).saturating_abs() > most {
             self.steps_us = self.steps_us.saturating_add(step.saturating_sub(expected));
         }
         if self.windows.len() == DRIFT_WINDOWS {
@@ -148,9 +148,12 @@ impl Drift {
         self.ppb = -line.ppb;
         let moved_ns = line.end_us.saturating_sub(even_us).saturating_mul(1000);
         let apart = moved_ns.saturating_sub(self.corrected_ns);
-        if line.is_certain() && line.ppb.signum() == apart.signum() && apart.abs() >= SLACK_US * 1000 {
+        if line.is_certain()
+            && line.ppb.signum() == apart.signum()
+            && apart.saturating_abs() >= SLACK_US * 1000
+        {
             self.wanted_ns = apart;
-            self.planned_ns = apart.abs();
+            self.planned_ns = apart.saturating_abs();
         }
     }
 }
@@ -191,7 +194,7 @@ impl Line {
         };
         let mut ends: Vec<i64> = windows.iter().map(end).collect();
         let middle = median(&mut ends)?;
-        let mut off: Vec<i64> = ends.iter().map(|end| end.saturating_sub(middle).abs()).collect();
+        let mut off: Vec<i64> = ends.iter().map(|end| end.saturating_sub(middle).saturating_abs()).collect();
         off.sort_unstable();
         line.end_us = middle;
         line.off_us = median(&mut off)?;
