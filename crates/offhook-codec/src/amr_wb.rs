@@ -115,6 +115,12 @@ impl AmrWbPayload {
         }
     }
 
+    /// Append a payload that says that 20 ms of nothing were sent.
+    pub fn no_data(octet_align: bool, payload: &mut Vec<u8>) {
+        let nothing = AmrWbFrame { kind: NO_DATA, good: true, bits: Vec::new() };
+        Self { mode_request: None, frames: vec![nothing] }.write(octet_align, payload);
+    }
+
     /// Append `payload` to `out` in the other form, its frames untouched.
     pub fn realign(payload: &[u8], octet_align: bool, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Self::parse(payload, !octet_align)?.write(octet_align, out);
@@ -294,7 +300,7 @@ mod tests {
     #[test]
     fn a_payload_without_a_request_says_fifteen() {
         let mut payload = Vec::new();
-        AmrWbPayload { mode_request: None, frames: vec![frame(NO_DATA, true)] }.write(true, &mut payload);
+        AmrWbPayload::no_data(true, &mut payload);
         assert_eq!(payload, [0xf0, 0x7c]);
         assert_eq!(AmrWbPayload::parse(&payload, true).unwrap().mode_request, None);
     }

@@ -1,6 +1,7 @@
 //! What audio is carried as: the encoding, its rates and its framing.
 
-use crate::Codec;
+use crate::amr_wb::AmrWbPayload;
+use crate::{Codec, opus};
 
 /// Sample rates L16 may have.
 pub const L16_RATES_HZ: [u32; 5] = [8000, 16_000, 22_050, 24_000, 48_000];
@@ -113,9 +114,40 @@ impl Format {
 
     /// Whether this system can decode and encode it; only AMR-WB hangs on libraries that may be missing.
     pub fn transcodable(self) -> bool {
+        self.decodable() && self.encodable()
+    }
+
+    /// Whether this system can decode it.
+    pub fn decodable(self) -> bool {
+        !matches!(self, Self::AmrWb { .. }) || offhook_amrwb::can_decode()
+    }
+
+    /// Whether this system can encode it.
+    pub fn encodable(self) -> bool {
+        !matches!(self, Self::AmrWb { .. }) || offhook_amrwb::can_encode()
+    }
+
+    /// Whether the sample rate is one the encoding has.
+    pub fn is_possible(self) -> bool {
         match self {
-            Self::AmrWb { .. } => offhook_amrwb::can_decode() && offhook_amrwb::can_encode(),
-            _ => true,
+            Self::Opus { sample_rate_hz } => OPUS_RATES_HZ.contains(&sample_rate_hz),
+            Self::L16 { sample_rate_hz, .. } => L16_RATES_HZ.contains(&sample_rate_hz),
+            Self::G711(_) | Self::G722 | Self::AmrWb { .. } => true,
+        }
+    }
+
+    /// How long a payload lasts, in ticks of the RTP clock; nothing when it is none of this format.
+    pub fn clock_ticks_in(self, payload: &[u8]) -> Option<u32> {
+        let bytes = u32::try_from(payload.len()).ok().filter(|bytes| *bytes > 0)?;
+        match self {
+            // G.722 has two samples in a byte, and a clock of half its sample rate.
+            Self::G711(_) | Self::G722 => Some(bytes),
+            Self::L16 { .. } => bytes.is_multiple_of(2).then_some(bytes / 2),
+            Self::Opus { .. } => opus::packet_ticks(payload),
+            Self::AmrWb { octet_align } => {
+                let frames = AmrWbPayload::parse(payload, octet_align).ok()?.frames.len();
+                u32::try_from(frames).ok().map(|frames| frames * self.clock_ticks(20))
+            }
         }
     }
 
@@ -181,6 +213,38 @@ mod tests {
         assert_eq!(rates(Format::Opus { sample_rate_hz: 16_000 }), (48_000, 16_000, 16_000, 960));
         assert_eq!(rates(Format::AmrWb { octet_align: false }), (16_000, 16_000, 16_000, 320));
         assert_eq!(rates(Format::from_name("L16", Some(22_050)).unwrap()), (22_050, 22_050, 22_050, 441));
+    }
+
+    #[test]
+    fn a_payload_tells_how_long_it_lasts() {
+        let opus = Format::Opus { sample_rate_hz: 16_000 };
+        let amr = Format::AmrWb { octet_align: true };
+        for (format, payload, ticks) in [
+            (Codec::Pcmu.into(), &[0; 160][..], Some(160)),
+            (Format::G722, &[0; 240], Some(240)),
+            (L16, &[0; 640], Some(320)),
+            (L16, &[0; 641], None),
+            // RFC 6716 table 2 and section 3.2: SILK of 10, 20, 40 and 60 ms, hybrid and CELT of 20,
+            // CELT of 2.5; then two frames, equal and unequal, and any number.
+            (opus, &[0 << 3], Some(480)),
+            (opus, &[1 << 3, 7], Some(960)),
+            (opus, &[2 << 3, 7], Some(1920)),
+            (opus, &[3 << 3, 7], Some(2880)),
+            (opus, &[13 << 3, 7], Some(960)),
+            (opus, &[31 << 3, 7], Some(960)),
+            (opus, &[16 << 3, 7], Some(120)),
+            (opus, &[1 << 3 | 1, 7, 7], Some(1920)),
+            (opus, &[1 << 3 | 2, 1, 7, 7], Some(1920)),
+            (opus, &[1 << 3 | 3, 6], Some(5760)),
+            (opus, &[1 << 3 | 3, 7], None),
+            (opus, &[1 << 3 | 3, 0], None),
+            (opus, &[1 << 3 | 3], None),
+            (amr, &[0xf0, 0xfc, 0x7c], Some(640)),
+            (amr, &[0xf0], None),
+        ] {
+            assert_eq!(format.clock_ticks_in(payload), ticks, "{format:?} {payload:02x?}");
+            assert_eq!(format.clock_ticks_in(&[]), None);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod g711;
 mod g722;
 mod l16;
 mod level;
+mod mp3;
 mod opus;
 mod polyphase;
 mod resample;
@@ -22,7 +23,8 @@ pub use amr_wb::{AmrWbFrame, AmrWbPayload};
 pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
 pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;
-pub use opus::OpusSettings;
+pub use mp3::Mp3;
+pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
 

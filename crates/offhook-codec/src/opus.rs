@@ -6,6 +6,8 @@ use crate::CodecError;
 
 /// Longest packet (RFC 6716 3.2.5), in milliseconds.
 const LONGEST_MS: usize = 120;
+/// The same on the RTP clock.
+const LONGEST_TICKS: u32 = 5760;
 /// Room for one packet of 20 ms: a frame has at most 1275 bytes.
 const PACKET_BYTES: usize = 1500;
 
@@ -102,6 +104,34 @@ impl Decoder {
         }
         pcm.resize(from + count, 0);
     }
+}
+
+/// How long a packet lasts on the clock of 48 kHz (RFC 6716 3.1); nothing for what is no packet.
+pub(crate) fn packet_ticks(packet: &[u8]) -> Option<u32> {
+    let toc = *packet.first()?;
+    let frame = frame_ticks(toc);
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(packet.get(1)? & 63),
+    };
+    Some(frame * frames).filter(|ticks| (1..=LONGEST_TICKS).contains(ticks))
+}
+
+/// How long a frame lasts by the first byte of its packet (RFC 6716 table 2).
+fn frame_ticks(toc: u8) -> u32 {
+    let config = toc >> 3;
+    match config {
+        0..12 if config % 4 == 3 => 2880,
+        0..12 => 480 << (config % 4),
+        12..16 => 480 << (config % 2),
+        _ => 120 << (config % 4),
+    }
+}
+
+/// The packet that says nothing for as long as one frame of `like` lasts, and how long that is.
+pub fn opus_dtx(like: u8) -> ([u8; 1], u32) {
+    ([like & !3], frame_ticks(like))
 }
 
 fn sample_rate(sample_rate_hz: u32) -> Result<SampleRate, CodecError> {
