@@ -55,6 +55,8 @@ fn stream_params(buffer_ms: u32) -> StreamParams {
         tx: false,
         format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8_000 },
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "s".into(),
         connected_json: r#"{"event":"connected"}"#.into(),

@@ -17,6 +17,11 @@ pub(crate) const fn to_ms(samples: u64) -> u64 {
     samples / SAMPLES_PER_MS
 }
 
+/// A length as 64 bits.
+pub(crate) fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// Turns moments into positions and into wall time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {

@@ -111,3 +111,15 @@ impl Rate {
         }
     }
 }
+
+impl From<StreamFormat> for crate::backlog::AppFormat {
+    fn from(format: StreamFormat) -> Self {
+        Self::Raw(match format.encoding {
+            Encoding::G711(codec) => codec.into(),
+            Encoding::L16 => offhook_codec::Format::L16 {
+                sample_rate_hz: format.sample_rate_hz,
+                byte_order: offhook_codec::ByteOrder::Little,
+            },
+        })
+    }
+}

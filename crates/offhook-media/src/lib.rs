@@ -6,6 +6,7 @@
 pub mod limits;
 
 mod app_frame;
+mod backlog;
 mod clock;
 mod fork;
 mod format;
@@ -16,6 +17,7 @@ mod leg;
 mod lock;
 mod params;
 mod playout;
+mod rate;
 mod reorder;
 mod report;
 mod rx;
@@ -31,6 +33,7 @@ mod voice;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use backlog::AppFormat;
 pub use format::{Encoding, StreamFormat};
 pub use leg::MediaLeg;
 pub use offhook_codec::Codec;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use offhook_codec::Codec;
 
+use crate::backlog::AppFormat;
 use crate::format::StreamFormat;
 use crate::frame::is_json_object;
 use crate::limits::STREAM_BUFFER_MS_MAX;
@@ -76,6 +77,7 @@ pub struct Strep {
 
 /// A stream of JSON frames to an application (contract 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice")]
 pub struct StreamParams {
     /// Stream what the phone sends as track "inbound".
     pub rx: bool,
@@ -84,7 +86,11 @@ pub struct StreamParams {
     /// What the application is sent.
     pub format: StreamFormat,
     /// What the application may send to be heard by the far end; `None` when it may not.
-    pub app_format: Option<StreamFormat>,
+    pub app_format: Option<AppFormat>,
+    /// Somebody hears it; otherwise it is taken and dropped.
+    pub app_heard: bool,
+    /// Binary messages of the application are audio, as the payload of its media frames is.
+    pub binary_media: bool,
     /// Audio per media frame, 20 to 100 ms.
     pub frame_ms: u32,
     /// Goes into every frame.
@@ -131,6 +137,7 @@ impl StreamParams {
         first_wrong(&[
             (!self.format.is_possible(), "sample_rate_hz"),
             (self.app_format.is_some_and(|format| !format.is_possible()), "app_sample_rate_hz"),
+            (self.app_format.is_some_and(|format| !format.decodable()), "app_codec"),
             (!(20..=100).contains(&self.frame_ms), "frame_ms"),
             (self.buffer_ms > STREAM_BUFFER_MS_MAX, "buffer_ms"),
             (!is_json_object(&self.connected_json), "connected_json"),

@@ -6,12 +6,14 @@ use std::time::Instant;
 use offhook_codec::{Codec, Downsampler};
 use offhook_rtp::{TelephoneEventSender, event_of};
 
+use crate::backlog::AppFormat;
 use crate::clock::{samples, to_ms};
-use crate::format::StreamFormat;
 use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
 use crate::params::{Refused, TapId};
 use crate::stats::TapStats;
 use crate::voice::Voice;
+
+const LEG_RATE_HZ: u32 = 8000;
 
 #[derive(Clone, Copy, Debug)]
 struct Digit {
@@ -112,8 +114,12 @@ impl Playout {
     }
 
     /// Let the application of a stream be heard.
-    pub(crate) fn add_voice(&mut self, tap: TapId, format: StreamFormat) {
-        self.voices.push((tap, Voice::new(format)));
+    pub(crate) fn add_voice(&mut self, tap: TapId, format: AppFormat, heard: bool) {
+        let mut voice = Voice::new(format, LEG_RATE_HZ);
+        if !heard {
+            voice.mute();
+        }
+        self.voices.push((tap, voice));
     }
 
     /// The queue of a stream, if its application may be heard.

@@ -188,7 +188,7 @@ fn wrong_frames_are_answered_by_errors_but_not_for_ever() {
         &mut bench.record,
     );
     bench.leg.receive_stream_text(now, STREAM, r#"{"event":"media"}"#, &mut bench.record);
-    bench.leg.receive_stream_binary(now, STREAM, &mut bench.record);
+    bench.leg.receive_stream_binary(now, STREAM, vec![7; 160], &mut bench.record);
     let codes: Vec<_> =
         bench.record.events_named("error").iter().map(|frame| frame["payload"]["code"].clone()).collect();
     assert_eq!(codes, [100_004, 100_003, 100_003]);
