@@ -61,7 +61,7 @@ pub(crate) struct Message {
     pub(crate) rate_hz: u32,
     /// So long, at that rate.
     pub(crate) samples: u64,
-    /// What it takes to keep it.
+    /// What it takes to keep it, where that does not follow from its length.
     pub(crate) size_bytes: usize,
     content: Content,
 }
@@ -131,7 +131,8 @@ impl Backlog {
                 u64::from(ticks) * u64::from(rate_hz) / u64::from(format.clock_rate_hz())
             }
         };
-        Ok(Message { rate_hz, samples, size_bytes: payload.len(), content: Content::Raw(payload) })
+        let size_bytes = if self.is_bytewise() { 0 } else { payload.len() };
+        Ok(Message { rate_hz, samples, size_bytes, content: Content::Raw(payload) })
     }
 
     /// Keep a message until it is due.
@@ -261,17 +262,20 @@ impl Backlog {
     }
 
     fn decode_file(&mut self, pcm: &mut Vec<i16>) -> Option<u32> {
-        loop {
-            let file = self.files.front_mut()?;
-            let from = pcm.len();
-            if file.decode(pcm) && pcm.len() > from {
-                return Some(file.sample_rate_hz());
-            }
+        let from = pcm.len();
+        while let Some(file) = self.files.front_mut() {
+            let rate_hz = file.sample_rate_hz();
+            // Some frames at the beginning hold nothing of the audio.
+            while pcm.len() == from && file.decode(pcm) {}
             if file.samples_left() == 0 {
                 self.kept_bytes = self.kept_bytes.saturating_sub(file.size_bytes());
                 self.files.pop_front();
             }
+            if pcm.len() > from {
+                return Some(rate_hz);
+            }
         }
+        None
     }
 }
 
