@@ -9,21 +9,15 @@ and number of calls has a fresh server, as memory once used is not given back.
 
 import argparse
 import asyncio
-import secrets
 import statistics
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from rig import accounts, ports, tools
-from rig.app import App
-from rig.caller import open_caller
 from rig.delivery import Delivery
 from rig.network import enter_own_network
 from rig.report import heading, keep, provenance
-from rig.turns import BUILD, CASES, Bench, Cost, clean, set_up
+from rig.turns import BUILD, CASES, Bench, Cost, clean, running
 
 COLUMNS = [
     "case", "calls", "turns", "CPU ms per call-second", "floor", "ratio", "loss %", "doubled",
@@ -85,7 +79,7 @@ async def call_setup(bench: Bench, count: int) -> str:
     pids = accounts.family(bench.server_pid)
     before_s = accounts.cpu_s(pids)
     begin_s = time.perf_counter()
-    calls = await set_up(bench.caller, count)
+    calls = await bench.set_up(count)
     await bench.take_down(calls)
     spent_ms = 1000 * (accounts.cpu_s(pids) - before_s)
     took_s = time.perf_counter() - begin_s
@@ -95,29 +89,11 @@ async def call_setup(bench: Bench, count: int) -> str:
     )
 
 
-@asynccontextmanager
-async def running(words: argparse.Namespace, calls: int) -> AsyncIterator[Bench]:
-    """A fresh server with its caller and its app."""
-    key = f"KEY{secrets.token_hex(8)}"
-    with tempfile.TemporaryDirectory() as directory:
-        scratch = Path(directory)
-        server = tools.server(scratch, key, workers=words.workers, busy=words.busy)
-        async with App(key) as app, server:
-            caller = await open_caller()
-            try:
-                bench = Bench(calls, words.seconds, server.pid, caller, app, scratch)
-                # What is loaded at the first call belongs to no call.
-                await bench.take_down(await set_up(caller, 1))
-                yield bench
-            finally:
-                caller.close()
-
-
 async def run(words: argparse.Namespace, where: str) -> list[str]:
     rows = [await run_case(name, calls, words) for name in words.case for calls in words.calls]
     lines = [f"{provenance(where)} ({words.turns} turns of {words.seconds:g} s)", heading(COLUMNS), *rows]
     if words.setup_calls:
-        async with running(words, 0) as bench:
+        async with running(0, words.seconds, workers=words.workers) as bench:
             lines.append(await call_setup(bench, words.setup_calls))
     return lines
 
@@ -125,11 +101,11 @@ async def run(words: argparse.Namespace, where: str) -> list[str]:
 async def run_case(name: str, calls: int, words: argparse.Namespace) -> str:
     case = CASES[name]
     pairs = []
-    async with running(words, calls) as bench:
+    async with running(calls, words.seconds, workers=words.workers, busy=words.busy) as bench:
         # The first stream loads what all share; the same for what a fork needs.
         bench.app.then = (case.command, case.body)
         async with bench.sink(case):
-            await bench.take_down(await set_up(bench.caller, 1))
+            await bench.take_down(await bench.set_up(1))
         idle_kib = accounts.resident_kib(accounts.family(bench.server_pid))
         for _ in range(words.turns):
             ours = await clean(f"{name} {calls}", lambda: bench.server_turn(case))

@@ -26,10 +26,11 @@ struct connection {
   bool open;
   uint8_t *pending;
   size_t bytes, capacity;
+  uint64_t sequence_number;
 };
 
 static struct records arrived, arrived_outbound;
-static size_t unstamped, other_frames, accepted, echoes_lost;
+static size_t unstamped, other_frames, accepted, echoes_lost, error_frames, gaps;
 static bool echo;
 static volatile sig_atomic_t stall_wanted;
 static struct connection *first_accepted;
@@ -52,6 +53,19 @@ static const char *find_payload(const uint8_t *text, size_t bytes, int *length) 
   if (!end) return NULL;
   *length = (int)(end - begin);
   return begin;
+}
+
+// Numbers begin with the start frame and have no gap; an error frame has none.
+static void check_number(struct connection *connection, const uint8_t *text, size_t bytes) {
+  static const char name[] = "\"sequence_number\":\"";
+  const char *found = memmem(text, bytes, name, sizeof name - 1);
+  if (found) {
+    uint64_t number = strtoull(found + sizeof name - 1, NULL, 10);
+    if (number != connection->sequence_number + 1) gaps++;
+    connection->sequence_number = number;
+  } else if (memmem(text, bytes, "\"error\"", 7)) {
+    error_frames++;
+  }
 }
 
 static void send_echo(int fd, const char *payload, int length) {
@@ -82,6 +96,7 @@ static void take_text(int fd, const uint8_t *text, size_t bytes, uint64_t receiv
 static bool take_frame(struct connection *connection, const struct frame *frame, uint64_t received_ns) {
   switch (frame->opcode) {
   case TEXT:
+    check_number(connection, frame->payload, frame->bytes);
     take_text(connection->fd, frame->payload, frame->bytes, received_ns);
     return true;
   case PING:
@@ -241,8 +256,9 @@ int main(int count, char **words) {
   char outbound_file[PATH_MAX];
   snprintf(outbound_file, sizeof outbound_file, "%s.outbound", words[3]);
   records_write(&arrived_outbound, outbound_file);
-  printf("frames=%zu outbound=%zu unstamped=%zu other=%zu accepted=%zu unlogged=%zu echoes_lost=%zu\n",
+  printf("frames=%zu outbound=%zu unstamped=%zu other=%zu accepted=%zu unlogged=%zu echoes_lost=%zu "
+         "error_frames=%zu gaps=%zu\n",
          arrived.count, arrived_outbound.count, unstamped, other_frames, accepted,
-         arrived.dropped + arrived_outbound.dropped, echoes_lost);
+         arrived.dropped + arrived_outbound.dropped, echoes_lost, error_frames, gaps);
   return 0;
 }

@@ -15,11 +15,13 @@ FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
 
 
 class App:
-    """Takes events on the webhook port. `then` is the command given once a call is answered."""
+    """Takes events on the webhook port. `then` is the command given once a call is answered as `answer` says."""
 
     def __init__(self, key: str) -> None:
         self.then: tuple[str, dict[str, Any]] | None = None
+        self.answer: dict[str, Any] = {}
         self.troubles: list[str] = []
+        self._started_total = 0
         self._ended_total = 0
         self._changed = asyncio.Condition()
         self._key = key
@@ -42,27 +44,52 @@ class App:
         await self._runner.cleanup()
         await self._session.close()
 
+    async def wait_for_starts(self, count: int) -> None:
+        """Wait until that many taps have started since the last such wait, if there is a command for it."""
+        if self.then is None:
+            return
+        async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
+            await self._changed.wait_for(lambda: self._started_total >= count or self.troubles != [])
+        self.check()
+        self._started_total = 0
+
     async def settle(self, calls: int) -> None:
         """Wait until that many calls have ended for the app too, since the server began."""
         async with asyncio.timeout(SETTLE_TIMEOUT_S), self._changed:
             await self._changed.wait_for(lambda: self._ended_total >= calls)
         await asyncio.gather(*self._tasks)
 
+    def check(self) -> None:
+        """Raise if a command was refused or something failed."""
+        if self.troubles:
+            raise RuntimeError(f"the server refused or failed: {self.troubles[:3]}")
+
+    async def streams(self) -> list[dict[str, Any]]:
+        """What the server tells of the streams that are alive."""
+        url = f"http://{ports.HOST}:{ports.HTTP}/v2/offhook/streams"
+        async with self._session.get(url, params={"page[size]": "250"}) as response:
+            told: list[dict[str, Any]] = (await response.json())["data"]
+            return told
+
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]
         kind, call = event["event_type"], event["payload"]["call_control_id"]
         if kind == "call.initiated":
-            self._give(call, "answer", {})
+            self._give(call, "answer", self.answer)
         elif kind == "call.hangup":
-            await self._note_end()
+            self._ended_total += 1
+            await self._notify()
+        elif kind in ("streaming.started", "call.fork.started"):
+            self._started_total += 1
+            await self._notify()
         elif kind == "call.answered" and self.then is not None:
             self._give(call, *self.then)
         elif kind.endswith("failed"):
-            self.troubles.append(kind)
+            self.troubles.append(f"{kind}: {event['payload']}")
+            await self._notify()
         return web.json_response({})
 
-    async def _note_end(self) -> None:
-        self._ended_total += 1
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
@@ -75,4 +102,5 @@ class App:
         url = f"http://{ports.HOST}:{ports.HTTP}/v2/calls/{call}/actions/{command}"
         async with self._session.post(url, json=body) as response:
             if response.status != 200:
-                self.troubles.append(f"{command}: {response.status}")
+                self.troubles.append(f"{command}: {response.status} {await response.text()}")
+                await self._notify()

@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import secrets
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rig import accounts, ports, tools
 from rig.app import FORK_TARGET, STREAM_URL, App
-from rig.caller import Call, Caller
+from rig.caller import Call, Caller, open_caller
 from rig.delivery import Delivery, compare, compare_hops
 
 BUILD = Path(__file__).parent.parent.parent / "build" / "bench"
@@ -107,13 +110,22 @@ class Bench:
         """Calls up, load, window, calls down."""
         self.app.then = (case.command, case.body)
         async with self.sink(case) as sink:
-            calls = await set_up(self.caller, self.calls)
+            calls = await self.set_up(self.calls)
             pairs = [(call.local_rtp, call.remote_rtp) for call in calls]
             window = await self._load(self.server_pid, pairs, sink.pid, case)
             await self.take_down(calls)
-        if self.app.troubles:
-            raise RuntimeError(f"the server refused or failed: {self.app.troubles[:3]}")
+        self.app.check()
         return self._cost(window, case)
+
+    async def set_up(self, count: int) -> list[Call]:
+        """Calls at an even pace, all of which must come up, and what the app asks for on each."""
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for number in range(count):
+                tasks.append(group.create_task(self.caller.call(number, ports.LOAD_RTP + 2 * number)))
+                await asyncio.sleep(1 / CALLS_PER_S)
+        await self.app.wait_for_starts(count)
+        return [task.result() for task in tasks]
 
     async def take_down(self, calls: list[Call]) -> None:
         """Hang up, and wait until the app knows."""
@@ -182,14 +194,24 @@ class Bench:
         )
 
 
-async def set_up(caller: Caller, count: int) -> list[Call]:
-    """Calls at an even pace, all of which must come up."""
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        for number in range(count):
-            tasks.append(group.create_task(caller.call(number, ports.LOAD_RTP + 2 * number)))
-            await asyncio.sleep(1 / CALLS_PER_S)
-    return [task.result() for task in tasks]
+@asynccontextmanager
+async def running(
+    calls: int, window_s: float, *, workers: int | None = None, busy: bool = False
+) -> AsyncIterator[Bench]:
+    """A fresh server with its caller and its app."""
+    key = f"KEY{secrets.token_hex(8)}"
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        server = tools.server(scratch, key, workers=workers, busy=busy)
+        async with App(key) as app, server:
+            caller = await open_caller()
+            try:
+                bench = Bench(calls, window_s, server.pid, caller, app, scratch)
+                # What is loaded at the first call belongs to no call.
+                await bench.take_down(await bench.set_up(1))
+                yield bench
+            finally:
+                caller.close()
 
 
 async def clean(name: str, turn: Callable[[], Awaitable[Cost]]) -> Cost | None:
@@ -205,9 +227,7 @@ async def clean(name: str, turn: Callable[[], Awaitable[Cost]]) -> Cost | None:
 def describe(name: str, cost: Cost) -> str:
     way = cost.delivery
     hops = [("trip", cost.round_trip), ("voice", cost.voice), ("outbound", cost.outbound)]
-    told = "".join(
-        f"  {hop} p50 {d.p50_ms:.2f} p99 {d.p99_ms:.2f} loss {d.loss_percent:.3f} %" for hop, d in hops if d
-    )
+    told = "".join(f"  {hop} p50 {d.p50_ms:.2f} p99 {d.p99_ms:.2f}" for hop, d in hops if d)
     return (
         f"{name:14} {cost.cpu_ms_per_call_s:6.3f} ms  loss {way.loss_percent:.3f} %  doubled {way.doubled}"
         f"  p50 {way.p50_ms:.2f} ms  p99 {way.p99_ms:.2f} ms{told}  steal {100 * cost.window.steal:.1f} %"

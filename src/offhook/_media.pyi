@@ -8,10 +8,14 @@ Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross t
 
 from typing import Any, Self, final
 
-__all__ = ["Engine", "MediaError", "version"]
+__all__ = ["Engine", "MediaError", "transcodable", "version"]
 
 class MediaError(Exception):
     """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
+
+def transcodable(codec: str) -> bool:
+    """Whether this system can decode and encode a codec, by its name in SDP. Without the libraries
+    opencore-amrwb and vo-amrwbenc AMR-WB is only passed through; an unknown codec is not transcodable."""
 
 def version() -> str: ...
 
@@ -54,10 +58,20 @@ class Engine:
         silence_when_idle: bool = False,
         keepalive_ms: int = 5000,
         media_timeout_ms: int = 0,
+        sample_rate_hz: int = 0,
+        octet_align: bool = False,
+        amr_mode_set: list[int] = ...,
+        opus_fec: bool = False,
+        opus_max_bitrate: int = 0,
+        dtmf_clock_rate_hz: int = 8000,
     ) -> None:
         """Say what offer and answer agreed on. May be called again (re-INVITE): the source lock is
-        reset, taps stay. `codec` is "PCMU" or "PCMA" today. `rtcp_mux=True` on a leg opened with
-        two ports frees the second. `media_timeout_ms=0` means never."""
+        reset, taps stay. `rtcp_mux=True` on a leg opened with two ports frees the second.
+        `media_timeout_ms=0` means never. `codec` is "PCMU", "PCMA", "G722", "OPUS", "AMR-WB" or "L16"
+        (big-endian, at `clock_rate_hz`); another one than before changes how taps are fed, not what
+        they give out. `sample_rate_hz` is what Opus is coded at (0: 48000), `amr_mode_set` what may be
+        sent (empty: all), `opus_max_bitrate` in bit/s (0: the encoder's choice). `dtmf_clock_rate_hz`
+        is that of `dtmf_payload_type`. `ptime_ms` is a multiple of 20 for Opus and AMR-WB."""
     def close_leg(self, leg_id: int) -> None:
         """Close every tap (stop frames, last speech chunk), then the leg; ends with `leg_closed`.
         The ports drain before they are used again."""
@@ -97,22 +111,31 @@ class Engine:
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        l16_byte_order: str = "little",
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
         `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
-        short losses become silence, otherwise a jump of `timestamp`. `codec` is "PCMU", "PCMA" or
-        "L16" (little-endian, 8000, 16000, 22050, 24000 or 48000 Hz). With `app_codec`, one of these too,
-        the far end hears what the application sends, mixed with what is played."""
+        short losses become silence, otherwise a jump of `timestamp`. `codec` is one that a leg may
+        have: "G722" (8000), "OPUS" (8000, 16000, 24000, 48000), "AMR-WB" (16000, octet-aligned), "L16"
+        (8000, 16000, 22050, 24000 or 48000, in `l16_byte_order`). What the leg has already is passed on
+        untouched; else it is transcoded, which is refused where `transcodable` says no. With `app_codec`,
+        one of these too, the far end hears what the application sends, mixed with what is played; "MP3"
+        means whole mp3 files. With `app_heard` False it is taken and dropped. With `binary_media` binary
+        messages are audio too."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
-        """Decode one track ("rx" or "tx") to s16le mono in chunks; gaps are filled with zeros so that
-        sample positions follow the RTP clock."""
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
-        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason."""
+        """Decode one track ("rx" or "tx") to s16le mono in chunks; short losses are concealed, then
+        filled with zeros, so that sample positions follow the RTP clock."""
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
+        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason,
+        and `hangup_cause` into stop.hangup_cause when the call has ended."""
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
-        """Queue s16le mono audio to be sent to the far end at real time (bounded: 60 s)."""
+        """Queue s16le mono audio of any rate that L16 has, to be sent to the far end at real time
+        (bounded: 60 s)."""
     def clear(self, leg_id: int) -> None:
         """Drop what is queued and not yet sent."""
     def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:

@@ -50,15 +50,16 @@ PARAMETERS = [
         ("10025", "/stream_auth_token"),
     ),
     ("start_streaming", {"stream_url": URL, "client_state": "no base64!"}, ("90017", "/client_state")),
-    ("start_streaming", {"stream_url": URL, "stream_codec": "OPUS"}, ("10038", "/stream_codec")),
+    ("start_streaming", {"stream_url": URL, "stream_codec": "GSM"}, ("10032", "/stream_codec")),
     (
         "start_streaming",
         {
             "stream_url": URL,
             "stream_bidirectional_mode": "rtp",
             "stream_bidirectional_codec": "OPUS",
+            "stream_bidirectional_sampling_rate": 22050,
         },
-        ("10038", "/stream_bidirectional_codec"),
+        ("10032", "/stream_bidirectional_sampling_rate"),
     ),
     ("start_forking", {}, ("10004", "/rx")),
     ("start_forking", {"rx": "udp:192.0.2.1:1"}, ("10004", "/tx")),

@@ -7,6 +7,7 @@ from offhook.app.stream_book import StreamBook, StreamState
 from offhook.base.ids import CallControlIds, uuid4
 from offhook.call import effects as do
 from offhook.call import facts
+from offhook.call.codecs import CodecPolicy
 from offhook.call.commands import Answer, Command, Reply
 from offhook.call.leg import CallLeg
 from offhook.call.values import LegIdentity, WebhookRoute
@@ -56,7 +57,7 @@ class LegService:
             identity,
             user_id=self._new_id(),
             route=WebhookRoute("http://127.0.0.1:9/webhooks"),
-            codecs=("PCMU", "PCMA"),
+            codecs=CodecPolicy(("PCMU", "PCMA")),
             new_id=self._new_id,
         )
         self._legs[identity.call_control_id] = leg

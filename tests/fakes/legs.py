@@ -8,7 +8,8 @@ from typing import Any
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
-from offhook.call.leg import SUPPORTED_CODECS, CallLeg, Compat
+from offhook.call.codecs import CodecPolicy
+from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, LegState, QualityStats, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia, SessionDescription, negotiate
 
@@ -96,6 +97,7 @@ class Desk:
     """One leg with a clock of its own; keeps everything the leg has decided."""
 
     compat: Compat = field(default_factory=Compat)
+    codecs: CodecPolicy = field(default_factory=lambda: CodecPolicy(("PCMU", "PCMA")))
     now: float = START
     done: list[do.Effect] = field(default_factory=list)
 
@@ -105,7 +107,7 @@ class Desk:
             IDENTITY,
             user_id="user-uuid",
             route=ROUTE,
-            codecs=SUPPORTED_CODECS,
+            codecs=self.codecs,
             new_id=lambda: f"id-{next(ids)}",
             compat=self.compat,
         )

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from offhook.kit.audio import level_dbfs, read_wav
+from tests.fakes.server import API_KEY, OffhookProcess, start_offhook, stop_offhook
+from tests.interop.test_cli_tools import Tool, tool
+
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -93,3 +97,55 @@ async def test_the_ci_recipe_fails_when_the_app_does_not_answer(checkout: Path) 
     status, output = await run_recipe(checkout)
     assert status != 0
     assert '"status": 486' in output
+
+
+async def agent_heard(agent: asyncio.subprocess.Process, words: str) -> None:
+    """Read what the agent prints until a line begins so."""
+    assert agent.stdout is not None
+    async with asyncio.timeout(20):
+        while line := (await agent.stdout.readline()).decode():
+            if line.startswith(words):
+                return
+    raise AssertionError(f"the agent ended without {words!r}")
+
+
+async def agent_of_the_guide(folder: Path, port: int, server: OffhookProcess) -> asyncio.subprocess.Process:
+    text = block("howto/let-an-agent-speak.md", "python", '"""An agent that greets')
+    (folder / "agent.py").write_text(re.sub(r"\b9000\b", str(port), text), encoding="utf-8")
+    keys = {"TELNYX_API_KEY": API_KEY, "TELNYX_BASE_URL": server.api, "TELNYX_PUBLIC_KEY": server.public_key}
+    agent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "agent.py", str(DOCS.parent / "src/offhook/data/sentence.wav")),
+        cwd=folder,
+        env={**os.environ, **keys, "PYTHONUNBUFFERED": "1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await agent_heard(agent, "======== Running")
+    return agent
+
+
+async def finish(call: Tool) -> None:
+    assert await call.rest() == 0
+
+
+async def test_the_agent_of_the_guide_greets_listens_and_is_interrupted(tmp_path: Path) -> None:
+    port = free_port()
+    server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=f"http://127.0.0.1:{port}/webhooks")
+    agent = await agent_of_the_guide(tmp_path, port, server)
+    uri, heard = f"sip:agent@127.0.0.1:{server.sip_port}", tmp_path / "heard.wav"
+    try:
+        async with tool("call", uri, "--duration", "4", "--record", str(heard)) as call:
+            await agent_heard(agent, "hears {'encoding': 'L16', 'sample_rate': 8000")
+            await finish(call)
+        await agent_heard(agent, "over: call_ended")
+        level = level_dbfs(read_wav(heard).pcm)
+        assert level is not None
+        assert level > -40, "the greeting was heard"
+        sentence = str(DOCS.parent / "src/offhook/data/sentence.wav")
+        async with tool("call", uri, "--play", sentence) as call:
+            await agent_heard(agent, "interrupted")
+            await agent_heard(agent, "heard ")
+            await finish(call)
+    finally:
+        agent.kill()
+        await agent.wait()
+        assert await stop_offhook(server) == 0

@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
-use offhook_media::{ForkParams, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId};
+use offhook_media::{
+    ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId,
+};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::connect::{Connector, Destination};
@@ -67,6 +69,8 @@ struct LegEntry {
     worker: usize,
     closing: bool,
     has_dtmf: bool,
+    /// What offer and answer agreed on, once they have.
+    format: Option<Format>,
     taps: HashSet<u64>,
 }
 
@@ -219,10 +223,11 @@ impl Engine {
     pub fn connect_leg(&self, leg: u64, params: LegParams) -> Result<(), EngineError> {
         params.check().map_err(refused)?;
         let mut registry = self.registry();
-        let has_dtmf = params.dtmf_payload_type.is_some();
+        let (has_dtmf, format) = (params.dtmf_payload_type.is_some(), params.format);
         self.post(&registry, leg, Command::Connect { leg, params: Box::new(params) })?;
         if let Some(entry) = registry.legs.get_mut(&leg) {
             entry.has_dtmf = has_dtmf;
+            entry.format = Some(format);
         }
         Ok(())
     }
@@ -266,7 +271,7 @@ impl Engine {
         params: StreamParams,
         target: StreamTarget,
     ) -> Result<(), EngineError> {
-        params.check().map_err(refused)?;
+        params.check(self.format(leg)).map_err(refused)?;
         let url = StreamUrl::parse(&target.url)
             .ok_or_else(|| EngineError::bad("the stream URL must be a ws:// or wss:// URL"))?;
         check_headers(&target.headers).map_err(|err| EngineError::BadArgument(err.to_string()))?;
@@ -308,7 +313,7 @@ impl Engine {
     /// # Errors
     /// When leg or tap do not fit.
     pub fn add_speech(&self, leg: u64, tap: u64, params: SpeechParams) -> Result<(), EngineError> {
-        params.check().map_err(refused)?;
+        params.check(self.format(leg)).map_err(refused)?;
         self.add_tap(leg, tap, Command::AddSpeech { leg, tap: TapId(tap), params })
     }
 
@@ -316,10 +321,21 @@ impl Engine {
     ///
     /// # Errors
     /// When leg or tap are unknown. A tap whose end was not polled yet is known still.
-    pub fn remove_tap(&self, leg: u64, tap: u64, reason: &str) -> Result<(), EngineError> {
+    pub fn remove_tap(
+        &self,
+        leg: u64,
+        tap: u64,
+        reason: &str,
+        hangup_cause: Option<&str>,
+    ) -> Result<(), EngineError> {
         let registry = self.registry();
         known_tap(&registry, leg, tap)?;
-        let command = Command::RemoveTap { leg, tap: TapId(tap), reason: reason.to_owned() };
+        let command = Command::RemoveTap {
+            leg,
+            tap: TapId(tap),
+            reason: reason.to_owned(),
+            hangup_cause: hangup_cause.map(str::to_owned),
+        };
         match self.post(&registry, leg, command) {
             // Everything ends already.
             Err(EngineError::LegClosing(_)) => Ok(()),
@@ -332,11 +348,16 @@ impl Engine {
     /// # Errors
     /// When the leg is unknown, or rate or length are out of bounds.
     pub fn play(&self, leg: u64, pcm: Vec<i16>, sample_rate_hz: u32) -> Result<(), EngineError> {
-        if !matches!(sample_rate_hz, 8_000 | 16_000) {
-            return Err(EngineError::bad("audio to play must have 8000 or 16000 samples a second"));
+        if !L16_RATES_HZ.contains(&sample_rate_hz) {
+            return Err(EngineError::bad(format!(
+                "audio to play must have one of {L16_RATES_HZ:?} samples a second"
+            )));
         }
         if (pcm.len() as u64).saturating_mul(1_000) > PLAYOUT_MS_MAX * u64::from(sample_rate_hz) {
             return Err(EngineError::bad("audio to play must be 60 s at most"));
+        }
+        if !self.format(leg).is_none_or(Format::encodable) {
+            return Err(refused(Refused::Untranscodable));
         }
         let registry = self.registry();
         self.post(&registry, leg, Command::Play { leg, pcm, sample_rate_hz })
@@ -464,6 +485,11 @@ impl Engine {
             Some(mailbox) if mailbox.post(command) => Ok(()),
             _ => Err(EngineError::Overloaded(leg)),
         }
+    }
+
+    /// What a leg speaks, as far as is known.
+    fn format(&self, leg: u64) -> Option<Format> {
+        self.registry().legs.get(&leg)?.format
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -346,8 +346,12 @@ impl Leg {
         now: Instant,
         tap: TapId,
         reason: &str,
+        hangup_cause: Option<&str>,
         cx: &mut Context,
     ) -> Result<(), Refused> {
+        if let Some(cause) = hangup_cause {
+            let _not_a_stream = self.media.set_hangup_cause(tap, cause);
+        }
         self.media.remove_tap(now, tap, reason, &mut LegSink { io: &mut self.io, cx })?;
         self.close_streams(now, reason, cx);
         Ok(())

@@ -52,6 +52,7 @@ pub(crate) enum Command {
         leg: u64,
         tap: TapId,
         reason: String,
+        hangup_cause: Option<String>,
     },
     Play {
         leg: u64,

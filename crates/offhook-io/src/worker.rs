@@ -215,8 +215,10 @@ impl Worker {
             Command::BeginStream { leg, tap } => {
                 self.command(leg, now, |leg, cx| leg.begin_stream(now, tap, cx).is_ok());
             }
-            Command::RemoveTap { leg, tap, reason } => {
-                self.command(leg, now, |leg, cx| leg.remove_tap(now, tap, &reason, cx).is_ok());
+            Command::RemoveTap { leg, tap, reason, hangup_cause } => {
+                self.command(leg, now, |leg, cx| {
+                    leg.remove_tap(now, tap, &reason, hangup_cause.as_deref(), cx).is_ok()
+                });
             }
             Command::Play { leg, pcm, sample_rate_hz } => {
                 self.command(leg, now, |leg, _| {

@@ -9,9 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
-use offhook_media::{
-    Codec, Encoding, ForkParams, LegParams, SpeechParams, StreamFormat, StreamParams, Track,
-};
+use offhook_media::{Codec, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Track};
 use tungstenite::Message;
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -33,11 +31,14 @@ fn engine(port_min: u16, port_max: u16, workers: usize) -> Engine {
 
 fn leg_params() -> LegParams {
     LegParams {
-        codec: Codec::Pcmu,
+        format: Codec::Pcmu.into(),
+        opus: OpusSettings::default(),
+        amr_modes: 0,
         payload_type: 0,
         clock_rate_hz: 8_000,
         ptime_ms: 20,
         dtmf_payload_type: None,
+        dtmf_clock_rate_hz: 8000,
         remote_rtp: "127.0.0.1:9".parse().unwrap(),
         remote_rtcp: "127.0.0.1:9".parse().unwrap(),
         rtcp_mux: true,
@@ -53,7 +54,7 @@ fn stream_params(buffer_ms: u32) -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8_000 },
+        format: Codec::Pcmu.into(),
         app_format: None,
         app_heard: true,
         binary_media: false,
@@ -146,7 +147,7 @@ fn a_foreign_reader_understands_every_frame_of_ours() {
             engine.add_stream(1, tap, params, target(address)).unwrap();
             until(&engine, &mut seen, |event| event.tap == tap && event.what == What::StreamConnected);
             engine.begin_stream(1, tap).unwrap();
-            engine.remove_tap(1, tap, "command").unwrap();
+            engine.remove_tap(1, tap, "command", None).unwrap();
             until(&engine, &mut seen, |event| matches!(event.what, What::StreamClosed { .. }));
             app.join().unwrap();
             let texts = texts.lock().unwrap();

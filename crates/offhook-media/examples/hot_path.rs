@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use offhook_media::{
-    Codec, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
-    StreamFormat, StreamParams, TapId, Track,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
+    SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 
@@ -79,17 +79,17 @@ fn main() {
         println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
     }
     for frame_ms in [20, 1000, 30_000] {
-        let pcmu = StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 };
+        let pcmu: Format = Codec::Pcmu.into();
         app_frames(phone, "app, PCMU", pcmu, frame_ms);
         for sample_rate_hz in [16_000, 48_000] {
-            let l16 = StreamFormat { encoding: Encoding::L16, sample_rate_hz };
+            let l16 = Format::L16 { sample_rate_hz, byte_order: ByteOrder::Little };
             app_frames(phone, &format!("app, L16 {sample_rate_hz}"), l16, frame_ms);
         }
     }
 }
 
 /// What an application says, in frames of `frame_ms`: taking each, and sending it in packets of 20 ms.
-fn app_frames(phone: SocketAddr, name: &str, format: StreamFormat, frame_ms: u32) {
+fn app_frames(phone: SocketAddr, name: &str, format: Format, frame_ms: u32) {
     let start = Instant::now();
     let mut sink = Count(0);
     let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
@@ -98,8 +98,7 @@ fn app_frames(phone: SocketAddr, name: &str, format: StreamFormat, frame_ms: u32
         .expect("room");
     leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
     leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
-    let sample_bytes = if format.encoding == Encoding::L16 { 2 } else { 1 };
-    let bytes = u64::from(format.sample_rate_hz) * u64::from(frame_ms) / 1000 * sample_bytes;
+    let bytes = format.payload_bytes(frame_ms).unwrap_or(0);
     let audio: Vec<u8> = (0..bytes).map(|n| n.to_le_bytes()[0]).collect();
     let frame = format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, STANDARD.encode(audio));
     let frames = (200_000 / frame_ms).max(3);
@@ -128,11 +127,14 @@ fn app_frames(phone: SocketAddr, name: &str, format: StreamFormat, frame_ms: u32
 
 fn leg_params(phone: SocketAddr) -> LegParams {
     LegParams {
-        codec: Codec::Pcmu,
+        format: Codec::Pcmu.into(),
+        opus: OpusSettings::default(),
+        amr_modes: 0,
         payload_type: 0,
         clock_rate_hz: 8000,
         ptime_ms: 20,
         dtmf_payload_type: Some(101),
+        dtmf_clock_rate_hz: 8000,
         remote_rtp: phone,
         remote_rtcp: phone,
         rtcp_mux: true,
@@ -148,7 +150,7 @@ fn stream_params() -> StreamParams {
     StreamParams {
         rx: true,
         tx: false,
-        format: StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 },
+        format: Codec::Pcmu.into(),
         app_format: None,
         app_heard: true,
         binary_media: false,

@@ -9,6 +9,7 @@ use offhook_codec::{Decoder, Format, LONGEST_CONCEALED_MS, Mp3};
 
 use crate::clock::wide;
 use crate::frame::FrameError;
+use crate::rate::Rate;
 
 const NO_MP3: FrameError = FrameError::Invalid(
     "media.payload is no mp3 file, which this stream plays: to send raw audio start it with stream_bidirectional_mode rtp",
@@ -16,8 +17,6 @@ const NO_MP3: FrameError = FrameError::Invalid(
 const NO_OPUS: FrameError = FrameError::Invalid("media.payload is not one Opus packet");
 const NO_AMR_WB: FrameError =
     FrameError::Invalid("media.payload is not one AMR-WB payload (RFC 4867, octet-aligned)");
-const NO_AUDIO: FrameError =
-    FrameError::Invalid("media.payload holds no audio of the codec that was agreed on");
 
 /// A buffer that one long message has grown beyond this is given back.
 const KEEP_BYTES: usize = 16 << 10;
@@ -44,6 +43,14 @@ impl AppFormat {
         match self {
             Self::Raw(format) => format.is_possible(),
             Self::Mp3 => true,
+        }
+    }
+
+    /// What brings it to the rate of a leg, as far as its own is known.
+    pub(crate) fn to_leg(self, leg_rate_hz: u32) -> Rate {
+        match self {
+            Self::Raw(format) => Rate::new(format.sample_rate_hz(), leg_rate_hz),
+            Self::Mp3 => Rate::new(leg_rate_hz, leg_rate_hz),
         }
     }
 
@@ -119,18 +126,14 @@ impl Backlog {
             return Ok(Message { rate_hz, samples, size_bytes, content: Content::File(Box::new(file)) });
         };
         let rate_hz = format.sample_rate_hz();
-        let samples = match format {
-            // Half a sample at the end waits for its other half.
-            Format::L16 { .. } => wide(payload.len() / 2),
-            _ => {
-                let ticks = format.clock_ticks_in(&payload).ok_or(match format {
-                    Format::Opus { .. } => NO_OPUS,
-                    Format::AmrWb { .. } => NO_AMR_WB,
-                    _ => NO_AUDIO,
-                })?;
-                u64::from(ticks) * u64::from(rate_hz) / u64::from(format.clock_rate_hz())
-            }
+        // Half a sample at the end waits for its other half.
+        let whole = if matches!(format, Format::L16 { .. }) { payload.len() / 2 * 2 } else { payload.len() };
+        let ticks = match payload.get(..whole).and_then(|whole| format.clock_ticks_in(whole)) {
+            Some(ticks) => u64::from(ticks),
+            None if self.is_bytewise() => 0,
+            None => return Err(refusal(format)),
         };
+        let samples = ticks * u64::from(rate_hz) / u64::from(format.clock_rate_hz());
         let size_bytes = if self.is_bytewise() { 0 } else { payload.len() };
         Ok(Message { rate_hz, samples, size_bytes, content: Content::Raw(payload) })
     }
@@ -277,6 +280,10 @@ impl Backlog {
         }
         None
     }
+}
+
+fn refusal(format: Format) -> FrameError {
+    if matches!(format, Format::Opus { .. }) { NO_OPUS } else { NO_AMR_WB }
 }
 
 /// The decoder of a format; nothing where the system lacks it.

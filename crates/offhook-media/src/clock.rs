@@ -1,20 +1,31 @@
-//! The leg's clocks: samples since the leg was connected, and the wall clock.
+//! The leg's clocks: ticks since the leg was connected, and the wall clock.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// Samples on the media clock since the leg was first connected. Never goes back.
+/// Ticks of the media clock since the leg was first connected. Never goes back.
 pub(crate) type Position = u64;
 
-/// Every codec so far counts 8 samples per millisecond on its RTP clock.
-pub(crate) const SAMPLES_PER_MS: u64 = 8;
+/// A clock that every sample rate divides: no codec's time is ever rounded.
+const TICKS_PER_SECOND: u32 = 7_056_000;
+const TICKS_PER_MS: u64 = 7056;
 
-pub(crate) const fn samples(ms: u64) -> u64 {
-    ms.saturating_mul(SAMPLES_PER_MS)
+/// Ticks in so many milliseconds.
+pub(crate) const fn ticks(ms: u64) -> u64 {
+    ms.saturating_mul(TICKS_PER_MS)
 }
 
-pub(crate) const fn to_ms(samples: u64) -> u64 {
-    samples / SAMPLES_PER_MS
+/// Ticks of one sample, or of one count of an RTP clock.
+pub(crate) fn tick_of(rate_hz: u32) -> u64 {
+    u64::from(TICKS_PER_SECOND / rate_hz.clamp(1, TICKS_PER_SECOND))
+}
+
+pub(crate) const fn to_ms(ticks: u64) -> u64 {
+    ticks / TICKS_PER_MS
+}
+
+pub(crate) const fn to_us(ticks: u64) -> u64 {
+    ticks.saturating_mul(1000) / TICKS_PER_MS
 }
 
 /// A length as 64 bits.
@@ -42,7 +53,7 @@ impl Clock {
 
     pub(crate) fn position(&self, now: Instant) -> Position {
         let us = now.saturating_duration_since(self.zero).as_micros();
-        u64::try_from(us).unwrap_or(u64::MAX).saturating_mul(SAMPLES_PER_MS) / 1000
+        u64::try_from(us).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_MS) / 1000
     }
 
     pub(crate) fn ms(&self, now: Instant) -> u64 {
@@ -88,6 +99,14 @@ const fn civil_date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use offhook_codec::{L16_RATES_HZ, OPUS_RATES_HZ};
+
+    #[test]
+    fn every_rate_divides_the_clock() {
+        for rate_hz in L16_RATES_HZ.into_iter().chain(OPUS_RATES_HZ) {
+            assert_eq!(tick_of(rate_hz) * u64::from(rate_hz), ticks(1000), "{rate_hz} Hz");
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::params::Track;
 
@@ -190,15 +190,17 @@ fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
-/// `stop` with the reason added, unless it has one.
-pub(crate) fn with_reason(stop: &str, reason: &str) -> String {
-    match serde_json::from_str(stop) {
-        Ok(Value::Object(mut object)) => {
-            object.entry("reason").or_insert_with(|| Value::from(reason));
-            Value::Object(object).to_string()
-        }
-        _ => format!("{{\"reason\":{}}}", json_string(reason)),
+/// `stop` with the reason added, and the cause of the call's end if there is one, unless it has them.
+pub(crate) fn with_reason(stop: &str, reason: &str, hangup_cause: Option<&str>) -> String {
+    let mut object = match serde_json::from_str(stop) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    };
+    object.entry("reason").or_insert_with(|| Value::from(reason));
+    if let Some(cause) = hangup_cause {
+        object.entry("hangup_cause").or_insert_with(|| Value::from(cause));
     }
+    Value::Object(object).to_string()
 }
 
 /// Whether the text is one JSON object.
@@ -243,15 +245,25 @@ mod tests {
             r#"{"event":"error","stream_id":"a-1","payload":{"code":100003,"title":"malformed_frame","detail":"no"}}"#
         );
         assert_eq!(
-            text(writer.stop(&with_reason("{}", "call_ended"))),
+            text(writer.stop(&with_reason("{}", "call_ended", None))),
             r#"{"event":"stop","sequence_number":"6","stop":{"reason":"call_ended"},"stream_id":"a-1"}"#
         );
     }
 
     #[test]
     fn a_reason_that_is_there_is_kept() {
-        assert_eq!(with_reason(r#"{"reason":"mine"}"#, "yours"), r#"{"reason":"mine"}"#);
-        assert_eq!(with_reason("not json", "r"), r#"{"reason":"r"}"#);
+        assert_eq!(with_reason(r#"{"reason":"mine"}"#, "yours", None), r#"{"reason":"mine"}"#);
+        assert_eq!(with_reason("not json", "r", None), r#"{"reason":"r"}"#);
+    }
+
+    #[test]
+    fn the_cause_of_a_hangup_stands_beside_the_reason() {
+        let stop = with_reason(r#"{"user_id":"u"}"#, "call_ended", Some("user_busy"));
+        let stop: serde_json::Value = serde_json::from_str(&stop).unwrap();
+        assert_eq!(
+            stop,
+            serde_json::json!({"user_id": "u", "reason": "call_ended", "hangup_cause": "user_busy"})
+        );
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use offhook_codec::Codec;
+use offhook_codec::{ByteOrder, Codec, Format, OpusSettings};
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
 
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    AppFormat, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
-    StreamFormat, StreamParams, TapId, Track,
+    AppFormat, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams,
+    TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -208,11 +208,16 @@ fn source(a: u8) -> SocketAddr {
 }
 
 fn leg_params(a: u8, b: u8) -> LegParams {
+    let format = format(b >> 4);
     LegParams {
-        codec: Codec::Pcmu,
+        format,
+        opus: OpusSettings { inband_fec: a & 1 != 0, ..OpusSettings::default() },
+        amr_modes: u16::from(a),
         payload_type: 0,
-        clock_rate_hz: 8000,
-        ptime_ms: u32::from(b),
+        clock_rate_hz: format.clock_rate_hz(),
+        // Mostly one that every format has.
+        ptime_ms: if b & 8 == 0 { 20 } else { u32::from(b) },
+        dtmf_clock_rate_hz: format.clock_rate_hz(),
         dtmf_payload_type: (a & 1 == 0).then_some(101),
         remote_rtp: source(0),
         remote_rtcp: source(0),
@@ -243,13 +248,18 @@ fn stream_params(b: u8) -> StreamParams {
     }
 }
 
-fn format(b: u8) -> StreamFormat {
-    let encoding = match b & 3 {
-        0 => Encoding::G711(Codec::Pcmu),
-        1 => Encoding::G711(Codec::Pcma),
-        _ => Encoding::L16,
-    };
-    StreamFormat { encoding, sample_rate_hz: if b & 3 == 3 { 22_050 } else { 8000 } }
+fn format(b: u8) -> Format {
+    match b & 15 {
+        0..=3 => Format::G711(Codec::Pcmu),
+        4 | 5 => Format::G711(Codec::Pcma),
+        6 | 7 => Format::G722,
+        8 => Format::Opus { sample_rate_hz: 48_000 },
+        9 => Format::Opus { sample_rate_hz: 16_000 },
+        10 | 11 => Format::AmrWb { octet_align: b & 1 == 0 },
+        12 => Format::L16 { sample_rate_hz: 8000, byte_order: ByteOrder::Big },
+        13 => Format::L16 { sample_rate_hz: 48_000, byte_order: ByteOrder::Little },
+        _ => Format::L16 { sample_rate_hz: 22_050, byte_order: ByteOrder::Little },
+    }
 }
 
 #[cfg(test)]

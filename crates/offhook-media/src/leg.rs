@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use offhook_codec::Format;
 use offhook_rtp::{DigitReceived, is_rtcp};
 
-use crate::clock::{Clock, samples, to_ms};
+use crate::clock::{Clock, to_ms, to_us};
 use crate::fork::ForkTap;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, TapId, Track};
@@ -43,7 +44,7 @@ impl MediaLeg {
             clock: Clock::new(now, unix_now),
             params: None,
             closed: false,
-            rx: Receiver::default(),
+            rx: Receiver::new(),
             tx,
             reporter: Reporter::new(seed),
             taps: Taps::default(),
@@ -80,10 +81,16 @@ impl MediaLeg {
         if let Some(ssrc) = accepted.started {
             sink.event(Event::MediaStarted { ssrc, source });
         }
-        let (taps, codec) = (&mut self.taps, params.codec);
+        let taps = &mut self.taps;
         taps.packet(Track::Rx, datagram, sink);
-        self.rx.order(now, here, &accepted, payload, &mut |at, audio| {
-            taps.audio(now, Track::Rx, at, audio, codec, sink);
+        if let (Format::AmrWb { .. }, Some(first)) = (params.format, payload.first()) {
+            // The first four bits in both forms of a payload; fifteen asks for nothing.
+            if accepted.is_audio() && first >> 4 <= 8 {
+                self.tx.request_amr_wb_mode(first >> 4);
+            }
+        }
+        self.rx.order(now, here, &accepted, payload, &mut |piece| {
+            taps.audio(now, Track::Rx, piece, sink);
         });
         for digit in self.rx.digits(now, &accepted).into_iter().flatten() {
             self.tell_digit(now, digit, sink);
@@ -112,9 +119,9 @@ impl MediaLeg {
         self.tx.playout.handle_timeout(now);
         let Some(params) = &self.params else { return };
         self.tx.wake(now, params);
-        let (taps, codec) = (&mut self.taps, params.codec);
-        self.rx.handle_timeout(now, &self.clock, &mut |at, audio| {
-            taps.audio(now, Track::Rx, at, audio, codec, sink);
+        let taps = &mut self.taps;
+        self.rx.handle_timeout(now, &self.clock, &mut |piece| {
+            taps.audio(now, Track::Rx, piece, sink);
         });
         if let Some(digit) = self.rx.expire_digit(now) {
             self.tell_digit(now, digit, sink);
@@ -151,7 +158,7 @@ impl MediaLeg {
     pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
         let (app_format, app_heard) = (params.app_format, params.app_heard);
-        self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params)?)));
+        self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params, self.format())?)));
         if let Some(format) = app_format {
             self.tx.playout.add_voice(tap, format, app_heard);
         }
@@ -174,6 +181,15 @@ impl MediaLeg {
     /// Send the start frame, then what was kept, then media as it comes.
     pub fn begin_stream(&mut self, _now: Instant, tap: TapId, sink: &mut impl Sink) -> Result<(), Refused> {
         self.taps.stream(tap)?.begin(sink)
+    }
+
+    /// Let a stream's stop frame say why the call ended.
+    ///
+    /// # Errors
+    /// When the tap is not a stream of this leg.
+    pub fn set_hangup_cause(&mut self, tap: TapId, cause: &str) -> Result<(), Refused> {
+        self.taps.stream(tap)?.set_hangup_cause(cause);
+        Ok(())
     }
 
     /// Tell whether the stream's socket takes more. While it does not, media is kept inside the leg
@@ -212,7 +228,7 @@ impl MediaLeg {
     /// Decode one track for a recogniser from now on.
     pub fn add_speech(&mut self, _now: Instant, tap: TapId, params: SpeechParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
-        params.check()?;
+        params.check(self.format())?;
         self.taps.add(tap, Tap::Speech(Box::new(SpeechTap::new(tap, params))));
         Ok(())
     }
@@ -228,10 +244,13 @@ impl MediaLeg {
         self.taps.remove(tap, reason, &mut self.tx.playout, sink)
     }
 
-    /// Queue mono audio of 8000 or 16000 Hz; all of it or nothing. It goes out by `handle_timeout`,
+    /// Queue mono audio of any rate that L16 may have; all of it or nothing. It goes out by `handle_timeout`,
     /// the first packet at once.
     pub fn play(&mut self, now: Instant, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
         self.check_open()?;
+        if !self.format().is_none_or(Format::encodable) {
+            return Err(Refused::Untranscodable);
+        }
         self.tx.playout.play(pcm, sample_rate_hz)?;
         self.wake(now);
         Ok(())
@@ -264,7 +283,6 @@ impl MediaLeg {
     /// Counters up to now.
     pub fn stats(&self) -> LegStats {
         let (rx, tx, reporter) = (&self.rx, &self.tx, &self.reporter);
-        let jitter_us = |units: u32| u64::from(units).saturating_mul(1000) / samples(1);
         LegStats {
             taps: self.taps.stats(&tx.playout),
             packets_received: rx.packets,
@@ -279,23 +297,25 @@ impl MediaLeg {
             packets_ahead: rx.reorder.ahead,
             packets_unexpected: rx.dropped.unexpected,
             packets_not_receiving: rx.dropped.not_receiving,
+            packets_undecodable: rx.reorder.undecodable.saturating_add(self.taps.undecodable()),
             resyncs: rx.reorder.resyncs,
-            gap_ms: to_ms(rx.reorder.gap_samples),
-            jitter_us: jitter_us(rx.stats.jitter()),
+            gap_ms: to_ms(rx.reorder.gap),
+            jitter_us: to_us(u64::from(rx.stats.jitter()).saturating_mul(rx.tick)),
             digits_received: rx.digits,
             digits_dropped: rx.digits_dropped,
             packets_sent: tx.packets,
             bytes_sent: tx.bytes,
-            played_ms: to_ms(tx.playout.played_samples),
+            played_ms: to_ms(tx.playout.played),
             queued_ms: tx.playout.queued_ms(),
-            discarded_ms: to_ms(tx.playout.discarded_samples),
+            discarded_ms: to_ms(tx.playout.discarded),
             playout_slips: tx.slips,
+            packets_unencodable: tx.unencodable,
             digits_sent: tx.playout.digits_sent,
             rtcp_received: reporter.received,
             rtcp_sent: reporter.sent,
             rtcp_foreign: reporter.foreign,
             remote_lost: reporter.remote_lost,
-            remote_jitter_us: jitter_us(reporter.remote_jitter),
+            remote_jitter_us: to_us(u64::from(reporter.remote_jitter).saturating_mul(tx.tick)),
             rtt_us: reporter.rtt_us,
         }
     }
@@ -307,10 +327,10 @@ impl MediaLeg {
         }
         self.closed = true;
         self.clear(now, sink);
-        if let Some(params) = &self.params {
-            let (taps, codec) = (&mut self.taps, params.codec);
-            self.rx.flush(self.clock.position(now), &mut |at, audio| {
-                taps.audio(now, Track::Rx, at, audio, codec, sink);
+        if self.params.is_some() {
+            let taps = &mut self.taps;
+            self.rx.flush(self.clock.position(now), &mut |piece| {
+                taps.audio(now, Track::Rx, piece, sink);
             });
         }
         self.taps.close_all("call_ended", &mut self.tx.playout, sink);
@@ -319,6 +339,10 @@ impl MediaLeg {
         self.rx.stop();
         self.tx.stop();
         self.reporter.stop();
+    }
+
+    fn format(&self) -> Option<Format> {
+        self.params.as_ref().map(|params| params.format)
     }
 
     fn check_open(&self) -> Result<(), Refused> {
@@ -337,7 +361,8 @@ impl MediaLeg {
     }
 
     fn tell_digit(&mut self, now: Instant, received: DigitReceived, sink: &mut impl Sink) {
-        let duration_ms = to_ms(u64::from(received.duration));
+        let clock_rate_hz = self.params.as_ref().map_or(8000, |params| params.dtmf_clock_rate_hz);
+        let duration_ms = u64::from(received.duration) * 1000 / u64::from(clock_rate_hz);
         if !self.rx.count_digit(now) {
             return;
         }
@@ -352,12 +377,12 @@ impl MediaLeg {
 
     fn send_due(&mut self, now: Instant, sink: &mut impl Sink) {
         let (Some(params), Some(target)) = (&self.params, self.rx.target()) else { return };
-        let (taps, codec) = (&mut self.taps, params.codec);
+        let taps = &mut self.taps;
         let ended = self.tx.handle_timeout(now, &self.clock, params, &mut |sent| {
             sink.transmit(Port::Rtp, target, sent.datagram);
             taps.packet(Track::Tx, sent.datagram, sink);
-            if let Some((at, payload)) = sent.audio {
-                taps.audio(now, Track::Tx, at, payload, codec, sink);
+            if let Some(piece) = sent.audio {
+                taps.audio(now, Track::Tx, piece, sink);
             }
         });
         if let Some(played_ms) = ended {

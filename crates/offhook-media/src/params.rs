@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use offhook_codec::Codec;
+use offhook_codec::{Format, OpusSettings};
 
 use crate::backlog::AppFormat;
-use crate::format::StreamFormat;
 use crate::frame::is_json_object;
+use crate::lane::passes;
 use crate::limits::STREAM_BUFFER_MS_MAX;
 
 /// Names one tap of one leg; chosen by the caller, never reused.
@@ -27,8 +27,12 @@ pub enum Track {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact of the SDP")]
 pub struct LegParams {
-    /// The audio codec, the same in both directions.
-    pub codec: Codec,
+    /// The audio format, the same in both directions.
+    pub format: Format,
+    /// How we encode, if it is Opus.
+    pub opus: OpusSettings,
+    /// The AMR-WB modes we may send, one bit each; zero for all.
+    pub amr_modes: u16,
     /// Its payload type.
     pub payload_type: u8,
     /// Its RTP clock.
@@ -37,6 +41,8 @@ pub struct LegParams {
     pub ptime_ms: u32,
     /// Payload type of telephone-event, if agreed.
     pub dtmf_payload_type: Option<u8>,
+    /// The clock that its durations are counted by.
+    pub dtmf_clock_rate_hz: u32,
     /// Where the SDP says that RTP goes.
     pub remote_rtp: SocketAddr,
     /// Where the SDP says that RTCP goes.
@@ -84,7 +90,7 @@ pub struct StreamParams {
     /// Stream what we send as track "outbound".
     pub tx: bool,
     /// What the application is sent.
-    pub format: StreamFormat,
+    pub format: Format,
     /// What the application may send to be heard by the far end; `None` when it may not.
     pub app_format: Option<AppFormat>,
     /// Somebody hears it; otherwise it is taken and dropped.
@@ -123,33 +129,58 @@ impl LegParams {
     pub fn check(&self) -> Result<(), Refused> {
         let dtmf_wrong = |dtmf: u8| dtmf > 127 || dtmf == self.payload_type;
         first_wrong(&[
-            (self.clock_rate_hz != self.codec.sample_rate_hz(), "clock_rate_hz"),
+            (!self.format.is_possible(), "sample_rate_hz"),
+            (self.clock_rate_hz != self.format.clock_rate_hz(), "clock_rate_hz"),
             (self.payload_type > 127, "payload_type"),
             (self.dtmf_payload_type.is_some_and(dtmf_wrong), "dtmf_payload_type"),
-            (!(5..=200).contains(&self.ptime_ms), "ptime_ms"),
+            (!(8000..=48_000).contains(&self.dtmf_clock_rate_hz), "dtmf_clock_rate_hz"),
+            (!(5..=200).contains(&self.ptime_ms) || !is_framed(self.format, self.ptime_ms), "ptime_ms"),
         ])
+    }
+}
+
+/// Whether audio of so many milliseconds makes whole frames of a format.
+fn is_framed(format: Format, ms: u32) -> bool {
+    match format {
+        Format::Opus { .. } => matches!(ms, 20 | 40 | 60 | 80 | 100 | 120),
+        Format::AmrWb { .. } => ms.is_multiple_of(20),
+        Format::G711(_) | Format::G722 | Format::L16 { .. } => {
+            (format.sample_rate_hz() * ms).is_multiple_of(1000)
+        }
     }
 }
 
 impl StreamParams {
-    /// Whether a leg would take these; for callers that want to know at once.
-    pub fn check(&self) -> Result<(), Refused> {
+    /// Whether a leg of this format (as far as known) would take these; for callers that want to know
+    /// at once.
+    pub fn check(&self, leg: Option<Format>) -> Result<(), Refused> {
         first_wrong(&[
             (!self.format.is_possible(), "sample_rate_hz"),
             (self.app_format.is_some_and(|format| !format.is_possible()), "app_sample_rate_hz"),
-            (self.app_format.is_some_and(|format| !format.decodable()), "app_codec"),
             (!(20..=100).contains(&self.frame_ms), "frame_ms"),
+            (self.format.payload_bytes(20).is_none() && !is_framed(self.format, self.frame_ms), "frame_ms"),
             (self.buffer_ms > STREAM_BUFFER_MS_MAX, "buffer_ms"),
             (!is_json_object(&self.connected_json), "connected_json"),
             (!is_json_object(&self.start_json), "start_json"),
             (!is_json_object(&self.stop_json), "stop_json"),
-        ])
+        ])?;
+        let sends = |leg| passes(leg, self.format) || (Format::decodable(leg) && self.format.encodable());
+        let heard = |app: AppFormat| app.decodable() && leg.is_none_or(Format::encodable);
+        if leg.is_none_or(sends) && self.app_format.is_none_or(heard) {
+            Ok(())
+        } else {
+            Err(Refused::Untranscodable)
+        }
     }
 }
 
 impl SpeechParams {
-    /// Whether a leg would take these; for callers that want to know at once.
-    pub fn check(&self) -> Result<(), Refused> {
+    /// Whether a leg of this format (as far as known) would take these; for callers that want to know
+    /// at once.
+    pub fn check(&self, leg: Option<Format>) -> Result<(), Refused> {
+        if !leg.is_none_or(Format::decodable) {
+            return Err(Refused::Untranscodable);
+        }
         first_wrong(&[
             (!matches!(self.sample_rate_hz, 8000 | 16_000), "sample_rate_hz"),
             (!(10..=1000).contains(&self.chunk_ms), "chunk_ms"),
@@ -185,6 +216,9 @@ pub enum Refused {
     /// Offer and answer have no telephone-event.
     #[error("telephone-event was not agreed on for this leg")]
     NoTelephoneEvent,
+    /// AMR-WB would have to be transcoded, and this system has no libraries for it.
+    #[error("AMR-WB is only passed through here: opencore-amrwb and vo-amrwbenc are not installed")]
+    Untranscodable,
     /// The leg has been closed.
     #[error("the leg is closed")]
     Closed,

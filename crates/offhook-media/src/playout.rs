@@ -3,17 +3,16 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use offhook_codec::{Codec, Downsampler};
+use offhook_codec::L16_RATES_HZ;
 use offhook_rtp::{TelephoneEventSender, event_of};
 
 use crate::backlog::AppFormat;
-use crate::clock::{samples, to_ms};
+use crate::clock::{tick_of, ticks, to_ms, wide};
 use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
-use crate::params::{Refused, TapId};
+use crate::params::{LegParams, Refused, TapId};
+use crate::player::Player;
 use crate::stats::TapStats;
 use crate::voice::Voice;
-
-const LEG_RATE_HZ: u32 = 8000;
 
 #[derive(Clone, Copy, Debug)]
 struct Digit {
@@ -25,7 +24,7 @@ struct Digit {
 /// What one ptime carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tick {
-    /// Audio, written to the payload.
+    /// Audio, in [`Playout::mix`].
     Audio,
     /// A packet of a telephone-event, written to the payload.
     Event {
@@ -41,47 +40,64 @@ pub(crate) enum Tick {
 /// Audio and digits that wait, in order; digits go first, and audio waits for them.
 ///
 /// What is played and what each application says are queues of their own, mixed as they are sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Playout {
+    leg_rate_hz: u32,
     voices: Vec<(TapId, Voice)>,
     mix: Vec<i16>,
-    queue: VecDeque<i16>,
-    downsampler: Option<Downsampler>,
+    player: Player,
     digits: VecDeque<Digit>,
     sending: Option<(TelephoneEventSender, u32)>,
     pause_ms: u32,
-    /// Samples sent since the queue was last empty; `None` when nothing plays.
+    /// Ticks sent since the queue was last empty; `None` when nothing plays.
     run: Option<u64>,
-    pub(crate) played_samples: u64,
-    pub(crate) discarded_samples: u64,
+    /// Ticks sent, and ticks that were cleared.
+    pub(crate) played: u64,
+    pub(crate) discarded: u64,
     pub(crate) digits_sent: u64,
 }
 
 impl Playout {
+    pub(crate) const fn new(leg_rate_hz: u32) -> Self {
+        Self {
+            leg_rate_hz,
+            voices: Vec::new(),
+            mix: Vec::new(),
+            player: Player::new(leg_rate_hz),
+            digits: VecDeque::new(),
+            sending: None,
+            pause_ms: 0,
+            run: None,
+            played: 0,
+            discarded: 0,
+            digits_sent: 0,
+        }
+    }
+
+    /// The leg has this sample rate from here on; what waits is kept.
+    pub(crate) fn set_leg_rate(&mut self, leg_rate_hz: u32) {
+        if leg_rate_hz != self.leg_rate_hz {
+            self.leg_rate_hz = leg_rate_hz;
+            self.player.set_leg_rate(leg_rate_hz);
+            for (_, voice) in &mut self.voices {
+                voice.set_leg_rate(leg_rate_hz);
+            }
+        }
+    }
+
     /// Queue all of `pcm` or nothing.
     pub(crate) fn play(&mut self, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
-        let halved = match sample_rate_hz {
-            8000 => false,
-            16_000 => true,
-            _ => return Err(Refused::OutOfRange("sample_rate_hz")),
-        };
-        let added = if halved { pcm.len().div_ceil(2) } else { pcm.len() };
-        let queued = u64::try_from(self.queue.len().saturating_add(added)).unwrap_or(u64::MAX);
-        if queued > samples(PLAYOUT_MS_MAX) {
+        if !L16_RATES_HZ.contains(&sample_rate_hz) {
+            return Err(Refused::OutOfRange("sample_rate_hz"));
+        }
+        let queued = self.player.queued().saturating_add(self.player.scaled(pcm.len(), sample_rate_hz));
+        if self.in_ticks(queued) > ticks(PLAYOUT_MS_MAX) {
             return Err(Refused::PlayoutFull);
         }
-        if pcm.is_empty() {
-            return Ok(());
+        if !pcm.is_empty() {
+            self.player.push(pcm, sample_rate_hz);
+            self.run.get_or_insert(0);
         }
-        if halved {
-            let mut out = Vec::with_capacity(added);
-            self.downsampler.get_or_insert_default().process(pcm, &mut out);
-            self.queue.extend(out);
-        } else {
-            self.drain_downsampler();
-            self.queue.extend(pcm);
-        }
-        self.run.get_or_insert(0);
         Ok(())
     }
 
@@ -105,17 +121,15 @@ impl Playout {
 
     /// Drop what waits. A digit under way is finished. Gives the milliseconds played of what was cut.
     pub(crate) fn clear(&mut self) -> Option<u64> {
-        let dropped = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
-        self.discarded_samples = self.discarded_samples.saturating_add(dropped);
-        self.queue.clear();
-        self.downsampler = None;
+        self.discarded = self.discarded.saturating_add(self.in_ticks(self.player.queued()));
+        self.player.clear();
         self.digits.clear();
         self.run.take().map(to_ms)
     }
 
     /// Let the application of a stream be heard.
     pub(crate) fn add_voice(&mut self, tap: TapId, format: AppFormat, heard: bool) {
-        let mut voice = Voice::new(format, LEG_RATE_HZ);
+        let mut voice = Voice::new(format, self.leg_rate_hz);
         if !heard {
             voice.mute();
         }
@@ -160,7 +174,7 @@ impl Playout {
 
     /// Whether a packet of `ptime_ms` would carry anything.
     pub(crate) fn has_work(&self, ptime_ms: u32) -> bool {
-        let wanted = packet_samples(ptime_ms);
+        let wanted = self.packet_samples(ptime_ms);
         self.run.is_some()
             || !self.digits.is_empty()
             || self.sending.is_some()
@@ -169,11 +183,12 @@ impl Playout {
     }
 
     pub(crate) fn queued_ms(&self) -> u64 {
-        to_ms(u64::try_from(self.queue.len()).unwrap_or(u64::MAX))
+        to_ms(self.in_ticks(self.player.queued()))
     }
 
-    /// Fill `payload` (appending) with what is due for one ptime, at `due`.
-    pub(crate) fn next(&mut self, due: Instant, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+    /// What is due for one ptime, at `due`. A telephone-event is appended to `payload`.
+    pub(crate) fn next(&mut self, due: Instant, params: &LegParams, payload: &mut Vec<u8>) -> Tick {
+        let ptime_ms = params.ptime_ms;
         if self.pause_ms > 0 {
             self.pause_ms = self.pause_ms.saturating_sub(ptime_ms);
             return Tick::Pause;
@@ -181,8 +196,8 @@ impl Playout {
         if self.sending.is_none()
             && let Some(next) = self.digits.pop_front()
         {
-            let sender =
-                TelephoneEventSender::new(next.key, next.duration_ms, ptime_ms, codec.sample_rate_hz());
+            let clock_rate_hz = params.dtmf_clock_rate_hz;
+            let sender = TelephoneEventSender::new(next.key, next.duration_ms, ptime_ms, clock_rate_hz);
             self.sending = sender.map(|sender| (sender, next.gap_ms));
         }
         if let Some((sender, gap_ms)) = &mut self.sending
@@ -196,53 +211,41 @@ impl Playout {
             }
             return Tick::Event { first: packet.marker };
         }
-        self.next_audio(due, ptime_ms, codec, payload)
+        self.next_audio(due, ptime_ms)
     }
 
     /// After a tick: what was played in milliseconds, if it has just come to its end.
     pub(crate) fn take_ended(&mut self) -> Option<u64> {
-        if self.queue.is_empty() && self.downsampler.is_none() { self.run.take().map(to_ms) } else { None }
+        if self.player.is_empty() { self.run.take().map(to_ms) } else { None }
     }
 
-    fn next_audio(&mut self, due: Instant, ptime_ms: u32, codec: Codec, payload: &mut Vec<u8>) -> Tick {
+    /// The samples of the last audio.
+    pub(crate) fn mix(&self) -> &[i16] {
+        &self.mix
+    }
+
+    fn next_audio(&mut self, due: Instant, ptime_ms: u32) -> Tick {
         self.mix.clear();
-        self.mix.resize(packet_samples(ptime_ms), 0);
+        self.mix.resize(self.packet_samples(ptime_ms), 0);
         let mut heard = self.run.is_some();
         if heard {
-            self.mix_played();
+            let count = wide(self.player.take(&mut self.mix));
+            let count = self.in_ticks(count);
+            self.run = self.run.map(|run| run.saturating_add(count));
+            self.played = self.played.saturating_add(count);
         }
         for (_, voice) in &mut self.voices {
             heard |= voice.mix_into(&mut self.mix, due);
         }
-        if !heard {
-            return Tick::Idle;
-        }
-        codec.encode(&self.mix, payload);
-        Tick::Audio
+        if heard { Tick::Audio } else { Tick::Idle }
     }
 
-    fn mix_played(&mut self) {
-        if self.queue.len() <= self.mix.len() {
-            self.drain_downsampler();
-        }
-        let count = self.queue.len().min(self.mix.len());
-        for (slot, sample) in self.mix.iter_mut().zip(self.queue.drain(..count)) {
-            *slot = sample;
-        }
-        let count = u64::try_from(count).unwrap_or(0);
-        self.run = self.run.map(|run| run.saturating_add(count));
-        self.played_samples = self.played_samples.saturating_add(count);
+    fn packet_samples(&self, ptime_ms: u32) -> usize {
+        usize::try_from(u64::from(self.leg_rate_hz) * u64::from(ptime_ms) / 1000).unwrap_or(160)
     }
 
-    fn drain_downsampler(&mut self) {
-        if let Some(mut downsampler) = self.downsampler.take() {
-            let mut tail = Vec::new();
-            downsampler.finish(&mut tail);
-            self.queue.extend(tail);
-        }
+    /// So many samples of the leg as ticks.
+    fn in_ticks(&self, samples: u64) -> u64 {
+        samples.saturating_mul(tick_of(self.leg_rate_hz))
     }
-}
-
-fn packet_samples(ptime_ms: u32) -> usize {
-    usize::try_from(samples(u64::from(ptime_ms))).unwrap_or(160)
 }

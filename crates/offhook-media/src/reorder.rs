@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use crate::clock::{Position, samples};
+use offhook_codec::Format;
+
+use crate::clock::{Position, tick_of, ticks, wide};
 use crate::limits::{GAP_FILL_MS_MAX, LEAD_MS_MAX, REORDER_HOLD, REORDER_PACKETS_MAX};
+use crate::piece::Piece;
 
 /// What a packet brings to the track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,11 @@ struct Held {
 ///
 /// Positions never go back and never overlap. A short gap in RTP timestamps is a gap of the same
 /// length in positions; a longer one, or a step back, makes the clock jump to the time of arrival.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reorder {
+    format: Format,
+    /// Ticks of one count of the RTP clock.
+    tick: u64,
     next_number: Option<u64>,
     /// RTP timestamp that belongs to `next_at`; `None` until audio came since the last restart.
     next_timestamp: Option<u32>,
@@ -39,10 +45,42 @@ pub(crate) struct Reorder {
     pub(crate) late: u64,
     pub(crate) ahead: u64,
     pub(crate) resyncs: u64,
-    pub(crate) gap_samples: u64,
+    pub(crate) gap: u64,
+    /// Payloads whose length cannot be told: not of the format.
+    pub(crate) undecodable: u64,
 }
 
 impl Reorder {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            tick: tick_of(format.clock_rate_hz()),
+            next_number: None,
+            next_timestamp: None,
+            next_at: 0,
+            heard: false,
+            held: Vec::new(),
+            spare: Vec::new(),
+            late: 0,
+            ahead: 0,
+            resyncs: 0,
+            gap: 0,
+            undecodable: 0,
+        }
+    }
+
+    /// Audio comes in another format from here on. What is held is of the old one, and lost.
+    pub(crate) fn change_format(&mut self, format: Format) {
+        self.late = self.late.saturating_add(wide(self.held.len()));
+        self.held.clear();
+        self.next_number = None;
+        let tick = tick_of(format.clock_rate_hz());
+        if tick != self.tick {
+            self.next_timestamp = None;
+        }
+        (self.format, self.tick) = (format, tick);
+    }
+
     /// Take one packet; `here` is the position of `now`. Audio comes out through `out`.
     pub(crate) fn receive(
         &mut self,
@@ -51,7 +89,7 @@ impl Reorder {
         number: u64,
         content: Content,
         payload: &[u8],
-        out: &mut impl FnMut(Position, &[u8]),
+        out: &mut impl FnMut(Piece<'_>),
     ) {
         loop {
             let next = *self.next_number.get_or_insert(number);
@@ -74,12 +112,7 @@ impl Reorder {
     }
 
     /// Give up waiting for what has not come in time.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        here: Position,
-        out: &mut impl FnMut(Position, &[u8]),
-    ) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         while self.poll_timeout().is_some_and(|due| due <= now) {
             self.skip(here, out);
         }
@@ -90,7 +123,7 @@ impl Reorder {
     }
 
     /// The numbering starts anew: give out what is held, then believe the next packet.
-    pub(crate) fn restart(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+    pub(crate) fn restart(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         while !self.held.is_empty() {
             self.skip(here, out);
         }
@@ -110,14 +143,14 @@ impl Reorder {
     }
 
     /// Treat all before the first held packet as lost.
-    fn skip(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+    fn skip(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         if let Some(first) = self.held.first() {
             self.next_number = Some(first.number);
         }
         self.release_successors(here, out);
     }
 
-    fn release_successors(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+    fn release_successors(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         while self.held.first().is_some_and(|held| Some(held.number) == self.next_number) {
             let held = self.held.remove(0);
             self.release(here, held.number, held.content, &held.payload, out);
@@ -131,40 +164,45 @@ impl Reorder {
         number: u64,
         content: Content,
         payload: &[u8],
-        out: &mut impl FnMut(Position, &[u8]),
+        out: &mut impl FnMut(Piece<'_>),
     ) {
         self.next_number = Some(number.saturating_add(1));
         let Content::Audio(timestamp) = content else { return };
         if payload.is_empty() {
             return;
         }
+        let Some(length) = self.format.clock_ticks_in(payload) else {
+            // As good as lost: the next one tells how much.
+            self.undecodable = self.undecodable.saturating_add(1);
+            return;
+        };
         let at = self.place(here, timestamp);
-        if at > here.saturating_add(samples(LEAD_MS_MAX)) {
+        if at > here.saturating_add(ticks(LEAD_MS_MAX)) {
             // Cut out rather than late: what follows comes in its place.
             self.ahead = self.ahead.saturating_add(1);
             self.next_timestamp = None;
             return;
         }
-        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        self.next_at = at.saturating_add(length);
-        self.next_timestamp = Some(timestamp.wrapping_add(u32::try_from(payload.len()).unwrap_or(u32::MAX)));
+        let ticks = u64::from(length).saturating_mul(self.tick);
+        self.next_at = at.saturating_add(ticks);
+        self.next_timestamp = Some(timestamp.wrapping_add(length));
         self.heard = true;
-        out(at, payload);
+        out(Piece { at, ticks, format: self.format, payload });
     }
 
     /// The position of the sample with this RTP timestamp.
     fn place(&mut self, here: Position, timestamp: u32) -> Position {
         if let Some(next) = self.next_timestamp {
-            let gap = u64::from(timestamp.wrapping_sub(next));
-            if gap <= samples(GAP_FILL_MS_MAX) {
-                self.gap_samples = self.gap_samples.saturating_add(gap);
+            let gap = u64::from(timestamp.wrapping_sub(next)).saturating_mul(self.tick);
+            if gap <= ticks(GAP_FILL_MS_MAX) {
+                self.gap = self.gap.saturating_add(gap);
                 return self.next_at.saturating_add(gap);
             }
         }
         if self.heard {
             self.resyncs = self.resyncs.saturating_add(1);
         }
-        self.next_at.max(here)
+        self.next_at.max(here - here % self.tick)
     }
 }
 
@@ -172,7 +210,13 @@ impl Reorder {
 #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
 mod tests {
     use super::*;
+    use offhook_codec::Codec;
     use std::time::Duration;
+
+    /// Place in samples, and what it is filled with.
+    fn seen(piece: Piece<'_>) -> (u64, u8) {
+        (piece.at / 882, piece.payload[0])
+    }
 
     struct Bench {
         start: Instant,
@@ -182,7 +226,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { start: Instant::now(), reorder: Reorder::default(), out: Vec::new() }
+            Self { start: Instant::now(), reorder: Reorder::new(Codec::Pcmu.into()), out: Vec::new() }
         }
 
         /// Packet `n` of 20 ms with RTP timestamp `160 n`, at `ms`.
@@ -194,14 +238,13 @@ mod tests {
             let payload = [n.to_le_bytes()[0]; 160];
             let out = &mut self.out;
             let now = self.start + Duration::from_millis(ms);
-            self.reorder
-                .receive(now, ms * 8, n, content, &payload, &mut |at, bytes| out.push((at, bytes[0])));
+            self.reorder.receive(now, ticks(ms), n, content, &payload, &mut |piece| out.push(seen(piece)));
         }
 
         fn timeout(&mut self, ms: u64) {
             let out = &mut self.out;
             let now = self.start + Duration::from_millis(ms);
-            self.reorder.handle_timeout(now, ms * 8, &mut |at, bytes| out.push((at, bytes[0])));
+            self.reorder.handle_timeout(now, ticks(ms), &mut |piece| out.push(seen(piece)));
         }
     }
 
@@ -223,7 +266,7 @@ mod tests {
             bench.audio(n * 20, n);
         }
         assert_eq!(bench.out, [(0, 0), (160, 1), (320, 2), (480, 3)]);
-        assert_eq!((bench.reorder.late, bench.reorder.gap_samples), (0, 0));
+        assert_eq!((bench.reorder.late, bench.reorder.gap), (0, 0));
     }
 
     #[test]
@@ -236,7 +279,7 @@ mod tests {
         bench.audio(0, 5);
         assert_eq!(bench.out, [(0, 0), (320, 2), (480, 3), (640, 4), (800, 5)]);
         bench.audio(0, 1);
-        assert_eq!((bench.reorder.late, bench.reorder.gap_samples), (1, 160));
+        assert_eq!((bench.reorder.late, bench.reorder.gap), (1, ticks(20)));
     }
 
     #[test]
@@ -298,7 +341,7 @@ mod tests {
         bench.audio(0, 0);
         bench.audio(20, 2);
         let out = &mut bench.out;
-        bench.reorder.restart(320, &mut |at, bytes| out.push((at, bytes[0])));
+        bench.reorder.restart(ticks(40), &mut |piece| out.push(seen(piece)));
         bench.at(40, 9000, Content::Audio(77));
         assert_eq!(bench.out, [(0, 0), (320, 2), (480, 40)]);
         assert_eq!(bench.reorder.resyncs, 1);

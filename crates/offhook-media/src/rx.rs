@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use offhook_rtp::{Arrival, DigitReceived, ReceiverStats, RtpPacket, TelephoneEvent, TelephoneEventReceiver};
 
-use crate::clock::{Clock, Position};
+use offhook_codec::{Codec, Format};
+
+use crate::clock::{Clock, Position, tick_of};
 use crate::limits::{DATAGRAM_BYTES_MAX, DIGITS_PER_SECOND_MAX, STARTED_INTERVAL};
 use crate::lock::{Admission, SourceLock};
 use crate::params::LegParams;
+use crate::piece::Piece;
 use crate::reorder::{Content, Reorder};
 
 /// Comfort noise (RFC 3389): never audio for a tap (contract 7, row 13).
@@ -29,6 +32,12 @@ pub(crate) struct Accepted {
     timestamp: u32,
 }
 
+impl Accepted {
+    pub(crate) const fn is_audio(&self) -> bool {
+        matches!(self.content, Content::Audio(_))
+    }
+}
+
 /// Refusals, by cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Dropped {
@@ -40,7 +49,7 @@ pub(crate) struct Dropped {
 }
 
 /// Receives the RTP of one leg.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) lock: Option<SourceLock>,
     pub(crate) stats: ReceiverStats,
@@ -50,6 +59,9 @@ pub(crate) struct Receiver {
     pub(crate) bytes: u64,
     pub(crate) digits: u64,
     pub(crate) digits_dropped: u64,
+    format: Format,
+    /// Ticks of one count of the RTP clock.
+    pub(crate) tick: u64,
     told_ssrc: Option<u32>,
     told_ssrc_at: Option<Instant>,
     digits_since: Option<Instant>,
@@ -60,8 +72,39 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    pub(crate) fn new() -> Self {
+        let format = Format::G711(Codec::Pcmu);
+        Self {
+            lock: None,
+            stats: ReceiverStats::default(),
+            reorder: Reorder::new(format),
+            dropped: Dropped::default(),
+            packets: 0,
+            bytes: 0,
+            digits: 0,
+            digits_dropped: 0,
+            format,
+            tick: tick_of(format.clock_rate_hz()),
+            told_ssrc: None,
+            told_ssrc_at: None,
+            digits_since: None,
+            digits_in_second: 0,
+            keys: TelephoneEventReceiver::default(),
+            digit_due: None,
+            silent_due: None,
+        }
+    }
+
     /// Offer and answer are complete, again perhaps: the lock opens.
     pub(crate) fn connect(&mut self, now: Instant, params: &LegParams) {
+        if params.format != self.format {
+            let tick = tick_of(params.format.clock_rate_hz());
+            if tick != self.tick {
+                self.stats.change_clock();
+            }
+            (self.format, self.tick) = (params.format, tick);
+            self.reorder.change_format(params.format);
+        }
         self.lock = Some(SourceLock::new(params.remote_rtp));
         self.hear(now, params);
     }
@@ -113,7 +156,7 @@ impl Receiver {
         self.packets = self.packets.saturating_add(1);
         self.bytes = self.bytes.saturating_add(u64::try_from(datagram.len()).unwrap_or(0));
         self.hear(now, params);
-        let arrival = self.stats.receive(packet.ssrc, packet.seq, packet.timestamp, low_32(here));
+        let arrival = self.stats.receive(packet.ssrc, packet.seq, packet.timestamp, low_32(here / self.tick));
         let (number, restarted) = match arrival {
             Arrival::New(number) | Arrival::Old(number) => (Some(number), false),
             Arrival::Restarted(number) => (Some(number), true),
@@ -148,7 +191,7 @@ impl Receiver {
         here: Position,
         accepted: &Accepted,
         payload: &[u8],
-        out: &mut impl FnMut(Position, &[u8]),
+        out: &mut impl FnMut(Piece<'_>),
     ) {
         let Some(number) = accepted.number else { return };
         if accepted.restarted {
@@ -191,17 +234,12 @@ impl Receiver {
         self.silent_due.take_if(|due| *due <= now).is_some()
     }
 
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        clock: &Clock,
-        out: &mut impl FnMut(Position, &[u8]),
-    ) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, clock: &Clock, out: &mut impl FnMut(Piece<'_>)) {
         self.reorder.handle_timeout(now, clock.position(now), out);
     }
 
     /// Give out what is still held.
-    pub(crate) fn flush(&mut self, here: Position, out: &mut impl FnMut(Position, &[u8])) {
+    pub(crate) fn flush(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         self.reorder.restart(here, out);
     }
 
@@ -216,6 +254,6 @@ fn refuse<T>(counter: &mut u64) -> Option<T> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "arrival times wrap as RTP timestamps do")]
-const fn low_32(position: Position) -> u32 {
-    position as u32
+const fn low_32(count: u64) -> u32 {
+    count as u32
 }

@@ -48,6 +48,8 @@ counters! {
         packets_unexpected,
         /// Came while the leg was on hold.
         packets_not_receiving,
+        /// With a payload that is none of the format agreed on, or cannot be decoded here.
+        packets_undecodable,
         /// Jumps of the media clock (a long pause, a new source).
         resyncs,
         /// Lost audio of the rx track, in ms.
@@ -70,6 +72,8 @@ counters! {
         discarded_ms,
         /// Wake-ups that came so late that the playout clock had to slip.
         playout_slips,
+        /// Packets that were not sent because this system cannot encode the leg's format.
+        packets_unencodable,
         /// Digits sent.
         digits_sent,
         /// RTCP packets accepted.
@@ -115,9 +119,9 @@ counters! {
         rx_frames,
         /// Media frames of the tx track sent.
         tx_frames,
-        /// Media frames dropped because the application was too slow.
+        /// Media frames dropped because the application was too slow, or because they could not be encoded.
         frames_dropped,
-        /// Silence put in for lost audio, in ms.
+        /// Silence or made-up audio put in for lost audio, in ms.
         filled_ms,
         /// Frames received from the application.
         app_frames,

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use offhook_codec::Codec;
+use offhook_codec::Format;
 
 use crate::app_frame::{self, AppFrame};
-use crate::clock::{Position, iso_8601, samples, to_ms};
+use crate::clock::{Position, iso_8601, ticks, to_ms};
 use crate::frame::{FrameError, FrameWriter, with_reason};
 use crate::lane::{Lane, TrackFrame};
 use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX, MARKS_WAITING_MAX};
 use crate::params::{Refused, StreamParams, TapId, Track};
+use crate::piece::{Pcm, Piece};
 use crate::sink::{FrameKind, Sink};
 use crate::stats::{TapKind, TapStats};
 use crate::voice::Voice;
@@ -39,7 +40,7 @@ enum Stage {
 /// Something that waits until it may be sent.
 #[derive(Debug)]
 enum Kept {
-    Media { track: Track, timestamp_ms: u64, samples: u64, payload: Vec<u8> },
+    Media { track: Track, timestamp_ms: u64, ticks: u64, payload: Vec<u8> },
     Digit { digit: char, occurred_at: Duration },
     Mark(String),
 }
@@ -64,6 +65,7 @@ pub(crate) struct StreamTap {
     start_json: String,
     stop_json: String,
     binary_media: bool,
+    hangup_cause: Option<String>,
     errors_since: Option<Instant>,
     errors: u32,
 }
@@ -77,8 +79,8 @@ struct Outlet {
     epoch: Position,
     writer: FrameWriter,
     kept: VecDeque<Kept>,
-    kept_samples: u64,
-    kept_samples_max: u64,
+    kept_ticks: u64,
+    kept_ticks_max: u64,
     spare: Vec<Vec<u8>>,
     /// Media has been dropped since the last error frame about it.
     overflowed: bool,
@@ -86,8 +88,9 @@ struct Outlet {
 }
 
 impl StreamTap {
-    pub(crate) fn new(tap: TapId, params: StreamParams) -> Result<Self, Refused> {
-        params.check()?;
+    /// A stream of a leg that has this format, as far as is known.
+    pub(crate) fn new(tap: TapId, params: StreamParams, leg: Option<Format>) -> Result<Self, Refused> {
+        params.check(leg)?;
         let track = |wanted| StreamTrack {
             wanted,
             lane: Lane::new(params.format, params.frame_ms, params.fill_gaps),
@@ -102,8 +105,8 @@ impl StreamTap {
                 epoch: 0,
                 writer: FrameWriter::new(&params.stream_id),
                 kept: VecDeque::new(),
-                kept_samples: 0,
-                kept_samples_max: samples(u64::from(params.buffer_ms)),
+                kept_ticks: 0,
+                kept_ticks_max: ticks(u64::from(params.buffer_ms)),
                 spare: Vec::new(),
                 overflowed: false,
                 stats: TapStats { kind: TapKind::Stream, ..TapStats::default() },
@@ -114,6 +117,7 @@ impl StreamTap {
             start_json: params.start_json,
             stop_json: params.stop_json,
             binary_media: params.binary_media,
+            hangup_cause: None,
             errors_since: None,
             errors: 0,
         })
@@ -121,7 +125,9 @@ impl StreamTap {
 
     pub(crate) fn stats(&self) -> TapStats {
         let filled_ms = self.rx.lane.filled_ms().saturating_add(self.tx.lane.filled_ms());
-        TapStats { filled_ms, ..self.outlet.stats }
+        let failed = self.rx.lane.failed().saturating_add(self.tx.lane.failed());
+        let frames_dropped = self.outlet.stats.frames_dropped.saturating_add(failed);
+        TapStats { frames_dropped, filled_ms, ..self.outlet.stats }
     }
 
     /// The socket is open, or open again: everything begins anew from `here`.
@@ -132,7 +138,7 @@ impl StreamTap {
         outlet.epoch = here;
         outlet.writer.restart();
         outlet.kept.clear();
-        outlet.kept_samples = 0;
+        outlet.kept_ticks = 0;
         for track in [&mut self.rx, &mut self.tx] {
             track.lane.flush(&mut |_| ());
             track.base = None;
@@ -160,24 +166,27 @@ impl StreamTap {
         }
     }
 
-    /// Take audio of one track in the leg's codec.
-    pub(crate) fn audio(
-        &mut self,
-        track: Track,
-        at: Position,
-        payload: &[u8],
-        codec: Codec,
-        sink: &mut impl Sink,
-    ) {
-        let outlet = &mut self.outlet;
-        let StreamTrack { wanted, lane, base, chunk } = match track {
+    /// Take a payload of one track. True when its samples are wanted instead.
+    pub(crate) fn audio(&mut self, track: Track, piece: Piece<'_>, sink: &mut impl Sink) -> bool {
+        self.lane(track).is_some_and(|(outlet, StreamTrack { lane, base, chunk, .. })| {
+            lane.piece(piece, &mut |frame| outlet.media(track, base, chunk, frame, sink))
+        })
+    }
+
+    /// Take samples of one track, if they are wanted.
+    pub(crate) fn samples(&mut self, track: Track, pcm: Pcm<'_>, sink: &mut impl Sink) {
+        if let Some((outlet, StreamTrack { lane, base, chunk, .. })) = self.lane(track) {
+            lane.samples(pcm, &mut |frame| outlet.media(track, base, chunk, frame, sink));
+        }
+    }
+
+    /// Where audio of a track goes now, if anywhere.
+    fn lane(&mut self, track: Track) -> Option<(&mut Outlet, &mut StreamTrack)> {
+        let of_track = match track {
             Track::Rx => &mut self.rx,
             Track::Tx => &mut self.tx,
         };
-        if !*wanted || outlet.stage == Stage::Opening {
-            return;
-        }
-        lane.audio(at, payload, codec, &mut |frame| outlet.media(track, base, chunk, frame, sink));
+        (of_track.wanted && self.outlet.stage != Stage::Opening).then_some((&mut self.outlet, of_track))
     }
 
     /// Tell of a key the far end has pressed.
@@ -252,6 +261,11 @@ impl StreamTap {
         }
     }
 
+    /// Let the stop frame say why the call ended.
+    pub(crate) fn set_hangup_cause(&mut self, cause: &str) {
+        self.hangup_cause = Some(cause.to_owned());
+    }
+
     /// Send what is short of a frame, then the stop frame.
     pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
@@ -265,7 +279,7 @@ impl StreamTap {
         }
         outlet.writable = true;
         self.send_kept(sink);
-        let stop = with_reason(&self.stop_json, reason);
+        let stop = with_reason(&self.stop_json, reason, self.hangup_cause.as_deref());
         self.outlet.count_frame();
         sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.stop(&stop));
     }
@@ -290,7 +304,7 @@ impl StreamTap {
                 Kept::Mark(name) => outlet.send_mark(&name, sink),
             }
         }
-        outlet.kept_samples = 0;
+        outlet.kept_ticks = 0;
         outlet.spare.truncate(1);
     }
 
@@ -356,25 +370,25 @@ impl Outlet {
     }
 
     fn keep(&mut self, track: Track, timestamp_ms: u64, frame: TrackFrame<'_>) {
-        while self.kept_samples.saturating_add(frame.samples) > self.kept_samples_max {
+        while self.kept_ticks.saturating_add(frame.ticks) > self.kept_ticks_max {
             let Some(oldest) = self.kept.iter().position(|kept| matches!(kept, Kept::Media { .. })) else {
                 break;
             };
-            if let Some(Kept::Media { payload, samples, .. }) = self.kept.remove(oldest) {
-                self.kept_samples = self.kept_samples.saturating_sub(samples);
+            if let Some(Kept::Media { payload, ticks, .. }) = self.kept.remove(oldest) {
+                self.kept_ticks = self.kept_ticks.saturating_sub(ticks);
                 self.spare.push(payload);
             }
             self.drop_one();
         }
-        if self.kept_samples.saturating_add(frame.samples) > self.kept_samples_max {
+        if self.kept_ticks.saturating_add(frame.ticks) > self.kept_ticks_max {
             self.drop_one();
             return;
         }
         let mut payload = self.spare.pop().unwrap_or_default();
         payload.clear();
         payload.extend_from_slice(frame.payload);
-        self.kept_samples = self.kept_samples.saturating_add(frame.samples);
-        self.kept.push_back(Kept::Media { track, timestamp_ms, samples: frame.samples, payload });
+        self.kept_ticks = self.kept_ticks.saturating_add(frame.ticks);
+        self.kept.push_back(Kept::Media { track, timestamp_ms, ticks: frame.ticks, payload });
     }
 
     /// Give a mark back, or keep it until the start frame is out.

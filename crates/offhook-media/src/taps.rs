@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use offhook_codec::Codec;
-
 use crate::clock::Position;
 use crate::fork::ForkTap;
 use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
+use crate::piece::{Hearing, Piece};
 use crate::playout::Playout;
 use crate::sink::{Event, Sink};
 use crate::speech::SpeechTap;
@@ -27,7 +26,7 @@ impl Tap {
         match self {
             Self::Fork(fork) => fork.stats,
             Self::Stream(stream) => stream.stats(),
-            Self::Speech(speech) => speech.stats,
+            Self::Speech(speech) => speech.stats(),
         }
     }
 
@@ -43,16 +42,18 @@ impl Tap {
 /// All taps of a leg: at most `TAPS_MAX`, so a list is the fastest map.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
-    taps: Vec<(TapId, Tap)>,
+    list: Vec<(TapId, Tap)>,
+    rx: Hearing,
+    tx: Hearing,
 }
 
 impl Taps {
     /// Whether another tap of this id may be added.
     pub(crate) fn check_free(&self, tap: TapId) -> Result<(), Refused> {
-        if self.taps.iter().any(|(id, _)| *id == tap) {
+        if self.list.iter().any(|(id, _)| *id == tap) {
             return Err(Refused::TapExists);
         }
-        if self.taps.len() >= TAPS_MAX {
+        if self.list.len() >= TAPS_MAX {
             return Err(Refused::TooManyTaps);
         }
         Ok(())
@@ -60,40 +61,55 @@ impl Taps {
 
     /// Add a tap for which `check_free` said yes.
     pub(crate) fn add(&mut self, tap: TapId, what: Tap) {
-        self.taps.push((tap, what));
+        self.list.push((tap, what));
     }
 
     /// A packet as it is on the wire.
     pub(crate) fn packet(&mut self, track: Track, datagram: &[u8], sink: &mut impl Sink) {
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Fork(fork) = tap {
                 fork.packet(track, datagram, sink);
             }
         }
     }
 
-    /// Audio of a track, in order.
-    pub(crate) fn audio(
-        &mut self,
-        now: Instant,
-        track: Track,
-        at: Position,
-        payload: &[u8],
-        codec: Codec,
-        sink: &mut impl Sink,
-    ) {
-        for (_, tap) in &mut self.taps {
+    /// Audio of a track, in order. It is decoded once, and only if somebody wants samples.
+    pub(crate) fn audio(&mut self, now: Instant, track: Track, piece: Piece<'_>, sink: &mut impl Sink) {
+        let mut decode = false;
+        for (_, tap) in &mut self.list {
             match tap {
-                Tap::Stream(stream) => stream.audio(track, at, payload, codec, sink),
-                Tap::Speech(speech) if speech.track == track => speech.audio(now, at, payload, codec, sink),
-                Tap::Speech(_) | Tap::Fork(_) => {}
+                Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
+                Tap::Speech(speech) => decode |= speech.track == track,
+                Tap::Fork(_) => {}
             }
         }
+        let hearing = match track {
+            Track::Rx => &mut self.rx,
+            Track::Tx => &mut self.tx,
+        };
+        if !decode {
+            return hearing.rest();
+        }
+        let list = &mut self.list;
+        hearing.take(piece, &mut |pcm| {
+            for (_, tap) in &mut *list {
+                match tap {
+                    Tap::Stream(stream) => stream.samples(track, pcm, sink),
+                    Tap::Speech(speech) if speech.track == track => speech.samples(now, pcm, sink),
+                    Tap::Speech(_) | Tap::Fork(_) => {}
+                }
+            }
+        });
+    }
+
+    /// Payloads of both tracks that could not be decoded.
+    pub(crate) const fn undecodable(&self) -> u64 {
+        self.rx.undecodable.saturating_add(self.tx.undecodable)
     }
 
     /// A key the far end has pressed.
     pub(crate) fn digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Stream(stream) = tap {
                 stream.digit(digit, occurred_at, sink);
             }
@@ -101,7 +117,7 @@ impl Taps {
     }
 
     pub(crate) fn stream(&mut self, tap: TapId) -> Result<&mut StreamTap, Refused> {
-        self.taps
+        self.list
             .iter_mut()
             .find_map(|(id, what)| match what {
                 Tap::Stream(stream) if *id == tap => Some(&mut **stream),
@@ -118,20 +134,20 @@ impl Taps {
         playout: &mut Playout,
         sink: &mut impl Sink,
     ) -> Result<(), Refused> {
-        let place = self.taps.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
-        let (_, what) = self.taps.remove(place);
+        let place = self.list.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
+        let (_, what) = self.list.remove(place);
         end(tap, what, reason, playout, sink);
         Ok(())
     }
 
     pub(crate) fn close_all(&mut self, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
-        for (tap, what) in self.taps.drain(..) {
+        for (tap, what) in self.list.drain(..) {
             end(tap, what, reason, playout, sink);
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, sink: &mut impl Sink) {
-        for (_, tap) in &mut self.taps {
+        for (_, tap) in &mut self.list {
             if let Tap::Speech(speech) = tap {
                 speech.handle_timeout(now, here, sink);
             }
@@ -139,7 +155,7 @@ impl Taps {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let speech = self.taps.iter().filter_map(|(_, tap)| match tap {
+        let speech = self.list.iter().filter_map(|(_, tap)| match tap {
             Tap::Speech(speech) => speech.poll_timeout(),
             _ => None,
         });
@@ -152,7 +168,7 @@ impl Taps {
             playout.count_voice(*tap, &mut stats);
             (*tap, stats)
         };
-        self.taps.iter().map(of_tap).collect()
+        self.list.iter().map(of_tap).collect()
     }
 }
 

@@ -3,19 +3,21 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use offhook_codec::{AmrWbPayload, Codec, Encoder, Format, OpusSettings};
 use offhook_rtp::{RtpHeader, SeqNo};
 
-use crate::clock::{Clock, Position, samples};
+use crate::clock::{Clock, Position, tick_of, ticks};
 use crate::limits::PLAYOUT_BURST_MAX;
 use crate::params::LegParams;
+use crate::piece::Piece;
 use crate::playout::{Playout, Tick};
 
 /// One packet as it was sent.
 #[derive(Debug)]
 pub(crate) struct SentPacket<'a> {
     pub(crate) datagram: &'a [u8],
-    /// Position and payload, for audio; a telephone-event has none.
-    pub(crate) audio: Option<(Position, &'a [u8])>,
+    /// What it carries, if that is audio and no telephone-event.
+    pub(crate) audio: Option<Piece<'a>>,
 }
 
 /// Sends at real time by deadlines: the next is the last plus ptime, however late the wake-up.
@@ -24,6 +26,13 @@ pub(crate) struct Transmitter {
     pub(crate) ssrc: u32,
     seq: SeqNo,
     timestamp_base: u32,
+    format: Format,
+    opus: OpusSettings,
+    /// Ticks of one count of the RTP clock.
+    pub(crate) tick: u64,
+    /// Nothing where the system cannot encode the format.
+    encoder: Option<Encoder>,
+    amr_modes: u16,
     /// Position after the last audio.
     at: Position,
     event_at: Position,
@@ -33,19 +42,28 @@ pub(crate) struct Transmitter {
     free_at: Option<Instant>,
     keepalive_due: Option<Instant>,
     datagram: Vec<u8>,
+    zeros: Vec<i16>,
     pub(crate) playout: Playout,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) octets: u64,
     pub(crate) slips: u64,
+    /// Audio that could not be encoded and was not sent.
+    pub(crate) unencodable: u64,
 }
 
 impl Transmitter {
     pub(crate) fn new(ssrc: u32, first_seq: u16, timestamp_base: u32) -> Self {
+        let format = Format::G711(Codec::Pcmu);
         Self {
             ssrc,
             seq: SeqNo(first_seq),
             timestamp_base,
+            format,
+            opus: OpusSettings::default(),
+            tick: tick_of(format.clock_rate_hz()),
+            encoder: Encoder::new(format).ok(),
+            amr_modes: 0,
             at: 0,
             event_at: 0,
             sent_any: false,
@@ -53,19 +71,49 @@ impl Transmitter {
             free_at: None,
             keepalive_due: None,
             datagram: Vec::with_capacity(256),
-            playout: Playout::default(),
+            zeros: Vec::new(),
+            playout: Playout::new(format.sample_rate_hz()),
             packets: 0,
             bytes: 0,
             octets: 0,
             slips: 0,
+            unencodable: 0,
         }
     }
 
     /// Offer and answer are complete, again perhaps.
     pub(crate) fn connect(&mut self, now: Instant, params: &LegParams) {
+        if params.format != self.format || params.opus != self.opus {
+            self.change_format(params);
+        }
+        self.amr_modes = params.amr_modes;
+        if matches!(params.format, Format::AmrWb { .. }) {
+            self.request_amr_wb_mode(AMR_WB_MODE);
+        }
         self.next_due = None;
         self.keepalive_due = (can_send(params) && !params.keepalive.is_zero()).then_some(now);
         self.wake(now, params);
+    }
+
+    fn change_format(&mut self, params: &LegParams) {
+        self.format = params.format;
+        self.opus = params.opus;
+        self.encoder = Encoder::with_opus_settings(params.format, params.opus).ok();
+        self.playout.set_leg_rate(params.format.sample_rate_hz());
+        // Timestamps go on from where they are, by another clock.
+        let timestamp = self.timestamp(self.at);
+        self.tick = tick_of(params.format.clock_rate_hz());
+        self.timestamp_base = timestamp.wrapping_sub(low_32(self.at / self.tick));
+    }
+
+    /// The far end would like to get this AMR-WB mode: it gets the nearest that is not above and was
+    /// agreed on, else the lowest (RFC 4867 4.3.1, 8.1).
+    pub(crate) fn request_amr_wb_mode(&mut self, mode: u8) {
+        let agreed = |mode: &u8| self.amr_modes == 0 || self.amr_modes >> mode & 1 == 1;
+        let mode = (0..=mode).rev().find(agreed).or_else(|| (mode..=8).find(agreed));
+        if let (Some(encoder), Some(mode)) = (&mut self.encoder, mode) {
+            encoder.set_amr_wb_mode(mode);
+        }
     }
 
     /// There may be work: make sure that something is due.
@@ -87,7 +135,7 @@ impl Transmitter {
 
     /// The RTP timestamp of now, for sender reports.
     pub(crate) fn timestamp(&self, position: Position) -> u32 {
-        self.timestamp_base.wrapping_add(low_32(position))
+        self.timestamp_base.wrapping_add(low_32(position / self.tick))
     }
 
     /// Send what is due. Each packet goes to `out`; true when the end of what was played was sent.
@@ -133,13 +181,19 @@ impl Transmitter {
         params: &LegParams,
         out: &mut impl FnMut(&SentPacket<'_>),
     ) {
-        let mut payload = std::mem::take(&mut self.datagram);
-        payload.clear();
-        payload.resize(RTP_HEADER_LEN, 0);
-        let tick = self.playout.next(due, params.ptime_ms, params.codec, &mut payload);
-        self.datagram = payload;
-        match tick {
-            Tick::Audio => self.send_audio(due, clock, params, out),
+        self.datagram.clear();
+        self.datagram.resize(RTP_HEADER_LEN, 0);
+        match self.playout.next(due, params, &mut self.datagram) {
+            Tick::Audio => {
+                let encoder = self.encoder.as_mut();
+                let encode =
+                    |encoder: &mut Encoder| encoder.encode(self.playout.mix(), &mut self.datagram).is_ok();
+                if encoder.is_some_and(encode) {
+                    self.send_audio(due, clock, params, out);
+                } else {
+                    self.unencodable = self.unencodable.saturating_add(1);
+                }
+            }
             Tick::Event { first } => {
                 if let Some(payload_type) = params.dtmf_payload_type {
                     self.send_event(due, clock, first, payload_type, out);
@@ -159,11 +213,25 @@ impl Transmitter {
         params: &LegParams,
         out: &mut impl FnMut(&SentPacket<'_>),
     ) {
-        let length = usize::try_from(samples(u64::from(params.ptime_ms))).unwrap_or(160);
         self.datagram.clear();
         self.datagram.resize(RTP_HEADER_LEN, 0);
-        self.datagram.resize(RTP_HEADER_LEN + length, params.codec.silence());
-        self.send_audio(due, clock, params, out);
+        self.write_silence(params.ptime_ms);
+        if self.datagram.len() > RTP_HEADER_LEN {
+            self.send_audio(due, clock, params, out);
+        }
+    }
+
+    fn write_silence(&mut self, ptime_ms: u32) {
+        if let (Some(byte), Some(length)) = (self.format.silence(), self.format.payload_bytes(ptime_ms)) {
+            self.datagram.resize(RTP_HEADER_LEN + length, byte);
+        } else if let Some(encoder) = &mut self.encoder {
+            self.zeros.clear();
+            self.zeros.resize(self.format.samples(ptime_ms), 0);
+            // A whole number of frames, by the check of the parameters.
+            let _ = encoder.encode(&self.zeros, &mut self.datagram);
+        } else if let Format::AmrWb { octet_align } = self.format {
+            AmrWbPayload::no_data(octet_align, &mut self.datagram);
+        }
     }
 
     /// Send the audio that lies in `datagram` behind the room for a header.
@@ -175,11 +243,11 @@ impl Transmitter {
         out: &mut impl FnMut(&SentPacket<'_>),
     ) {
         // A pause is a jump of the timestamp by the time that passed (RFC 3551 section 4.1).
-        let at = self.at.max(clock.position(due));
+        let at = self.at.max(self.aligned(clock.position(due)));
         let marker = at != self.at || !self.sent_any;
-        let length = self.datagram.len().saturating_sub(RTP_HEADER_LEN);
-        self.at = at.saturating_add(u64::try_from(length).unwrap_or(0));
-        self.send(marker, params.payload_type, at, Some(at), out);
+        let length = ticks(u64::from(params.ptime_ms));
+        self.at = at.saturating_add(length);
+        self.send(marker, params.payload_type, at, Some(length), out);
     }
 
     fn send_event(
@@ -191,7 +259,7 @@ impl Transmitter {
         out: &mut impl FnMut(&SentPacket<'_>),
     ) {
         if first {
-            self.event_at = self.at.max(clock.position(due));
+            self.event_at = self.at.max(self.aligned(clock.position(due)));
             self.at = self.event_at;
         }
         self.send(first, payload_type, self.event_at, None, out);
@@ -202,7 +270,7 @@ impl Transmitter {
         marker: bool,
         payload_type: u8,
         at: Position,
-        audio_at: Option<Position>,
+        audio_ticks: Option<u64>,
         out: &mut impl FnMut(&SentPacket<'_>),
     ) {
         let header =
@@ -217,15 +285,24 @@ impl Transmitter {
         self.bytes = self.bytes.saturating_add(bytes);
         self.octets = self.octets.saturating_add(bytes.saturating_sub(12));
         let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
-        out(&SentPacket { datagram: &self.datagram, audio: audio_at.map(|at| (at, payload)) });
+        let format = self.format;
+        let audio = audio_ticks.map(|ticks| Piece { at, ticks, format, payload });
+        out(&SentPacket { datagram: &self.datagram, audio });
+    }
+
+    /// The count of the RTP clock that a position lies in.
+    const fn aligned(&self, position: Position) -> Position {
+        position - position % self.tick
     }
 }
 
 const RTP_HEADER_LEN: usize = 12;
+/// 12.65 kbit/s: the best of the mode-set 0,1,2, which is the commonest.
+const AMR_WB_MODE: u8 = 2;
 
 #[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap at 32 bits")]
-const fn low_32(position: Position) -> u32 {
-    position as u32
+const fn low_32(count: u64) -> u32 {
+    count as u32
 }
 
 /// Whether the leg may send and knows where to. `0.0.0.0` is the old way to hold (RFC 3264 8.4).

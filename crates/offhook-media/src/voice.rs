@@ -28,6 +28,7 @@ const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one 
 
 /// The queue of one application.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 pub(crate) struct Voice {
     leg_rate_hz: u32,
     /// What is said is dropped: there is nobody to hear it.
@@ -76,7 +77,7 @@ impl Voice {
             leg_rate_hz,
             muted: false,
             backlog: Backlog::new(format),
-            to_leg: Rate::new(leg_rate_hz, leg_rate_hz),
+            to_leg: format.to_leg(leg_rate_hz),
             has_tail: false,
             queue: VecDeque::new(),
             block: Vec::new(),
@@ -147,7 +148,7 @@ impl Voice {
         self.queue.extend(&self.resampled);
         self.queued = self.taken.saturating_add(wide(self.queue.len()));
         self.leg_rate_hz = leg_rate_hz;
-        self.to_leg = Rate::new(leg_rate_hz, leg_rate_hz);
+        self.to_leg = self.backlog.format().to_leg(leg_rate_hz);
         self.packet = 1;
     }
 
@@ -294,7 +295,7 @@ impl Voice {
         while self.queue.len() < wanted {
             self.block.clear();
             let Some(rate_hz) = self.backlog.decode(&mut self.block) else { break };
-            if rate_hz != self.to_leg.from_hz() {
+            if rate_hz != self.to_leg.input_hz() {
                 self.drain_tail();
                 self.to_leg = Rate::new(rate_hz, self.leg_rate_hz);
             }

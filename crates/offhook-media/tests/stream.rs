@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use offhook_media::{Codec, Encoding, Event, FrameKind, LegParams, StreamFormat, StreamParams};
+use offhook_media::{Codec, Event, FrameKind, LegParams, StreamParams};
 use serde_json::json;
 
 fn sequence_numbers(bench: &Bench) -> Vec<u64> {
@@ -129,7 +129,7 @@ fn losses_are_a_jump_when_filling_is_off() {
 #[test]
 fn frames_have_the_length_asked_for_and_the_codec_asked_for() {
     let mut bench = Bench::new(LegParams { ptime_ms: 30, ..leg_params() });
-    let pcma = StreamFormat { encoding: Encoding::G711(Codec::Pcma), ..pcmu() };
+    let pcma = Codec::Pcma.into();
     bench.add_stream(StreamParams { format: pcma, frame_ms: 40, tx: false, ..stream_params() });
     for n in 0..4_u16 {
         bench.receive(u64::from(n) * 30, &packet(n, u32::from(n) * 240, 1, 0, &[0xff; 240]));

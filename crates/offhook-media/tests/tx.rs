@@ -42,7 +42,7 @@ fn played_audio_is_paced_exactly_from_its_first_packet() {
 
 #[test]
 fn the_last_packet_is_padded_with_silence() {
-    let mut bench = Bench::new(LegParams { codec: Codec::Pcma, payload_type: 8, ..leg_params() });
+    let mut bench = Bench::new(LegParams { format: Codec::Pcma.into(), payload_type: 8, ..leg_params() });
     bench.leg.play(bench.start, &[1000; 200], 8000).unwrap();
     bench.run_to(100);
     let sent = bench.record.rtp();

@@ -6,12 +6,12 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::*;
-use offhook_media::{Codec, Event, LegParams, Port, StreamFormat, StreamParams, TapStats};
+use offhook_media::{Codec, Event, Format, LegParams, Port, StreamParams, TapStats};
 use proptest::prelude::*;
 use serde_json::json;
 
 /// Two-way stream in PCMU; nothing else is sent to the application.
-fn talking(format: StreamFormat) -> Bench {
+fn talking(format: Format) -> Bench {
     let mut bench = Bench::new(leg_params());
     bench.add_stream(StreamParams { rx: false, app_format: Some(format.into()), ..stream_params() });
     bench

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_io::{EngineError, Event, What};
-use offhook_media::{Codec, LegStats, StreamFormat, TapKind, TapStats, Track};
+use offhook_media::{ByteOrder, Format, LegStats, TapKind, TapStats, Track};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -34,17 +34,54 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, Refusal> {
     parsed.ok_or_else(|| bad(format!("{text:?} is not an address of the form ip:port")))
 }
 
-pub(crate) fn codec(name: &str) -> Result<Codec, Refusal> {
-    match name {
-        "PCMU" => Ok(Codec::Pcmu),
-        "PCMA" => Ok(Codec::Pcma),
-        _ => Err(bad(format!("the media core does not speak codec {name:?}"))),
+/// The format of a leg, by the names of SDP; a rate of zero is the one the codec has by itself.
+pub(crate) fn leg_format(
+    name: &str,
+    clock_rate_hz: u32,
+    sample_rate_hz: u32,
+    octet_align: bool,
+) -> Result<Format, Refusal> {
+    let unknown = || bad(format!("the media core does not speak codec {name:?}"));
+    Ok(match (Format::from_name(name, None).ok_or_else(unknown)?, sample_rate_hz) {
+        (Format::L16 { .. }, _) => Format::L16 { sample_rate_hz: clock_rate_hz, byte_order: ByteOrder::Big },
+        (Format::Opus { .. }, 0) => Format::Opus { sample_rate_hz: 48_000 },
+        (Format::Opus { .. }, _) => Format::Opus { sample_rate_hz },
+        (Format::AmrWb { .. }, _) => Format::AmrWb { octet_align },
+        (other, _) => other,
+    })
+}
+
+/// The format of a stream, one way.
+pub(crate) fn stream_format(
+    name: &str,
+    sample_rate_hz: u32,
+    l16: ByteOrder,
+    rate_name: &'static str,
+) -> Result<Format, Refusal> {
+    if Format::from_name(name, None).is_none() {
+        return Err(bad(format!("the media core does not speak codec {name:?}")));
+    }
+    match Format::from_name(name, Some(sample_rate_hz)) {
+        Some(Format::L16 { sample_rate_hz, .. }) => Ok(Format::L16 { sample_rate_hz, byte_order: l16 }),
+        Some(format) => Ok(format),
+        None => Err(bad(format!("{rate_name} is out of range"))),
     }
 }
 
-pub(crate) fn format(name: &str, sample_rate_hz: u32) -> Result<StreamFormat, Refusal> {
-    StreamFormat::from_name(name, sample_rate_hz)
-        .ok_or_else(|| bad(format!("the media core does not speak codec {name:?}")))
+pub(crate) fn byte_order(name: &str) -> Result<ByteOrder, Refusal> {
+    match name {
+        "little" => Ok(ByteOrder::Little),
+        "big" => Ok(ByteOrder::Big),
+        _ => Err(bad(format!("{name:?} is not a byte order: little or big"))),
+    }
+}
+
+/// The bits of a set of AMR-WB modes.
+pub(crate) fn amr_modes(modes: &[u8]) -> Result<u16, Refusal> {
+    modes.iter().try_fold(0, |bits, mode| match mode {
+        0..=8 => Ok(bits | 1 << mode),
+        _ => Err(bad("amr_mode_set is out of range")),
+    })
 }
 
 pub(crate) fn track(name: &str) -> Result<Track, Refusal> {

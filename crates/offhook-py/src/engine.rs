@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use offhook_io::{EngineConfig, StreamTarget};
-use offhook_media::{ForkParams, LegParams, SpeechParams, StreamParams, Strep};
+use offhook_media::{AppFormat, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::convert::{Refusal, address, bad, codec, event, format, leg_stats, ms, samples, track};
+use crate::convert::{
+    Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples, stream_format,
+    track,
+};
 
 /// Workers, the RTP port pool and all media legs of one process.
 #[pyclass(frozen, module = "offhook._media")]
@@ -67,7 +70,8 @@ impl Engine {
     /// Say what offer and answer agreed on.
     #[pyo3(signature = (leg_id, *, codec, payload_type, clock_rate_hz, ptime_ms, dtmf_payload_type, remote_rtp,
         remote_rtcp, rtcp_mux, sending=true, receiving=true, silence_when_idle=false, keepalive_ms=5000,
-        media_timeout_ms=0))]
+        media_timeout_ms=0, sample_rate_hz=0, octet_align=false, amr_mode_set=Vec::new(), opus_fec=false,
+        opus_max_bitrate=0, dtmf_clock_rate_hz=8000))]
     fn connect_leg(
         &self,
         leg_id: u64,
@@ -84,13 +88,26 @@ impl Engine {
         silence_when_idle: bool,
         keepalive_ms: u64,
         media_timeout_ms: u64,
+        sample_rate_hz: u32,
+        octet_align: bool,
+        amr_mode_set: Vec<u8>,
+        opus_fec: bool,
+        opus_max_bitrate: u32,
+        dtmf_clock_rate_hz: u32,
     ) -> Result<(), Refusal> {
         let params = LegParams {
-            codec: self::codec(codec)?,
+            format: leg_format(codec, clock_rate_hz, sample_rate_hz, octet_align)?,
+            opus: OpusSettings {
+                bitrate_bps: (opus_max_bitrate > 0).then_some(opus_max_bitrate),
+                inband_fec: opus_fec,
+                ..OpusSettings::default()
+            },
+            amr_modes: amr_modes(&amr_mode_set)?,
             payload_type,
             clock_rate_hz,
             ptime_ms,
             dtmf_payload_type,
+            dtmf_clock_rate_hz,
             remote_rtp: address(remote_rtp)?,
             remote_rtcp: address(remote_rtcp)?,
             rtcp_mux,
@@ -133,7 +150,8 @@ impl Engine {
     /// Open a WebSocket and stream to it.
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
-        fill_gaps=true, app_codec=None, app_sample_rate_hz=8000))]
+        fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little",
+        app_heard=true, binary_media=false))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -157,12 +175,22 @@ impl Engine {
         fill_gaps: bool,
         app_codec: Option<&str>,
         app_sample_rate_hz: u32,
+        l16_byte_order: &str,
+        app_heard: bool,
+        binary_media: bool,
     ) -> Result<(), Refusal> {
+        let l16 = byte_order(l16_byte_order)?;
+        let app_format = |codec| match codec {
+            "MP3" => Ok(AppFormat::Mp3),
+            _ => stream_format(codec, app_sample_rate_hz, l16, "app_sample_rate_hz").map(AppFormat::Raw),
+        };
         let params = StreamParams {
             rx,
             tx,
-            format: format(codec, sample_rate_hz)?,
-            app_format: app_codec.map(|codec| format(codec, app_sample_rate_hz)).transpose()?,
+            format: stream_format(codec, sample_rate_hz, l16, "sample_rate_hz")?,
+            app_format: app_codec.map(app_format).transpose()?,
+            app_heard,
+            binary_media,
             frame_ms,
             stream_id,
             connected_json,
@@ -202,9 +230,15 @@ impl Engine {
     }
 
     /// End a tap.
-    #[pyo3(signature = (leg_id, tap_id, *, reason))]
-    fn remove_tap(&self, leg_id: u64, tap_id: u64, reason: &str) -> Result<(), Refusal> {
-        Ok(self.inner.remove_tap(leg_id, tap_id, reason)?)
+    #[pyo3(signature = (leg_id, tap_id, *, reason, hangup_cause=None))]
+    fn remove_tap(
+        &self,
+        leg_id: u64,
+        tap_id: u64,
+        reason: &str,
+        hangup_cause: Option<&str>,
+    ) -> Result<(), Refusal> {
+        Ok(self.inner.remove_tap(leg_id, tap_id, reason, hangup_cause)?)
     }
 
     /// Queue s16le mono audio to be sent to the far end.

@@ -18,6 +18,8 @@ mod _media {
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
+    use super::transcodable;
+    #[pymodule_export]
     use super::version;
 }
 
@@ -25,4 +27,10 @@ mod _media {
 #[pyfunction]
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// Whether this system can decode and encode a codec, by its name in SDP.
+#[pyfunction]
+fn transcodable(codec: &str) -> bool {
+    offhook_media::Format::from_name(codec, None).is_some_and(offhook_media::Format::transcodable)
 }

@@ -141,6 +141,12 @@ impl ReceiverStats {
         if self.started { self.newest.saturating_sub(self.base).saturating_add(1) } else { 0 }
     }
 
+    /// The RTP clock has another rate from here on: what was measured by the old one is forgotten.
+    pub fn change_clock(&mut self) {
+        self.transit = None;
+        self.jitter_q4 = 0;
+    }
+
     /// Packets that should have come and did not, over all restarts.
     pub fn lost(&self) -> u64 {
         let unique = self.received.saturating_sub(self.duplicate);

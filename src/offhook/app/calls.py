@@ -16,14 +16,14 @@ from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
 from offhook.call.commands import Answer, Command, Reply, StartTranscription, TranscriptionOptions
 from offhook.call.errors import CommandError
-from offhook.call.leg import SUPPORTED_CODECS, CallLeg, Compat
+from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
 from offhook.edge.speech.protocol import SpeechError, SpeechUnavailable
 from offhook.proto import sip
-from offhook.proto.sdp import SdpError, SessionDescription, negotiate
+from offhook.proto.sdp import SdpError, SessionDescription
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +176,7 @@ class Calls:
         if refusal is None and event.sdp is not None:
             try:
                 offer = SessionDescription.parse(event.sdp)
-                agreed = negotiate(offer, SUPPORTED_CODECS)
+                agreed = self._services.codecs.choose(offer)
                 if agreed is None:
                     refusal = (488, "Not Acceptable Here", "no_common_codec")
                 elif not reachable(agreed, event.source.local[0]):
@@ -213,7 +213,7 @@ class Calls:
             identity,
             user_id=self._user_id,
             route=route,
-            codecs=SUPPORTED_CODECS,
+            codecs=self._services.codecs,
             new_id=lambda: uuid4(system_random),
             compat=Compat(**self._services.settings.compat.model_dump()),
         )

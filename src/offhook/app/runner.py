@@ -17,9 +17,10 @@ from offhook.app.taps import LegTaps
 from offhook.base import limits
 from offhook.call import effects as do
 from offhook.call import facts
+from offhook.call.codecs import in_use
 from offhook.call.commands import Command, Hangup, Reply
 from offhook.call.errors import CommandError
-from offhook.call.leg import SUPPORTED_CODECS, CallLeg
+from offhook.call.leg import CallLeg
 from offhook.call.values import Header
 from offhook.edge.media import events as media_events
 from offhook.edge.media.agreed import connect_agreed
@@ -31,7 +32,6 @@ from offhook.proto.sdp import (
     SessionDescription,
     make_answer,
     make_offer,
-    negotiate,
     read_answer,
 )
 from offhook.proto.sip import CallHandle, CallStateError
@@ -68,6 +68,7 @@ class LegRunner:
         self._ports = (0, 0)
         self._local_address = local_address
         self._sdp_version = 0
+        self._codecs = services.codecs.offered()
         self._silence_when_idle = False
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
@@ -152,13 +153,13 @@ class LegRunner:
             return None
 
     def _codecs_in_use(self) -> tuple[str, ...]:
-        return SUPPORTED_CODECS if self.leg.media is None else (self.leg.media.codec_name,)
+        return self._codecs if self.leg.media is None else in_use(self.leg.media)
 
     def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
         """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
         if not self._media_open:
             return None
-        agreed = negotiate(offer, self._codecs_in_use()) or negotiate(offer, SUPPORTED_CODECS)
+        agreed = self._services.codecs.keep(offer, self.leg.media)
         return agreed if agreed is not None and reachable(agreed, self._local_address) else None
 
     def hang_up(self) -> None:
@@ -241,7 +242,7 @@ class LegRunner:
             case do.BeginStream():
                 self._taps.begin_stream(effect.stream_id, after=self._notices.pop(effect.stream_id, None))
             case do.CloseStream():
-                self._taps.close_stream(effect.stream_id, effect.reason)
+                self._taps.close_stream(effect)
             case do.OpenFork():
                 self._taps.open_fork(effect, self.leg.identity.call_leg_id)
             case do.CloseFork():
@@ -278,6 +279,7 @@ class LegRunner:
             self._media_failed(error)
             return
         self._media_open = True
+        self._codecs = effect.codecs
         self._silence_when_idle = effect.silence_when_idle
         if effect.media is not None:
             self._connect_or_fail(effect.media)
@@ -312,7 +314,7 @@ class LegRunner:
         if effect.media is not None:
             sdp = self._answer(effect.media)
         else:
-            sdp = self._offer(SUPPORTED_CODECS)
+            sdp = self._offer(self._codecs)
         self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
 
     def _reject(self, effect: do.RejectCall) -> None:

@@ -28,6 +28,7 @@ from offhook.base.errors import ConfigError
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.base.log import set_up_logs
 from offhook.base.tasks import TaskSet
+from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
@@ -110,6 +111,7 @@ class _Server:
             speech=speech,
             outbox=outbox,
             egress=egress,
+            codecs=CodecPolicy(settings.sip.codec_names, ours_first=settings.sip.codec_order == "ours"),
             tasks=TaskSet(),
         )
         self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)

@@ -10,6 +10,7 @@ from offhook.app.settings import Settings
 from offhook.app.stream_book import StreamBook
 from offhook.base.clock import Clock
 from offhook.base.tasks import TaskSet
+from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
@@ -34,6 +35,7 @@ class Services:
     speech: SpeechService
     outbox: Outbox
     egress: Egress
+    codecs: CodecPolicy = field(default_factory=CodecPolicy)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from offhook.base import limits
 from offhook.base.errors import ConfigError
 from offhook.base.log import LogFormat
+from offhook.proto.sdp import CODECS, is_codec
 
 DEFAULT_APPLICATION_ID = "1000000000000000001"
 
@@ -90,6 +91,15 @@ class SipSettings(_Section):
         description="IP address written into SIP and SDP, for machines behind NAT. Empty: found by route.",
     )
     user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
+    codecs: str = Field(
+        "PCMU,PCMA",
+        description="Comma list of the codecs that calls may be in, best first: PCMU, PCMA, G722, OPUS, AMR-WB, "
+        "and L16 or one rate of it, as in L16/16000.",
+    )
+    codec_order: Literal["offer", "ours"] = Field(
+        "offer",
+        description="Whose order decides when an answer names no preferred_codecs: the caller's or that of codecs.",
+    )
 
     @property
     def listeners(self) -> tuple[SipListen, ...]:
@@ -104,6 +114,20 @@ class SipSettings(_Section):
             _sip_listen(item)
         if not items:
             raise ValueError("at least one transport:host:port is needed")
+        return value
+
+    @property
+    def codec_names(self) -> tuple[str, ...]:
+        """Return `codecs` in its parts."""
+        return tuple(item.upper() for item in _items(self.codecs))
+
+    @field_validator("codecs")
+    @classmethod
+    def _check_codecs(cls, value: str) -> str:
+        names = _items(value)
+        unknown = [name for name in names if not is_codec(name)]
+        if unknown or not names:
+            raise ValueError(f"{unknown[0] if unknown else 'nothing'!r} is none of {', '.join(CODECS)}")
         return value
 
     @field_validator("public_address")
@@ -127,6 +151,11 @@ class MediaSettings(_Section):
     )
     timeout_s: float = Field(
         0, ge=0, le=3600, description="Hang up an answered call that sends no RTP for so long. 0: never."
+    )
+    send_silence_when_idle: bool = Field(
+        False,
+        description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
+        "does not say.",
     )
     drain_s: float = Field(
         5,
@@ -152,11 +181,6 @@ class StreamSettings(_Section):
 
     ca_file: str = Field(
         "", description="PEM file of certificate authorities to trust for wss:// beside the public ones."
-    send_silence_when_idle: bool = Field(
-        False,
-        description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
-        "does not say.",
-    )
     )
     tls_verify: bool = Field(True, description="Check the certificates of wss:// servers.")
     frame_ms: Literal[20, 40, 60, 80, 100] = Field(20, description="Audio in one media frame.")
@@ -256,6 +280,11 @@ class CompatSettings(_Section):
         False,
         description="transcription_stop with nothing running is refused with 10027 instead of accepted.",
     )
+    single_stream: bool = Field(
+        False,
+        description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
+        "whatever runs.",
+    )
 
 
 class LogSettings(_Section):
@@ -280,11 +309,6 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
-    single_stream: bool = Field(
-        False,
-        description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
-        "whatever runs.",
-    )
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)

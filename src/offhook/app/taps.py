@@ -168,15 +168,16 @@ class LegTaps:
                 self._services.media.begin_stream(self._media_leg_id, tap_id)
                 self._book.moved(stream_id, StreamState.BEGUN)
 
-    def close_stream(self, stream_id: str, reason: str) -> None:
+    def close_stream(self, effect: do.CloseStream) -> None:
         """End a stream, connected or not."""
+        stream_id, reason = effect.stream_id, effect.reason
         task = self._connecting.pop(stream_id, None)
         if task is not None:
             task.cancel()
             self._stream_stopped(stream_id, reason)
         elif (tap_id := self._stream_taps.get(stream_id)) is not None:
             self._book.moved(stream_id, StreamState.CLOSING)
-            self._remove_tap(tap_id, reason)
+            self._remove_tap(tap_id, reason, effect.hangup_cause)
 
     def _stream_stopped(
         self, stream_id: str, reason: str, stats: media_events.TapStats | None = None
@@ -332,9 +333,11 @@ class LegTaps:
             if not item.open_taps:
                 self._start(self._finish_recognisers(item), "finish transcription")
 
-    def _remove_tap(self, tap_id: int, reason: str) -> None:
+    def _remove_tap(self, tap_id: int, reason: str, hangup_cause: str | None = None) -> None:
         with suppress(MediaError):  # it has closed already, and says so by its own event
-            self._services.media.remove_tap(self._media_leg_id, tap_id, reason=reason)
+            self._services.media.remove_tap(
+                self._media_leg_id, tap_id, reason=reason, hangup_cause=hangup_cause
+            )
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._tasks.start(work, name=name)

@@ -25,14 +25,14 @@ class StreamOptions:
 
     `codec` is what the app is sent, None for the leg's own (but see `app_codec`). `app_codec` is
     what the far end hears when the app sends it, None when the app only listens. `sample_rate_hz`
-    is the rate of a codec that has several, in both directions.
+    is the rate asked for of a codec that has several, in both directions; None for the usual one.
     """
 
     url: str
     tracks: tuple[Track, ...] = (Track.RX,)
     codec: str | None = None
     app_codec: str | None = None
-    sample_rate_hz: int = 8000
+    sample_rate_hz: int | None = None
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
 

@@ -30,6 +30,7 @@ from offhook.base.clock import iso_time
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts, payloads, tap_commands, verdicts
+from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
@@ -44,12 +45,9 @@ from offhook.call.values import (
     WebhookRoute,
 )
 from offhook.call.verdicts import Verdict
-from offhook.proto.sdp import NegotiatedMedia, negotiate
+from offhook.proto.sdp import NegotiatedMedia
 
-__all__ = ["SUPPORTED_CODECS", "CallLeg", "Compat"]
-
-SUPPORTED_CODECS = ("PCMU", "PCMA")
-"""What the media core speaks, best first."""
+__all__ = ["CallLeg", "Compat"]
 
 _OVER = (LegState.ENDING, LegState.ENDED)
 _UP = (LegState.PARKED, LegState.ANSWERING, LegState.ANSWERED)
@@ -62,7 +60,7 @@ class CallLeg:
         identity: the leg's names.
         user_id: the account's id, told in start and stop frames.
         route: where the leg's webhooks go until an answer says otherwise.
-        codecs: what this server can speak, best first, in upper case.
+        codecs: which codecs the call may be in.
         new_id: makes the ids of taps.
         compat: where to follow Telnyx to the letter.
         ring_timeout_s: how long the call may wait for an answer.
@@ -75,7 +73,7 @@ class CallLeg:
         *,
         user_id: str,
         route: WebhookRoute,
-        codecs: tuple[str, ...],
+        codecs: CodecPolicy,
         new_id: Callable[[], str],
         compat: Compat | None = None,
         ring_timeout_s: float = limits.RING_TIMEOUT_S,
@@ -207,6 +205,13 @@ class CallLeg:
             raise CommandError("90034", f"the call is {self.state.value}; answer it first")
         else:
             tap_commands.check(command, self._taps, self._compat)
+            match command:
+                case ask.StartStream():
+                    self._check_audio(self.media, stream=command.stream)
+                case ask.StartTranscription():
+                    self._check_audio(self.media, transcription=command.transcription)
+                case _:
+                    pass
 
     def _check_call_command(
         self, command: ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState
@@ -217,8 +222,21 @@ class CallLeg:
             raise CommandError("90034", "the call has not arrived yet")
         if isinstance(command, ask.Answer | ask.Reject) and self.state is not LegState.PARKED:
             raise CommandError("10027", "the call has already been answered")
-        if isinstance(command, ask.Answer) and self._offered() and self._agree(command) is None:
-            raise CommandError("10027", "the caller offers no codec that this server speaks")
+        if isinstance(command, ask.Answer) and self._offered():
+            media = self._agree(command)
+            if media is None:
+                raise CommandError("10027", "the caller offers no codec that this server speaks")
+            self._check_audio(media, stream=command.stream, transcription=command.transcription)
+
+    def _check_audio(
+        self,
+        media: NegotiatedMedia | None,
+        *,
+        stream: ask.StreamOptions | None = None,
+        transcription: ask.TranscriptionOptions | None = None,
+    ) -> None:
+        if media is not None:
+            tap_commands.check_audio(media, self._codecs.opaque, stream=stream, transcription=transcription)
 
     # Commands: then how
 
@@ -260,7 +278,7 @@ class CallLeg:
         data = {}
         if command.stream is not None:
             self._answer_stream_id = data["stream_id"] = self._new_id()
-        codecs = self._preferred(command) or self._codecs
+        codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
             do.OpenMedia(self.media, codecs, command.silence_when_idle),
             do.AcceptCall(self.media, command.headers),
@@ -280,12 +298,17 @@ class CallLeg:
             media=media,
             user_id=self._user_id,
             client_state=self.client_state,
+            opaque=self._codecs.opaque,
         )
+        if self._compat.single_stream:
+            return self._taps.replace_by_stream(effect)
         return self._taps.open_stream(effect)
 
     def _open_fork(self, command: ask.StartFork) -> list[do.Effect]:
         _, media = self._known()
         effect, told = tap_commands.opened_fork(self._new_id(), command, media)
+        if self._compat.single_stream:
+            return self._taps.replace_by_fork(effect, told)
         return self._taps.open_fork(effect, told)
 
     def _open_transcription(self, options: ask.TranscriptionOptions) -> list[do.Effect]:
@@ -297,17 +320,13 @@ class CallLeg:
         self.state = LegState.PARKED
         self._deadline = now + self._ring_timeout_s
         self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
-        return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs), now)]
+        return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs.spoken), now)]
 
-        if self._compat.single_stream:
-            return self._taps.replace_by_stream(effect)
     def _acknowledged(self, fact: facts.AckReceived, now: float) -> list[do.Effect]:
         answer = self._answer
         if self.state is not LegState.ANSWERING or answer is None:
             return []
         effects: list[do.Effect] = []
-        if self._compat.single_stream:
-            return self._taps.replace_by_fork(effect, told)
         if self.media is None:
             self.media = fact.media
             if fact.media is None:
@@ -412,20 +431,10 @@ class CallLeg:
     def _offered(self) -> bool:
         return self._record is not None and self._record.call.offer is not None
 
-    def _preferred(self, command: ask.Answer) -> tuple[str, ...]:
-        wanted = (name.upper() for name in command.preferred_codecs)
-        return tuple(name for name in wanted if name in self._codecs)
-
     def _agree(self, command: ask.Answer) -> NegotiatedMedia | None:
         """Return what the offer and the app's preference leave: the preference decides if it can."""
         offer = None if self._record is None else self._record.call.offer
-        if offer is None:
-            return None
-        for codec in self._preferred(command):
-            media = negotiate(offer, (codec,))
-            if media is not None:
-                return media
-        return negotiate(offer, self._codecs)
+        return None if offer is None else self._codecs.choose(offer, command.preferred_codecs)
 
     def _known(self) -> tuple[CallRecord, NegotiatedMedia]:
         assert self._record is not None, "a leg that is up has a call"

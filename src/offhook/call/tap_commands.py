@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from offhook.base import limits
 from offhook.call import payloads
+from offhook.call.codecs import MP3, codec_to_app, stream_rate_hz, why_opaque
 from offhook.call.commands import (
     Command,
     StartFork,
@@ -13,6 +14,7 @@ from offhook.call.commands import (
     StopStream,
     StopTranscription,
     StreamOptions,
+    TranscriptionOptions,
 )
 from offhook.call.effects import OpenFork, OpenStream
 from offhook.call.errors import CommandError
@@ -21,27 +23,22 @@ from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps, speaks_rtp
 from offhook.proto.sdp import NegotiatedMedia
 
-_SAMPLE_RATES_HZ = {"OPUS": 16_000, "AMR-WB": 16_000}
-"""Of a stream in a codec that is not the leg's; 8000 for all others (contract 4.4)."""
-_SPOKEN_BACK = frozenset({"G722", "OPUS", "AMR-WB", "L16"})
-"""Who speaks one of these hears it too, unless asked otherwise (contract 4.4)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Compat:
     """Places where the literal Telnyx behaviour may be asked for instead of the kinder one."""
-    single_stream: bool = False
-    """A call has room for one stream or fork; the next one takes the place of the last."""
 
     strict_transcription_stop: bool = False
     """Refuse `transcription_stop` when nothing is being transcribed."""
+    single_stream: bool = False
+    """A call has room for one stream or fork; the next one takes the place of the last."""
 
 
-        case StartStream() | StartFork() if compat.single_stream:
-            pass  # whatever runs makes room
 def check(command: Command, taps: Taps, compat: Compat) -> None:
     """Raise `CommandError` when an answered leg with these taps cannot carry out the command."""
     match command:
+        case StartStream() | StartFork() if compat.single_stream:
+            pass  # whatever runs makes room
         case StartStream() if len(taps.streams) >= limits.STREAMS_PER_LEG_MAX:
             detail = f"a call has at most {limits.STREAMS_PER_LEG_MAX} streams at once"
             raise CommandError("90045", detail)
@@ -73,6 +70,39 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
             pass
 
 
+def check_audio(
+    media: NegotiatedMedia,
+    opaque: frozenset[str],
+    *,
+    stream: StreamOptions | None = None,
+    transcription: TranscriptionOptions | None = None,
+) -> None:
+    """Raise `CommandError` when taps of a call would need a codec that is only passed on here.
+
+    Args:
+        media: what the call is in.
+        opaque: codecs that can be neither decoded nor made.
+        stream: the stream to be opened, if any.
+        transcription: the transcription to be started, if any.
+    """
+    leg = media.codec_name
+    if transcription is not None and leg in opaque:
+        raise CommandError("10038", f"the call cannot be transcribed: {why_opaque(leg)}")
+    if stream is None:
+        return
+    to_app = codec_to_app(stream, media)
+    hindrance = leg if leg in opaque else to_app
+    if hindrance in opaque and to_app != leg:
+        pointer = "/stream_codec" if stream.codec is not None else "/stream_bidirectional_codec"
+        detail = f"the call is in {leg} and cannot be streamed in {to_app}: {why_opaque(hindrance)}"
+        raise CommandError("10038", detail, pointer)
+    from_app = stream.app_codec
+    if from_app not in (None, MP3) and (leg in opaque or from_app in opaque):
+        hindrance = leg if leg in opaque else str(from_app)
+        detail = f"the app's {from_app} cannot be played into this call: {why_opaque(hindrance)}"
+        raise CommandError("10038", detail, "/stream_bidirectional_codec")
+
+
 def opened_stream(
     stream_id: str,
     options: StreamOptions,
@@ -81,14 +111,22 @@ def opened_stream(
     media: NegotiatedMedia,
     user_id: str,
     client_state: str | None,
+    opaque: frozenset[str] = frozenset(),
 ) -> OpenStream:
-    """Return the effect that opens a stream, with what its start and stop frames will say."""
-    spoken = options.app_codec if options.app_codec in _SPOKEN_BACK else None
-    codec = options.codec or spoken or media.codec_name
-    rate_hz = _rate_hz(codec, options, media)
+    """Return the effect that opens a stream, with what its start and stop frames will say.
+
+    MP3 is what apps speak that did not ask to speak at all, so where nothing can be played into the
+    call (its codec is one of `opaque`), the app only listens.
+    """
+    app_codec = None if media.codec_name in opaque else options.app_codec
+    codec = codec_to_app(options, media)
+    rate_hz = stream_rate_hz(codec, options, media)
+    media_format = {"encoding": codec, "sample_rate": rate_hz, "channels": 1}
+    if codec == "AMR-WB":
+        media_format["octet_align"] = True  # RFC 4867 knows two packings; streams have this one
     start = {
         "custom_parameters": dict(options.custom_parameters),
-        "media_format": {"encoding": codec, "sample_rate": rate_hz, "channels": 1},
+        "media_format": media_format,
         "tracks": [track.telnyx_name for track in options.tracks],
     }
     return OpenStream(
@@ -97,18 +135,12 @@ def opened_stream(
         tracks=options.tracks,
         codec=codec,
         sample_rate_hz=rate_hz,
-        app_codec=options.app_codec,
-        app_sample_rate_hz=_rate_hz(options.app_codec or codec, options, media),
+        app_codec=app_codec,
+        app_sample_rate_hz=stream_rate_hz(options.app_codec or codec, options, media),
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
         stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
     )
-
-
-def _rate_hz(codec: str, options: StreamOptions, media: NegotiatedMedia) -> int:
-    if codec == "L16":
-        return options.sample_rate_hz
-    return media.clock_rate_hz if codec == media.codec_name else _SAMPLE_RATES_HZ.get(codec, 8_000)
 
 
 def opened_fork(fork_id: str, command: StartFork, media: NegotiatedMedia) -> tuple[OpenFork, Payload]:

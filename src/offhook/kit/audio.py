@@ -14,7 +14,7 @@ from typing import Final
 
 from offhook.base.errors import ConfigError
 
-SAMPLE_RATES_HZ: Final = (8_000, 16_000)
+SAMPLE_RATES_HZ: Final = (8_000, 16_000, 22_050, 24_000, 48_000)
 WAV_DURATION_S_MAX: Final = 3_600
 """Longer files are refused: they would be held in memory whole."""
 
@@ -37,7 +37,7 @@ class Sound:
 
 
 def read_wav(path: Path) -> Sound:
-    """Read a 16-bit PCM file of 8 or 16 kHz; the two channels of a stereo file are averaged.
+    """Read a 16-bit PCM file of one of `SAMPLE_RATES_HZ`; the two channels of a stereo file are averaged.
 
     Raises:
         AudioFileError: it cannot be read, is no such file, or is longer than an hour.
@@ -48,7 +48,7 @@ def read_wav(path: Path) -> Sound:
             if width != 2 or channels not in (1, 2) or rate not in SAMPLE_RATES_HZ:
                 raise AudioFileError(
                     f"{path} has {channels} channel(s) of {width * 8} bits at {rate} Hz; "
-                    "16-bit PCM, mono or stereo, of 8000 or 16000 Hz is needed."
+                    "16-bit PCM, mono or stereo, of 8000, 16000, 22050, 24000 or 48000 Hz is needed."
                 )
             if file.getnframes() > WAV_DURATION_S_MAX * rate:
                 raise AudioFileError(f"{path} is longer than {WAV_DURATION_S_MAX} s.")

@@ -7,9 +7,13 @@ from typing import Any, Literal
 from offhook.base.errors import ConfigError, OffhookError
 from offhook.edge.media.events import LegStats
 from offhook.kit.audio import Sound
+from offhook.proto.sdp import is_codec
 from offhook.proto.sip import SipSyntaxError, SipUri
 
 CODECS = ("PCMU", "PCMA")
+"""What a phone offers that was not told otherwise."""
+WIDE_BAND_CODECS = ("G722", "OPUS", "AMR-WB", "L16")
+RECORD_RATES_HZ = (8_000, 16_000)
 RING_TIMEOUT_S = 60.0
 DIGITS = frozenset("0123456789*#ABCD")
 Outcome = Literal["answered", "rejected", "no answer", "failed"]
@@ -27,8 +31,9 @@ class CallPlan:
         uri: whom to call, `sip:user@host:port;transport=tcp`.
         play: what to say once the call is answered.
         digits: keys to press, after the audio when there is any.
-        codecs: offered, best first.
-        record: takes what is heard, 8 kHz s16le; called with each piece, in order.
+        codecs: offered, best first; L16 is offered at 16000 Hz unless it is named with its rate, "L16/48000".
+        record: takes what is heard, s16le; called with each piece, in order.
+        record_rate_hz: of what `record` takes.
         duration_s: hang up so long after the answer, whatever is going on; None: no limit.
         hang_up_after_play: hang up when audio and digits are over; else wait for the other side.
         tail_s: how long to stay after audio and digits.
@@ -40,6 +45,7 @@ class CallPlan:
     digits: str = ""
     codecs: tuple[str, ...] = CODECS
     record: Callable[[bytes], None] | None = None
+    record_rate_hz: int = RECORD_RATES_HZ[0]
     duration_s: float | None = None
     hang_up_after_play: bool = True
     tail_s: float = 1.0
@@ -57,11 +63,12 @@ class CallPlan:
             raise ConfigError(f"{self.uri!r} is not a SIP URI like sip:user@host:port;transport=udp.")
         if target.parameters.get("transport", "udp").lower() not in ("udp", "tcp"):
             raise ConfigError("The phone speaks udp and tcp; give one of them as ;transport=.")
-        unknown = [name for name in self.codecs if name.upper() not in CODECS]
+        unknown = [name for name in self.codecs if not is_codec(name)]
         if unknown or not self.codecs:
-            raise ConfigError(
-                f"The phone offers {' and '.join(CODECS)}, not {', '.join(unknown) or 'nothing'}."
-            )
+            known = ", ".join((*CODECS, *WIDE_BAND_CODECS))
+            raise ConfigError(f"The phone speaks {known}, not {', '.join(unknown) or 'nothing'}.")
+        if self.record_rate_hz not in RECORD_RATES_HZ:
+            raise ConfigError("What is heard can be recorded at 8000 or 16000 Hz.")
         if not set(self.digits) <= DIGITS:
             raise ConfigError("Digits are 0-9, *, # and A-D.")
         if not _is_user(self.caller):

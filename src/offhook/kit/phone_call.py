@@ -197,7 +197,11 @@ class PhoneCall:
             self._engine.add_fork(self.leg_id, self._tap(CAPTURE_TAP), rx=rx, tx=tx)
         if self._plan.record is not None:
             self._engine.add_speech(
-                self.leg_id, self._tap(RECORD_TAP), track="rx", sample_rate_hz=8_000, chunk_ms=100
+                self.leg_id,
+                self._tap(RECORD_TAP),
+                track="rx",
+                sample_rate_hz=self._plan.record_rate_hz,
+                chunk_ms=100,
             )
         self._tell("answered", codec=agreed.codec_name, ptime_ms=agreed.ptime_ms)
         return True

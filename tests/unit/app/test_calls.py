@@ -50,7 +50,7 @@ async def test_a_call_that_no_app_would_hear_of_is_refused(monkeypatch: pytest.M
 
 async def test_a_call_in_no_codec_of_ours_is_refused() -> None:
     offer = make_offer(["PCMU"], address="192.0.2.2", rtp_port=4000, rtcp_port=4001, session_id=1)
-    strange = offer.replace(b"PCMU/8000", b"OPUS/48000/2").replace(b"RTP/AVP 0", b"RTP/AVP 96")
+    strange = offer.replace(b"PCMU/8000", b"EVS/16000").replace(b"RTP/AVP 0", b"RTP/AVP 96")
     house = House()
     await refused(house, 488, "no_common_codec", strange.replace(b"rtpmap:0 ", b"rtpmap:96 "))
     house.assert_nothing_left()

@@ -217,7 +217,7 @@ def test_an_invite_without_offer_gets_its_media_from_the_ack() -> None:
     desk.tell(incoming(offer=None))
     assert payload(desk.done, "call.initiated")["offered_codecs"] == ""
     effects = desk.command(ask.Answer(preferred_codecs=("PCMA",)))
-    assert effects == [do.OpenMedia(None, ("PCMA",), silence_when_idle=False), do.AcceptCall(None, ())]
+    assert effects == [do.OpenMedia(None, ("PCMA", "PCMU"), silence_when_idle=False), do.AcceptCall(None, ())]
     effects = desk.tell(facts.AckReceived(media("PCMA")))
     assert effects[0] == do.ConnectMedia(media("PCMA"))
     assert payload(effects, "call.answered")["codec"] == "PCMA"

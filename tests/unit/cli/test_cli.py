@@ -69,7 +69,7 @@ def test_no_command_shows_the_help() -> None:
         (("check", "--log-level", "loud"), "OFFHOOK_LOG_LEVEL"),
         (("call", "alice"), "not a SIP URI"),
         (("call", "sip:a@127.0.0.1", "--play", "none.wav"), "none.wav cannot be read"),
-        (("call", "sip:a@127.0.0.1", "--codec", "OPUS"), "PCMU and PCMA"),
+        (("call", "sip:a@127.0.0.1", "--codec", "SPEEX"), "PCMU, PCMA, G722"),
         (("call", "sip:a@127.0.0.1", "--dtmf", "12z"), "Digits are"),
         (("call", "sip:a@127.0.0.1", "--record", "no/such/a.wav"), "cannot be written"),
         (("webhooks", "--port", "0", "--url", "ftp://x"), "--url must look like"),

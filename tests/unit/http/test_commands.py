@@ -87,7 +87,6 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
         stream_codec="default",
         stream_bidirectional_mode="mp3",
         stream_bidirectional_codec="PCMU",
-        stream_bidirectional_sampling_rate="8000",
         stream_bidirectional_target_legs="opposite",
         stream_auth_token="",
         enable_dialogflow=False,
@@ -100,7 +99,6 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("stream_codec", codec) for codec in ("G722", "OPUS", "AMR-WB")),
         ("enable_dialogflow", True),
     ],
 )
@@ -110,26 +108,60 @@ def test_a_value_of_a_later_version_is_refused_by_name(command: str, field: str,
 
 @pytest.mark.parametrize("command", ["streaming_start", "answer"])
 @pytest.mark.parametrize(
-    ("fields", "pointer"),
+    ("stream_codec", "spoken", "rate_hz"),
     [
-        *(
-            ({"stream_bidirectional_codec": codec}, "/stream_bidirectional_codec")
-            for codec in ("G722", "OPUS", "AMR-WB")
-        ),
-        ({"stream_bidirectional_sampling_rate": "16000"}, "/stream_bidirectional_sampling_rate"),
+        ("default", "PCMU", 16000),
+        ("default", "G722", "48000"),
+        ("default", "OPUS", 22050),
+        ("default", "AMR-WB", 24000),
+        ("OPUS", "PCMA", 22050),
+        ("AMR-WB", None, 48000),
     ],
 )
-def test_audio_of_a_later_version_is_refused_by_name(
-    command: str, fields: dict[str, object], pointer: str
+def test_a_rate_that_no_codec_has_is_refused(
+    command: str, stream_codec: str, spoken: str | None, rate_hz: object
 ) -> None:
-    asked = {"stream_url": URL, "stream_bidirectional_mode": "rtp", **fields}
-    assert refusals(command, **asked) == [("10038", pointer)]
+    speaks = {"stream_bidirectional_mode": "rtp", "stream_bidirectional_codec": spoken} if spoken else {}
+    asked = {"stream_codec": stream_codec, "stream_bidirectional_sampling_rate": rate_hz, **speaks}
+    assert refusals(command, stream_url=URL, **asked) == [("10032", "/stream_bidirectional_sampling_rate")]
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722", "OPUS", "AMR-WB", "L16"])
+def test_the_default_rate_is_good_for_every_codec(codec: str) -> None:
+    for asked in ({"stream_codec": codec}, {"stream_bidirectional_codec": codec}):
+        members = {"stream_bidirectional_mode": "rtp", "stream_bidirectional_sampling_rate": 8000, **asked}
+        assert build("streaming_start", stream_url=URL, **members).stream.sample_rate_hz == 8000
+
+
+def test_a_rate_of_one_codec_does_not_trouble_the_other() -> None:
+    members = {"stream_bidirectional_mode": "rtp", "stream_bidirectional_codec": "L16"}
+    asked = build(
+        "streaming_start",
+        stream_url=URL,
+        stream_codec="PCMU",
+        stream_bidirectional_sampling_rate=24000,
+        **members,
+    )
+    assert asked.stream.sample_rate_hz == 24000
+    listening = build("streaming_start", stream_url=URL, stream_bidirectional_sampling_rate=16000)
+    assert listening.stream.codec is None
 
 
 @pytest.mark.parametrize("legs", ["self", "opposite", "both"])
 @pytest.mark.parametrize(
     ("codec", "rate_hz"),
-    [("PCMU", 8000), ("PCMA", "8000"), ("L16", 8000), ("L16", 22050), ("L16", 48000), ("L16", "16000")],
+    [
+        ("PCMU", 8000),
+        ("PCMA", "8000"),
+        ("G722", 16000),
+        ("OPUS", 24000),
+        ("OPUS", "48000"),
+        ("AMR-WB", 16000),
+        ("L16", 8000),
+        ("L16", 22050),
+        ("L16", 48000),
+        ("L16", "16000"),
+    ],
 )
 def test_an_app_may_speak(codec: str, rate_hz: object, legs: str) -> None:
     asked = {

@@ -48,6 +48,7 @@ TAKEN = [
     (schemas.Hangup, {"custom_headers": [{"name": "X-Reason", "value": "über"}], "reason": "bye"}),
     (schemas.Answer, {"preferred_codecs": "G722,PCMU,PCMA,G729,OPUS,VP8,H264"}),
     (schemas.Answer, {"preferred_codecs": " pcma , PCMU"}),
+    (schemas.Answer, {"preferred_codecs": "L16,AMR-WB"}),
     (schemas.Answer, {"sip_headers": [{"name": "User-to-User", "value": "00;encoding=hex"}]}),
     (schemas.Answer, {"webhook_url": "http://127.0.0.1:9/hook"}),
     (schemas.Answer, {"webhook_retries_policies": {"call.answered": {"retries_ms": [1000, 2000]}}}),

@@ -9,7 +9,7 @@ import pytest
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import MediaEvent
-from offhook.edge.media.fake_audio import decode_g711, encode_g711, resample
+from offhook.edge.media.fake_audio import RtpFields, build_rtp, decode_g711, encode_g711, resample
 from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
 
 pytestmark = pytest.mark.unit
@@ -166,10 +166,50 @@ async def test_calls_about_nothing_are_refused_in_one_sentence(world: World) -> 
     with pytest.raises(MediaError, match="not an address"):
         engine.add_fork(1, 6, rx="example.org:9", tx=None)
     with pytest.raises(MediaError, match="codec"):
-        connect(world, 1, codec="OPUS")
+        connect(world, 1, codec="GSM")
     connect(world, 1, dtmf_payload_type=None)
     with pytest.raises(MediaError, match="telephone-event"):
         engine.send_digits(1, digits="1", duration_ms=100, gap_ms=50)
+
+
+@pytest.mark.parametrize(
+    ("codec", "clock_rate_hz", "payload"),
+    [
+        ("G722", 8000, bytes(range(160))),
+        ("OPUS", 48000, b"\x08one packet of 20 ms"),
+        ("AMR-WB", 16000, b"\xf0\x04" + bytes(17)),
+    ],
+)
+async def test_what_a_leg_speaks_passes_through_untouched(
+    world: World, codec: str, clock_rate_hz: int, payload: bytes
+) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1, codec=codec, clock_rate_hz=clock_rate_hz, octet_align=True, payload_type=96)
+    rate_hz = 16000 if codec == "AMR-WB" else 8000
+    world.add_stream(1, 2, codec=codec, sample_rate_hz=rate_hz, rx=True, tx=False)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 2)
+    for number in range(3):
+        fields = RtpFields(96, number, number * clock_rate_hz // 50, 7, payload)
+        await world.hear(1, build_rtp(fields))
+    frames = await world.frames("media", 3)
+    got = [(frame["media"]["timestamp"], frame["media"]["payload"]) for frame in frames]
+    first = int(got[0][0])
+    expected = base64.b64encode(payload).decode()
+    assert got == [(str(first + number * 20), expected) for number in range(3)]
+
+
+async def test_amr_wb_is_transcoded_only_where_that_can_be(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1, codec="AMR-WB", clock_rate_hz=16000, payload_type=96)
+    world.add_stream(1, 2, codec="AMR-WB", sample_rate_hz=16000)
+    assert all(world.engine.transcodable(codec) for codec in ("PCMU", "PCMA", "G722", "OPUS", "L16"))
+    assert not world.engine.transcodable("GSM")
+    if world.engine.transcodable("AMR-WB"):
+        world.add_stream(1, 3, codec="PCMU", app_codec="PCMU")
+    else:
+        with pytest.raises(MediaError, match="opencore-amrwb and vo-amrwbenc are not installed"):
+            world.add_stream(1, 3, codec="PCMU", app_codec="PCMU")
 
 
 async def test_no_port_is_said_in_one_sentence_and_changes_nothing(world: World) -> None:

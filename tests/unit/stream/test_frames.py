@@ -164,13 +164,23 @@ SERVER_FRAMES = [
     ),
     (
         StopFrame(
-            sequence_number=7, stream_id=STREAM, user_id="user", call_control_id="v3:abc", reason="call_ended"
+            sequence_number=7,
+            stream_id=STREAM,
+            user_id="user",
+            call_control_id="v3:abc",
+            reason="call_ended",
+            hangup_cause="user_busy",
         ),
         {
             "event": "stop",
             "sequence_number": "7",
             "stream_id": STREAM,
-            "stop": {"user_id": "user", "call_control_id": "v3:abc", "reason": "call_ended"},
+            "stop": {
+                "user_id": "user",
+                "call_control_id": "v3:abc",
+                "reason": "call_ended",
+                "hangup_cause": "user_busy",
+            },
         },
     ),
 ]
@@ -260,6 +270,7 @@ START, MEDIA, DTMF, MARK, ERROR, STOP = (SERVER_FRAMES[index][1] for index in (2
         (ERROR, "payload.detail", KeyError),
         (STOP, "stop.call_control_id", KeyError),
         (STOP, "stop.reason", 5),
+        (STOP, "stop.hangup_cause", 5),
         (SERVER_FRAMES[1][1], "version", KeyError),
         (SERVER_FRAMES[1][1], "connected", "s3cret"),
     ],

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Codec, Encoding, Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams,
-    StreamFormat, StreamParams, TapId, Track,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
+    SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
@@ -148,11 +148,14 @@ pub fn fork_tx() -> SocketAddr {
 
 pub fn leg_params() -> LegParams {
     LegParams {
-        codec: Codec::Pcmu,
+        format: Codec::Pcmu.into(),
+        opus: OpusSettings::default(),
+        amr_modes: 0,
         payload_type: 0,
         clock_rate_hz: 8000,
         ptime_ms: 20,
         dtmf_payload_type: Some(101),
+        dtmf_clock_rate_hz: 8000,
         remote_rtp: phone(),
         remote_rtcp: phone_rtcp(),
         rtcp_mux: false,
@@ -164,12 +167,12 @@ pub fn leg_params() -> LegParams {
     }
 }
 
-pub fn pcmu() -> StreamFormat {
-    StreamFormat { encoding: Encoding::G711(Codec::Pcmu), sample_rate_hz: 8000 }
+pub fn pcmu() -> Format {
+    Codec::Pcmu.into()
 }
 
-pub fn l16(sample_rate_hz: u32) -> StreamFormat {
-    StreamFormat { encoding: Encoding::L16, sample_rate_hz }
+pub fn l16(sample_rate_hz: u32) -> Format {
+    Format::L16 { sample_rate_hz, byte_order: ByteOrder::Little }
 }
 
 pub fn stream_params() -> StreamParams {

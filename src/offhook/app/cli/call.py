@@ -10,6 +10,7 @@ from rich.markup import escape
 from offhook.app.cli.loop import signals_call
 from offhook.app.cli.output import people, print_json, problems
 from offhook.kit.audio import WavWriter, read_wav
+from offhook.kit.call_plan import RECORD_RATES_HZ, WIDE_BAND_CODECS
 from offhook.kit.phone import CODECS, CallPlan, CallResult, Phone, PhoneError, PhoneEvent, bind_address_for
 
 
@@ -17,7 +18,7 @@ def call(
     *,
     sip_uri: Annotated[str, typer.Argument(metavar="SIP_URI", help="Whom to call: sip:app@127.0.0.1:5060")],
     play: Annotated[
-        Path | None, typer.Option("--play", metavar="F.wav", help="Say this: 16-bit PCM, 8 or 16 kHz.")
+        Path | None, typer.Option("--play", metavar="F.wav", help="Say this: 16-bit PCM, 8 to 48 kHz.")
     ] = None,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="F.wav", help="Write what is heard into this file.")
@@ -32,7 +33,12 @@ def call(
         str, typer.Option("--dtmf", metavar="12#", help="Press these keys, after the audio if there is any.")
     ] = "",
     codec: Annotated[
-        str, typer.Option("--codec", metavar="LIST", help="Codecs to offer, best first.")
+        str,
+        typer.Option(
+            "--codec",
+            metavar="LIST",
+            help="Codecs to offer, best first: PCMU, PCMA, G722, OPUS, AMR-WB, L16, L16/48000 ...",
+        ),
     ] = ",".join(CODECS),
     caller: Annotated[
         str, typer.Option("--from", metavar="USER", help="Who calls: a number or a name.")
@@ -47,7 +53,9 @@ def call(
     """
     sound = None if play is None else read_wav(play)
     names = tuple(name.strip().upper() for name in codec.split(",") if name.strip())
-    writer = None if record is None else WavWriter(record, sample_rate_hz=8_000)
+    wide_band = any(name.partition("/")[0] in WIDE_BAND_CODECS for name in names)
+    record_rate_hz = RECORD_RATES_HZ[wide_band]
+    writer = None if record is None else WavWriter(record, sample_rate_hz=record_rate_hz)
     try:
         plan = CallPlan(
             uri=sip_uri,
@@ -55,6 +63,7 @@ def call(
             digits=dtmf.upper(),
             codecs=names,
             record=None if writer is None else writer.write,
+            record_rate_hz=record_rate_hz,
             duration_s=duration,
             caller=caller,
         )

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
+from offhook.call.codecs import STREAM_RATES_HZ
 from offhook.call.errors import Problem
 from offhook.call.values import Header, Track, UdpTarget
 from offhook.edge.http import fields, schemas
@@ -26,8 +27,6 @@ STREAM_TRACKS = {
 }
 WEBHOOK_RETRIES_MS_MAX = 60_000
 
-_STREAM_CODECS_DONE = ("PCMU", "PCMA", "L16")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -35,13 +34,13 @@ class Rules:
 
     Args:
         check_ip: raises an `OffhookError` when packets must not be sent to that IP address.
-        silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
         engines_refused: transcription engines that are switched off here.
+        silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
     """
 
     check_ip: Callable[[str], None]
-    silence_when_idle: bool = False
     engines_refused: frozenset[str] = frozenset()
+    silence_when_idle: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
@@ -170,10 +169,10 @@ def _common(body: Any) -> _Common:
     # An empty command_id cannot tell two commands apart; it is what a form field sends for none.
     return {"client_state": body.client_state, "command_id": body.command_id or None}
 
+
 def _silence_when_idle(body: schemas.Answer, rules: Rules) -> bool:
     asked = "send_silence_when_idle" in body.model_fields_set
     return body.send_silence_when_idle if asked else rules.silence_when_idle
-
 
 
 def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> tuple[Header, ...]:
@@ -182,9 +181,8 @@ def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> t
 
 def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
     speaks = body.stream_bidirectional_mode == "rtp"
-    later = _later_stream_values(body, speaks=speaks)
-    if later:
-        raise Refusal(422, *later)
+    if body.enable_dialogflow:
+        raise Refusal(422, _not_yet("enable_dialogflow", "it does False"))
     assert body.stream_url is not None, "a stream without a URL is refused above"
     return domain.StreamOptions(
         url=body.stream_url,
@@ -192,27 +190,24 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
         codec=None if body.stream_codec == "default" else body.stream_codec,
         # In mp3 mode the parameter says nothing; raw audio is then answered by an error frame.
         app_codec=body.stream_bidirectional_codec if speaks else None,
-        sample_rate_hz=body.stream_bidirectional_sampling_rate,
+        sample_rate_hz=_rate_hz(body, speaks=speaks),
         auth_token=body.stream_auth_token or None,
         custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),
     )
 
 
-def _later_stream_values(body: schemas.StreamBody, *, speaks: bool) -> list[Problem]:
-    linear = body.stream_codec == "L16" or (speaks and body.stream_bidirectional_codec == "L16")
-    done: dict[str, tuple[Any, ...]] = {
-        "stream_codec": ("default", *_STREAM_CODECS_DONE),
-        "enable_dialogflow": (False,),
-    }
-    if speaks:
-        done["stream_bidirectional_codec"] = _STREAM_CODECS_DONE
-    if speaks and not linear:
-        done["stream_bidirectional_sampling_rate"] = (8000,)
-    return [
-        _not_yet(name, f"it does {' and '.join(str(value) for value in values)}")
-        for name, values in done.items()
-        if getattr(body, name) not in values
-    ]
+def _rate_hz(body: schemas.StreamBody, *, speaks: bool) -> int | None:
+    """Return the rate asked for, None for the usual one of the codec; one that no codec has is refused."""
+    if "stream_bidirectional_sampling_rate" not in body.model_fields_set:
+        return None
+    rate_hz = body.stream_bidirectional_sampling_rate
+    codecs = {body.stream_codec, body.stream_bidirectional_codec if speaks else "default"} - {"default"}
+    rates_hz = {name: STREAM_RATES_HZ[name] for name in sorted(codecs)}
+    if rates_hz and not any(rate_hz in rates for rates in rates_hz.values()):
+        said = " and ".join(f"{name} has {', '.join(map(str, rates))}" for name, rates in rates_hz.items())
+        detail = f"No codec here has {rate_hz} Hz: {said}."
+        raise _refusal("10032", detail, "/stream_bidirectional_sampling_rate")
+    return rate_hz
 
 
 def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:

@@ -149,7 +149,7 @@ def _hangup_reason(text: str) -> str:
     return text
 
 
-CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "VP8", "H264")
+CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "L16", "VP8", "H264")
 """Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
 
 

@@ -41,8 +41,21 @@ class MediaEngine(Protocol):
         silence_when_idle: bool = False,
         keepalive_ms: int = 5000,
         media_timeout_ms: int = 0,
+        sample_rate_hz: int = 0,
+        octet_align: bool = False,
+        amr_mode_set: Sequence[int] = (),
+        opus_fec: bool = False,
+        opus_max_bitrate: int = 0,
+        dtmf_clock_rate_hz: int = 8000,
     ) -> None:
-        """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
+        """Say what offer and answer agreed on. Again on re-INVITE: taps stay, with the codecs they have.
+
+        Args:
+            codec: PCMU, PCMA, G722, OPUS, AMR-WB or L16.
+            sample_rate_hz: what Opus is coded at; 0 is 48000.
+            amr_mode_set: AMR-WB modes that may be sent; empty is all.
+            opus_max_bitrate: in bit/s; 0 is no bound.
+        """
         ...
 
     def close_leg(self, leg_id: int) -> None:
@@ -86,10 +99,12 @@ class MediaEngine(Protocol):
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        l16_byte_order: str = "little",
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends.
+        With `app_codec` the far end hears what the application sends. What the leg's codec is not is
+        transcoded; that is refused where `transcodable` says no.
         """
         ...
 
@@ -101,8 +116,8 @@ class MediaEngine(Protocol):
         """Decode one track ("rx" or "tx") for a recogniser."""
         ...
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
-        """End a tap."""
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
+        """End a tap; a stream's stop frame says why."""
         ...
 
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
@@ -119,6 +134,10 @@ class MediaEngine(Protocol):
 
     def stats(self, leg_id: int) -> LegStats:
         """Return the counters of a leg and its taps."""
+        ...
+
+    def transcodable(self, codec: str) -> bool:
+        """Tell whether a codec can be decoded and encoded here; without libraries AMR-WB cannot."""
         ...
 
     def counters(self) -> dict[str, int]:

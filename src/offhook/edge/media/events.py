@@ -79,6 +79,7 @@ class LegStats(TypedDict):
     packets_ahead: int
     packets_unexpected: int
     packets_not_receiving: int
+    packets_undecodable: int
     resyncs: int
     gap_ms: int
     jitter_us: int
@@ -90,6 +91,7 @@ class LegStats(TypedDict):
     queued_ms: int
     discarded_ms: int
     playout_slips: int
+    packets_unencodable: int
     digits_sent: int
     rtcp_received: int
     rtcp_sent: int

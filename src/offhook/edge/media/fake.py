@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import LegStats, MediaEvent
-from offhook.edge.media.fake_audio import encode_g711
+from offhook.edge.media.fake_audio import FakeFormat, resample
 from offhook.edge.media.fake_checks import (
+    L16_RATES_HZ,
     check_address,
+    check_byte_order,
     check_codec,
     check_ranges,
-    check_stream_codec,
+    clock_rate_hz_of,
+    is_framed,
     is_object,
     is_rate,
 )
@@ -40,6 +43,7 @@ class FakeEngine:
 
     def __init__(self, *, port_range: tuple[int, int] = (20000, 20999), auto_connect: bool = True) -> None:
         self.auto_connect = auto_connect
+        self.transcodable_codecs = {"PCMU", "PCMA", "G722", "OPUS", "L16"}
         self.now_ms = 0
         self.legs: dict[int, FakeLeg] = {}
         self.down = False
@@ -120,15 +124,25 @@ class FakeEngine:
         silence_when_idle: bool = False,
         keepalive_ms: int = 5000,
         media_timeout_ms: int = 0,
+        sample_rate_hz: int = 0,
+        octet_align: bool = False,
+        amr_mode_set: Sequence[int] = (),
+        opus_fec: bool = False,
+        opus_max_bitrate: int = 0,
+        dtmf_clock_rate_hz: int = 8000,
     ) -> None:
         """Take what offer and answer agreed on."""
         check_codec(codec)
+        if any(not 0 <= mode <= 8 for mode in amr_mode_set):
+            raise MediaError("amr_mode_set is out of range")
         check_ranges(
-            clock_rate_hz=clock_rate_hz == 8000,
+            sample_rate_hz=codec != "OPUS" or not sample_rate_hz or is_rate(codec, sample_rate_hz),
+            clock_rate_hz=clock_rate_hz_of(codec, clock_rate_hz) == clock_rate_hz,
             payload_type=0 <= payload_type <= 127,
             dtmf_payload_type=dtmf_payload_type is None
             or (dtmf_payload_type <= 127 and dtmf_payload_type != payload_type),
-            ptime_ms=5 <= ptime_ms <= 200,
+            dtmf_clock_rate_hz=8000 <= dtmf_clock_rate_hz <= 48000,
+            ptime_ms=5 <= ptime_ms <= 200 and is_framed(codec, clock_rate_hz, ptime_ms),
         )
         for address in (remote_rtp, remote_rtcp):
             check_address(address)
@@ -139,9 +153,10 @@ class FakeEngine:
             self._give_back({max(leg.ports)})
             leg.ports = {min(leg.ports)}
         leg.connect(
-            codec=codec,
+            form=FakeFormat(codec, clock_rate_hz, clock_rate_hz, "big"),
             payload_type=payload_type,
             dtmf_payload_type=dtmf_payload_type,
+            dtmf_clock_rate_hz=dtmf_clock_rate_hz,
             ptime_ms=ptime_ms,
             media_timeout_ms=media_timeout_ms,
             now_ms=self.now_ms,
@@ -210,15 +225,17 @@ class FakeEngine:
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        l16_byte_order: str = "little",
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
-        check_stream_codec(codec)
+        check_byte_order(l16_byte_order)
+        check_codec(codec)
         if app_codec is not None:
-            check_stream_codec(app_codec)
+            check_codec(app_codec)
         check_ranges(
             sample_rate_hz=is_rate(codec, sample_rate_hz),
             app_sample_rate_hz=app_codec is None or is_rate(app_codec, app_sample_rate_hz),
-            frame_ms=20 <= frame_ms <= 100,
+            frame_ms=20 <= frame_ms <= 100 and (codec not in ("OPUS", "AMR-WB") or frame_ms % 20 == 0),
             buffer_ms=buffer_ms <= STREAM_BUFFER_MS_MAX,
             connected_json=is_object(connected_json),
             start_json=is_object(start_json),
@@ -232,6 +249,7 @@ class FakeEngine:
             raise MediaError("a stream needs the rx or the tx track")
         for address in addresses:
             check_address(address)
+        self._check_transcoding(leg_id, codec, app_codec)
         stream = FakeStream(
             tap_id,
             url=url,
@@ -245,6 +263,7 @@ class FakeEngine:
             stop_json=stop_json,
             buffer_frames=buffer_ms // frame_ms,
             sample_rate_hz=sample_rate_hz,
+            byte_order=l16_byte_order,
             voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
         )
         self._add_tap(leg_id, stream)
@@ -264,25 +283,25 @@ class FakeEngine:
         check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
         self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         tap = self._tap(leg_id, tap_id)
         if tap is not None:
-            self._tell(self.legs[leg_id].remove_tap(tap, reason))
+            self._tell(self.legs[leg_id].remove_tap(tap, reason, hangup_cause))
 
     # Sending
 
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
         """Queue audio; `advance` sends it."""
-        if sample_rate_hz not in (8000, 16000):
-            raise MediaError("audio to play must have 8000 or 16000 samples a second")
+        if sample_rate_hz not in L16_RATES_HZ:
+            raise MediaError(f"audio to play must have one of {list(L16_RATES_HZ)} samples a second")
         if len(pcm) % 2:
             raise MediaError("s16le audio has an even number of bytes")
         if len(pcm) * 500 > PLAY_MS_MAX * sample_rate_hz:
             raise MediaError("audio to play must be 60 s at most")
         leg = self._leg(leg_id)
         if leg is not None:
-            leg.play(pcm if sample_rate_hz == 8000 else _every_other(pcm))
+            leg.play(resample(pcm, sample_rate_hz, 8000))
 
     def clear(self, leg_id: int) -> None:
         """Drop what is queued."""
@@ -300,6 +319,10 @@ class FakeEngine:
         leg.digits_sent += digits.upper()
 
     # The process
+
+    def transcodable(self, codec: str) -> bool:
+        """Tell what the test has set: by default all but AMR-WB, as on a system without its libraries."""
+        return codec in self.transcodable_codecs
 
     def counters(self) -> dict[str, int]:
         """Return what is open, by the names of the native core."""
@@ -371,7 +394,7 @@ class FakeEngine:
         leg = self.legs[leg_id]
         size = leg.ptime_ms * 16
         for start in range(0, len(pcm), size):
-            payload = encode_g711(leg.codec, pcm[start : start + size])
+            payload = leg.format.encode(pcm[start : start + size])
             self.feed_rtp(leg_id, leg.next_far_packet(payload))
 
     def press(self, leg_id: int, digit: str, duration_ms: int = 100) -> None:
@@ -423,6 +446,19 @@ class FakeEngine:
         if leg is not None:
             leg.taps[tap.tap_id] = tap
 
+    def _check_transcoding(self, leg_id: int, codec: str, app_codec: str | None) -> None:
+        leg = self.legs.get(leg_id)
+        own = None if leg is None or not leg.connected else leg.format.codec
+        wanted = [codec, own] if own != codec else []
+        if app_codec is not None:
+            wanted += [app_codec, own]
+        if own is None:
+            wanted = [app_codec]
+        if not all(name is None or name in self.transcodable_codecs for name in wanted):
+            raise MediaError(
+                "AMR-WB is only passed through here: opencore-amrwb and vo-amrwbenc are not installed"
+            )
+
     def _take_ports(self, rtcp_mux: bool) -> tuple[int, int]:
         first, last = self._port_range
         count = last - first + 1
@@ -438,7 +474,3 @@ class FakeEngine:
 
     def _give_back(self, ports: set[int]) -> None:
         self._ports -= ports
-
-
-def _every_other(pcm: bytes) -> bytes:
-    return b"".join(pcm[at : at + 2] for at in range(0, len(pcm), 4))

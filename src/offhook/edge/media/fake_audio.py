@@ -1,10 +1,63 @@
-"""G.711 and RTP, as little of them as the fake engine needs. The real ones are in the native core."""
+"""Codecs and RTP, as little of them as the fake engine needs. The real ones are in the native core."""
 
 import struct
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["RtpFields", "add", "build_rtp", "decode_g711", "encode_g711", "parse_rtp", "resample"]
+__all__ = [
+    "FakeFormat",
+    "RtpFields",
+    "add",
+    "build_rtp",
+    "decode_g711",
+    "encode_g711",
+    "parse_rtp",
+    "resample",
+]
+
+_SILENCE = {"G722": b"\0" * 160, "OPUS": b"\x08", "AMR-WB": b"\xf0\x7c"}
+"""20 ms of codecs that the fake passes on without understanding them."""
+
+
+class FakeFormat(NamedTuple):
+    """A codec with its rates. The fake knows G.711 and L16; the others it takes for silence."""
+
+    codec: str
+    clock_rate_hz: int = 8000
+    sample_rate_hz: int = 8000
+    byte_order: str = "little"
+
+    def passes(self, other: "FakeFormat") -> bool:
+        """Tell whether payloads of the other serve as they are."""
+        return self.codec == other.codec and self.codec != "L16"
+
+    def clock_ticks(self, payload: bytes) -> int:
+        """Return how long a payload lasts on the RTP clock."""
+        if self.codec == "L16":
+            return len(payload) // 2
+        return len(payload) if self.codec in ("PCMU", "PCMA", "G722") else self.clock_rate_hz // 50
+
+    def decode(self, payload: bytes) -> bytes:
+        """Return s16le of 8 kHz."""
+        if self.codec in ("PCMU", "PCMA"):
+            return decode_g711(self.codec, payload)
+        if self.codec == "L16":
+            return resample(self._ordered(payload), self.sample_rate_hz, 8000)
+        return bytes(self.clock_ticks(payload) * 16000 // self.clock_rate_hz)
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Return a payload of s16le of 8 kHz."""
+        if self.codec in ("PCMU", "PCMA"):
+            return encode_g711(self.codec, pcm)
+        if self.codec == "L16":
+            return self._ordered(resample(pcm, 8000, self.sample_rate_hz))
+        silence = _SILENCE[self.codec]
+        return silence if self.codec != "G722" else silence[:1] * (len(pcm) // 2)
+
+    def _ordered(self, pcm: bytes) -> bytes:
+        if self.byte_order == "little":
+            return pcm
+        return struct.pack(f">{len(pcm) // 2}h", *_samples(pcm[: len(pcm) // 2 * 2]))
 
 
 class RtpFields(NamedTuple):

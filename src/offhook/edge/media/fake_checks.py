@@ -5,27 +5,59 @@ from ipaddress import ip_address
 
 from offhook.edge.media.engine import MediaError
 
-__all__ = ["check_address", "check_codec", "check_ranges", "check_stream_codec", "is_object", "is_rate"]
+__all__ = [
+    "L16_RATES_HZ",
+    "check_address",
+    "check_byte_order",
+    "check_codec",
+    "check_ranges",
+    "clock_rate_hz_of",
+    "is_framed",
+    "is_object",
+    "is_rate",
+]
 
 
 L16_RATES_HZ = (8000, 16000, 22050, 24000, 48000)
+_RATES_HZ = {
+    "PCMU": (8000,),
+    "PCMA": (8000,),
+    "G722": (8000, 16000),
+    "OPUS": (8000, 16000, 24000, 48000),
+    "AMR-WB": (8000, 16000),
+    "L16": L16_RATES_HZ,
+}
 
 
 def check_codec(codec: str) -> None:
     """Refuse a codec that the native core does not speak."""
-    if codec not in ("PCMU", "PCMA"):
+    if codec not in _RATES_HZ:
         raise MediaError(f'the media core does not speak codec "{codec}"')
 
 
-def check_stream_codec(codec: str) -> None:
-    """Refuse a codec that no stream speaks."""
-    if codec != "L16":
-        check_codec(codec)
+def check_byte_order(order: str) -> None:
+    """Refuse what is no order of bytes."""
+    if order not in ("little", "big"):
+        raise MediaError(f'"{order}" is not a byte order: little or big')
+
+
+def clock_rate_hz_of(codec: str, asked_hz: int) -> int:
+    """Return the RTP clock of a codec; L16 has the one asked for, if it is one."""
+    if codec == "L16":
+        return asked_hz if asked_hz in L16_RATES_HZ else 0
+    return {"OPUS": 48000, "AMR-WB": 16000}.get(codec, 8000)
+
+
+def is_framed(codec: str, clock_rate_hz: int, ptime_ms: int) -> bool:
+    """Tell whether a packet of this length holds whole frames."""
+    if codec in ("OPUS", "AMR-WB"):
+        return ptime_ms % 20 == 0 and (codec == "AMR-WB" or ptime_ms <= 120)
+    return clock_rate_hz * ptime_ms % 1000 == 0
 
 
 def is_rate(codec: str, sample_rate_hz: int) -> bool:
     """Tell whether a stream may have this codec at this rate."""
-    return sample_rate_hz == 8000 or (codec == "L16" and sample_rate_hz in L16_RATES_HZ)
+    return sample_rate_hz in _RATES_HZ[codec]
 
 
 def check_ranges(**good: bool) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 from offhook.edge.media import events
 from offhook.edge.media.events import LegStats, MediaEvent, TapStats
 from offhook.edge.media.fake_audio import (
+    FakeFormat,
     RtpFields,
     add,
     build_rtp,
-    decode_g711,
-    encode_g711,
     parse_rtp,
     resample,
 )
@@ -21,7 +20,7 @@ from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive
 __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
 
 _EVENT_CODES = "0123456789*#ABCD"
-_GAP_FILL_SAMPLES_MAX = 8000
+_GAP_FILL_MS_MAX = 1000
 
 
 def empty_tap_stats(kind: str) -> TapStats:
@@ -87,6 +86,7 @@ class FakeStream:
     stop_json: str
     buffer_frames: int
     sample_rate_hz: int = 8000
+    byte_order: str = "little"
     voice: FakeVoice | None = None
     connected: bool = False
     begun: bool = False
@@ -112,21 +112,17 @@ class FakeStream:
         for frame in kept:
             self._send(frame)
 
-    def media(self, track: str, at_ms: int, payload: bytes, leg_codec: str) -> None:
+    def media(self, track: str, at_ms: int, payload: bytes, leg: FakeFormat) -> None:
         """Send or keep a media frame if the track is wanted."""
         if not self.connected or not (self.rx if track == "inbound" else self.tx):
             return
-        text = base64.b64encode(self._transcode(payload, leg_codec)).decode()
+        text = base64.b64encode(self._transcode(payload, leg)).decode()
         media = {"track": track, "chunk": "", "timestamp": str(at_ms), "payload": text}
         self._send_or_keep({"event": "media", "stream_id": self.stream_id, "media": media})
 
-    def _transcode(self, payload: bytes, leg_codec: str) -> bytes:
-        if self.codec == leg_codec:
-            return payload
-        pcm = decode_g711(leg_codec, payload)
-        if self.codec != "L16":
-            return encode_g711(self.codec, pcm)
-        return resample(pcm, 8000, self.sample_rate_hz)
+    def _transcode(self, payload: bytes, leg: FakeFormat) -> bytes:
+        own = FakeFormat(self.codec, self.sample_rate_hz, self.sample_rate_hz, self.byte_order)
+        return payload if leg.passes(own) else own.encode(leg.decode(payload))
 
     def digit(self, digit: str) -> None:
         """Tell a digit of the far end."""
@@ -159,10 +155,11 @@ class FakeStream:
         if self.voice is not None:
             self.voice.count(self.stats)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, hangup_cause: str | None = None) -> None:
         """Send the stop frame, if the stream was begun."""
         if self.begun:
-            stop = json.loads(self.stop_json) | {"reason": reason}
+            cause = {} if hangup_cause is None else {"hangup_cause": hangup_cause}
+            stop = json.loads(self.stop_json) | {"reason": reason} | cause
             self._send({"event": "stop", "stream_id": self.stream_id, "stop": stop})
 
     def _send_or_keep(self, frame: dict[str, Any]) -> None:
@@ -232,7 +229,7 @@ class FakeLeg:
         self.leg_id = leg_id
         self.ports = ports
         self.taps: dict[int, FakeTap] = {}
-        self.codec, self.ptime_ms, self.payload_type = "PCMU", 20, 0
+        self.format, self.ptime_ms, self.payload_type = FakeFormat("PCMU"), 20, 0
         self.dtmf_payload_type: int | None = None
         self.remote_rtp = ""
         self.sending = self.receiving = True
@@ -245,7 +242,9 @@ class FakeLeg:
         self._silence_told = False
         self._source: tuple[str, int] | None = None
         self._next_timestamp: int | None = None
-        self._rx_samples = self._tx_samples = self._far_packets = 0
+        self._dtmf_clock_rate_hz = 8000
+        self._far_timestamp = self._tx_timestamp = self._far_packets = 0
+        self._at_us = {"rx": 0, "tx": 0}
         self._last_digit: int | None = None
         self._queue = bytearray()
         self._played_ms = self._owed_ms = 0
@@ -253,9 +252,10 @@ class FakeLeg:
     def connect(
         self,
         *,
-        codec: str,
+        form: FakeFormat,
         payload_type: int,
         dtmf_payload_type: int | None,
+        dtmf_clock_rate_hz: int,
         ptime_ms: int,
         media_timeout_ms: int,
         now_ms: int,
@@ -264,17 +264,25 @@ class FakeLeg:
         if not self.connected:
             self._zero_ms = now_ms
         self.connected = True
-        self.codec, self.payload_type, self.ptime_ms = codec, payload_type, ptime_ms
-        self.dtmf_payload_type = dtmf_payload_type
+        if form.clock_rate_hz != self.format.clock_rate_hz:
+            self._next_timestamp = None
+        self.format, self.payload_type, self.ptime_ms = form, payload_type, ptime_ms
+        self.dtmf_payload_type, self._dtmf_clock_rate_hz = dtmf_payload_type, dtmf_clock_rate_hz
         self._media_timeout_ms = media_timeout_ms
         self._heard_ms, self._silence_told, self._source = now_ms, False, None
+
+    @property
+    def codec(self) -> str:
+        """Return the name of the codec."""
+        return self.format.codec
 
     # From the far end
 
     def next_far_packet(self, payload: bytes) -> bytes:
         """Return the next packet of a far end that loses nothing."""
-        fields = RtpFields(self.payload_type, self._far_packets, self._rx_samples, 0xFA4E, payload)
+        fields = RtpFields(self.payload_type, self._far_packets, self._far_timestamp, 0xFA4E, payload)
         self._far_packets += 1
+        self._far_timestamp += self.format.clock_ticks(payload)
         return build_rtp(fields)
 
     def receive(self, packet: bytes, source: str, now_ms: int) -> list[MediaEvent]:
@@ -300,9 +308,9 @@ class FakeLeg:
         if fields.payload_type == self.dtmf_payload_type:
             return told + self._receive_digit(fields, now_ms)
         gap = 0 if self._next_timestamp is None else (fields.timestamp - self._next_timestamp) & 0xFFFFFFFF
-        self._next_timestamp = fields.timestamp + len(fields.payload)
-        if 0 < gap <= _GAP_FILL_SAMPLES_MAX:
-            told += self._audio("rx", encode_g711(self.codec, bytes(2 * gap)))
+        self._next_timestamp = fields.timestamp + self.format.clock_ticks(fields.payload)
+        if 0 < gap <= self.format.clock_rate_hz * _GAP_FILL_MS_MAX // 1000:
+            told += self._audio("rx", self.format.encode(bytes(gap * 8000 // self.format.clock_rate_hz * 2)))
         return told + self._audio("rx", fields.payload)
 
     def _receive_digit(self, fields: RtpFields, now_ms: int) -> list[MediaEvent]:
@@ -311,7 +319,7 @@ class FakeLeg:
             return []
         self._last_digit = fields.timestamp
         code = fields.payload[0]
-        duration_ms = int.from_bytes(fields.payload[2:4]) // 8
+        duration_ms = int.from_bytes(fields.payload[2:4]) * 1000 // self._dtmf_clock_rate_hz
         return self.press(_EVENT_CODES[code], duration_ms, now_ms) if code < len(_EVENT_CODES) else []
 
     def press(self, digit: str, duration_ms: int, now_ms: int) -> list[MediaEvent]:
@@ -345,8 +353,9 @@ class FakeLeg:
             del self._queue[:size]
             for stream in self._streams():
                 pcm = add(pcm, stream.speak(size, now_ms))
-            payload = encode_g711(self.codec, pcm)
-            fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_samples, 0x0FF, payload)
+            payload = self.format.encode(pcm)
+            fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
+            self._tx_timestamp += self.format.clock_ticks(payload)
             packet = build_rtp(fields)
             self.sent_packets.append(packet)
             self._copy("tx", packet)
@@ -372,11 +381,11 @@ class FakeLeg:
 
     # Taps
 
-    def remove_tap(self, tap: FakeTap, reason: str) -> list[MediaEvent]:
+    def remove_tap(self, tap: FakeTap, reason: str, hangup_cause: str | None = None) -> list[MediaEvent]:
         """End a tap in order."""
         self.drop_tap(tap)
         if isinstance(tap, FakeStream):
-            tap.stop(reason)
+            tap.stop(reason, hangup_cause)
             if tap.voice is not None:
                 tap.voice.clear(tap.stats)
                 tap.count()
@@ -417,18 +426,14 @@ class FakeLeg:
                 tap.take(track, packet)
 
     def _audio(self, track: str, payload: bytes) -> list[MediaEvent]:
-        if track == "rx":
-            at_ms = self._rx_samples // 8
-            self._rx_samples += len(payload)
-        else:
-            at_ms = self._tx_samples // 8
-            self._tx_samples += len(payload)
+        at_ms = self._at_us[track] // 1000
+        self._at_us[track] += self.format.clock_ticks(payload) * 1_000_000 // self.format.clock_rate_hz
         told: list[MediaEvent] = []
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
-                tap.media("inbound" if track == "rx" else "outbound", at_ms, payload, self.codec)
+                tap.media("inbound" if track == "rx" else "outbound", at_ms, payload, self.format)
             elif isinstance(tap, FakeSpeech) and tap.track == track:
-                chunks = tap.take(at_ms, decode_g711(self.codec, payload))
+                chunks = tap.take(at_ms, self.format.decode(payload))
                 told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
         return told
 
@@ -449,6 +454,7 @@ class FakeLeg:
             "packets_ahead": 0,
             "packets_unexpected": self.packets_unexpected,
             "packets_not_receiving": 0,
+            "packets_undecodable": 0,
             "resyncs": 0,
             "gap_ms": 0,
             "jitter_us": 0,
@@ -460,6 +466,7 @@ class FakeLeg:
             "queued_ms": len(self._queue) // 16,
             "discarded_ms": 0,
             "playout_slips": 0,
+            "packets_unencodable": 0,
             "digits_sent": len(self.digits_sent),
             "rtcp_received": 0,
             "rtcp_sent": 0,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from offhook.edge.media.events import TapStats
-from offhook.edge.media.fake_audio import decode_g711, resample
+from offhook.edge.media.fake_audio import FakeFormat
 from offhook.proto.stream import AppClear, AppFrame, AppMark, AppMedia, FrameError, parse_app_frame
 
 __all__ = ["FakeVoice", "receive"]
@@ -22,7 +22,7 @@ class FakeVoice:
     """The queue of one application, in s16le of 8 kHz."""
 
     def __init__(self, codec: str, sample_rate_hz: int) -> None:
-        self._codec, self._sample_rate_hz = codec, sample_rate_hz
+        self._format = FakeFormat(codec, sample_rate_hz, sample_rate_hz)
         self._queue = bytearray()
         self._queued = self._taken = 0
         self._marks: list[tuple[int, str]] = []
@@ -30,10 +30,9 @@ class FakeVoice:
 
     def media(self, payload: bytes, now_ms: int, stats: TapStats) -> None:
         """Queue all of a payload, or nothing."""
-        pcm = payload if self._codec == "L16" else decode_g711(self._codec, payload)
-        if len(pcm) * 500 > FRAME_MS_MAX * self._sample_rate_hz:
+        pcm = self._format.decode(payload)
+        if len(pcm) > FRAME_MS_MAX * _BYTES_PER_MS:
             raise FrameError(100004, "media.payload is longer than 30 s")
-        pcm = resample(pcm, self._sample_rate_hz, 8000)
         if len(self._queue) + len(pcm) > QUEUED_MS_MAX * _BYTES_PER_MS:
             stats["overflow_ms"] += len(pcm) // _BYTES_PER_MS
             raise FrameError(100005, "60 s of audio wait to be played; this audio was dropped")

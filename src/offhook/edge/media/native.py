@@ -132,6 +132,12 @@ class NativeEngine:
         silence_when_idle: bool = False,
         keepalive_ms: int = 5000,
         media_timeout_ms: int = 0,
+        sample_rate_hz: int = 0,
+        octet_align: bool = False,
+        amr_mode_set: Sequence[int] = (),
+        opus_fec: bool = False,
+        opus_max_bitrate: int = 0,
+        dtmf_clock_rate_hz: int = 8000,
     ) -> None:
         """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
         with _refusals(self._refused):
@@ -150,6 +156,12 @@ class NativeEngine:
                 silence_when_idle=silence_when_idle,
                 keepalive_ms=keepalive_ms,
                 media_timeout_ms=media_timeout_ms,
+                sample_rate_hz=sample_rate_hz,
+                octet_align=octet_align,
+                amr_mode_set=list(amr_mode_set),
+                opus_fec=opus_fec,
+                opus_max_bitrate=opus_max_bitrate,
+                dtmf_clock_rate_hz=dtmf_clock_rate_hz,
             )
 
     def close_leg(self, leg_id: int) -> None:
@@ -204,6 +216,7 @@ class NativeEngine:
         fill_gaps: bool = True,
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
+        l16_byte_order: str = "little",
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -229,6 +242,7 @@ class NativeEngine:
                 fill_gaps=fill_gaps,
                 app_codec=app_codec,
                 app_sample_rate_hz=app_sample_rate_hz,
+                l16_byte_order=l16_byte_order,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
@@ -243,10 +257,10 @@ class NativeEngine:
                 leg_id, tap_id, track=track, sample_rate_hz=sample_rate_hz, chunk_ms=chunk_ms
             )
 
-    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str) -> None:
+    def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         with _refusals(self._refused):
-            self._core.remove_tap(leg_id, tap_id, reason=reason)
+            self._core.remove_tap(leg_id, tap_id, reason=reason, hangup_cause=hangup_cause)
 
     # Sending
 
@@ -266,6 +280,10 @@ class NativeEngine:
             self._core.send_digits(leg_id, digits=digits, duration_ms=duration_ms, gap_ms=gap_ms)
 
     # The process
+
+    def transcodable(self, codec: str) -> bool:
+        """Tell whether a codec can be decoded and encoded here."""
+        return bool(_load().transcodable(codec))
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the process."""

@@ -107,13 +107,14 @@ class ErrorFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopFrame:
-    """The last frame of a stream. `reason` is an addition of Offhook."""
+    """The last frame of a stream. `reason` and `hangup_cause` are additions of Offhook."""
 
     sequence_number: int
     stream_id: str
     user_id: str
     call_control_id: str
     reason: str | None = None
+    hangup_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,9 @@ def _server_body(frame: ServerFrame) -> dict[str, Any]:
             return {"event": "error", "stream_id": frame.stream_id, "payload": error}
         case _:
             stop = {"user_id": frame.user_id, "call_control_id": frame.call_control_id}
-            reason = {} if frame.reason is None else {"reason": frame.reason}
-            return {**_head("stop", frame), "stop": {**stop, **reason}}
+            why = {"reason": frame.reason, "hangup_cause": frame.hangup_cause}
+            stop |= {name: value for name, value in why.items() if value is not None}
+            return {**_head("stop", frame), "stop": stop}
 
 
 def _head(event: str, frame: StartFrame | MediaFrame | DtmfFrame | MarkFrame | StopFrame) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def _stop(body: _Body) -> StopFrame:
         user_id=_text(stop, "user_id", "stop.user_id"),
         call_control_id=_text(stop, "call_control_id", "stop.call_control_id"),
         reason=_optional_text(stop, "reason", "stop.reason"),
+        hangup_cause=_optional_text(stop, "hangup_cause", "stop.hangup_cause"),
     )
 
 
