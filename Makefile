@@ -56,9 +56,10 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 	cd build && wheel-venv/bin/python -c "import offhook, offhook._media as m; print(offhook.__file__, m.version())"
 	build/wheel-venv/bin/python -m pytest -q tests/unit tests/api -p no:cacheprovider
 
-interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, the official SDK, Pipecat, the demo
-	@command -v sipp >/dev/null || { apt-get update -q && apt-get install -y -q sip-tester; } >/dev/null \
-		|| { echo "sipp is missing: install Debian's sip-tester"; exit 1; }
+interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, the official SDK, Pipecat, the demo
+	@command -v sipp >/dev/null && command -v baresip >/dev/null \
+		|| { apt-get update -q && apt-get install -y -q --no-install-recommends sip-tester baresip-core; } >/dev/null \
+		|| { echo "sipp or baresip is missing: install Debian's sip-tester and baresip-core"; exit 1; }
 	$(PYTEST) -q tests/interop
 
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock

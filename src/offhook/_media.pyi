@@ -69,9 +69,10 @@ class Engine:
         reset, taps stay. `rtcp_mux=True` on a leg opened with two ports frees the second.
         `media_timeout_ms=0` means never. `codec` is "PCMU", "PCMA", "G722", "OPUS", "AMR-WB" or "L16"
         (big-endian, at `clock_rate_hz`); another one than before changes how taps are fed, not what
-        they give out. `sample_rate_hz` is what Opus is coded at (0: 48000), `amr_mode_set` what may be
-        sent (empty: all), `opus_max_bitrate` in bit/s (0: the encoder's choice). `dtmf_clock_rate_hz`
-        is that of `dtmf_payload_type`. `ptime_ms` is a multiple of 20 for Opus and AMR-WB."""
+        they give out. `sample_rate_hz` is what Opus is coded at, or the next rate it has (0: 48000),
+        `amr_mode_set` what may be sent (empty: all), `opus_max_bitrate` in bit/s (0: the encoder's
+        choice). `dtmf_clock_rate_hz` is that of `dtmf_payload_type`. `ptime_ms` makes whole samples of
+        the codec; it is a multiple of 20 for Opus and AMR-WB."""
     def close_leg(self, leg_id: int) -> None:
         """Close every tap (stop frames, last speech chunk), then the leg; ends with `leg_closed`.
         The ports drain before they are used again."""

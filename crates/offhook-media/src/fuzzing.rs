@@ -88,7 +88,7 @@ impl Run {
                 self.leg.receive_stream_text(now, tap, &String::from_utf8_lossy(bytes), watch);
                 return after;
             }
-            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], 8000 << (c & 1))),
+            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], played_rate_hz(c))),
             7 => drop(self.leg.send_digits(now, "1*D", u32::from(a) * 8, u32::from(b))),
             8 => self.leg.clear(now, watch),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
@@ -115,7 +115,8 @@ impl Run {
         };
         let mut datagram = Vec::new();
         header.write(&mut datagram);
-        datagram.resize(12 + usize::from(b), a);
+        // Some of it is what a codec would send, much is not.
+        datagram.extend((0..b).map(|n| a ^ n.wrapping_mul(c)));
         self.leg.receive_rtp(self.now, source(a & 1), &datagram, &mut self.watch);
     }
 
@@ -245,6 +246,16 @@ fn stream_params(b: u8) -> StreamParams {
         stop_json: "{}".to_owned(),
         buffer_ms: u32::from(b) * 4,
         fill_gaps: b & 8 == 0,
+    }
+}
+
+/// One of them is none.
+const fn played_rate_hz(c: u8) -> u32 {
+    match c & 3 {
+        0 => 8000,
+        1 => 22_050,
+        2 => 48_000,
+        _ => 11_025,
     }
 }
 

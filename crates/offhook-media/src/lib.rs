@@ -36,7 +36,7 @@ pub mod fuzzing;
 
 pub use backlog::AppFormat;
 pub use leg::MediaLeg;
-pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OpusSettings};
+pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
 pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_io::{EngineError, Event, What};
-use offhook_media::{ByteOrder, Format, LegStats, TapKind, TapStats, Track};
+use offhook_media::{ByteOrder, Format, LegStats, OPUS_RATES_HZ, TapKind, TapStats, Track};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -45,7 +45,11 @@ pub(crate) fn leg_format(
     Ok(match (Format::from_name(name, None).ok_or_else(unknown)?, sample_rate_hz) {
         (Format::L16 { .. }, _) => Format::L16 { sample_rate_hz: clock_rate_hz, byte_order: ByteOrder::Big },
         (Format::Opus { .. }, 0) => Format::Opus { sample_rate_hz: 48_000 },
-        (Format::Opus { .. }, _) => Format::Opus { sample_rate_hz },
+        (Format::Opus { .. }, wanted_hz) => {
+            // The next one that is not below: a far end may play at 12000 (RFC 7587 6.1).
+            let sample_rate_hz = OPUS_RATES_HZ.into_iter().find(|rate_hz| *rate_hz >= wanted_hz);
+            Format::Opus { sample_rate_hz: sample_rate_hz.unwrap_or(48_000) }
+        }
         (Format::AmrWb { .. }, _) => Format::AmrWb { octet_align },
         (other, _) => other,
     })

@@ -215,7 +215,7 @@ class Calls:
             route=route,
             codecs=self._services.codecs,
             new_id=lambda: uuid4(system_random),
-            compat=Compat(**self._services.settings.compat.model_dump()),
+            compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
         )
         runner = LegRunner(
             leg,

@@ -40,6 +40,7 @@ from offhook.edge.sip import Listen, SipServer
 from offhook.edge.store import Deliveries, Store
 from offhook.edge.webhook import Outbox, Poster, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
+from offhook.proto.sdp import CODECS
 from offhook.proto.sip import UserAgentConfig
 from offhook.proto.webhook import WebhookSigner
 
@@ -111,7 +112,11 @@ class _Server:
             speech=speech,
             outbox=outbox,
             egress=egress,
-            codecs=CodecPolicy(settings.sip.codec_names, ours_first=settings.sip.codec_order == "ours"),
+            codecs=CodecPolicy(
+                settings.sip.codec_names,
+                ours_first=settings.sip.codec_order == "ours",
+                opaque=frozenset(codec for codec in CODECS if not media.transcodable(codec)),
+            ),
             tasks=TaskSet(),
         )
         self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
@@ -166,6 +171,7 @@ class _Server:
             auth=ApiKeys(keys.api_keys),
             rules=Rules(
                 check_ip=services.egress.check_ip,
+                ignore_unsupported=self._settings.compat.ignore_unsupported,
                 silence_when_idle=self._settings.media.send_silence_when_idle,
             ),
             clock=self._clock,

@@ -92,7 +92,7 @@ class SipSettings(_Section):
     )
     user_agent: str = Field("Offhook", description="Text of the Server and User-Agent headers.")
     codecs: str = Field(
-        "PCMU,PCMA",
+        "PCMU,PCMA,G722,OPUS,AMR-WB,L16",
         description="Comma list of the codecs that calls may be in, best first: PCMU, PCMA, G722, OPUS, AMR-WB, "
         "and L16 or one rate of it, as in L16/16000.",
     )
@@ -205,6 +205,9 @@ class StreamSettings(_Section):
         max_length=limits.STREAM_CONNECT_RETRIES_MAX,
         description="Pauses before the further tries to connect; an empty list: one try.",
     )
+    l16_byte_order: Literal["little", "big"] = Field(
+        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+    )
     ping_s: float = Field(
         limits.STREAM_PING_S,
         ge=0,
@@ -279,6 +282,11 @@ class CompatSettings(_Section):
     strict_transcription_stop: bool = Field(
         False,
         description="transcription_stop with nothing running is refused with 10027 instead of accepted.",
+    )
+    ignore_unsupported: bool = Field(
+        False,
+        description="Features of an answer that are not done here (record, assistant, ...) are ignored with a "
+        "warning in the log instead of refused with 10038.",
     )
     single_stream: bool = Field(
         False,

@@ -149,6 +149,7 @@ class LegTaps:
             fill_gaps=settings.fill_gaps == "silence",
             app_codec=effect.app_codec,
             app_sample_rate_hz=effect.app_sample_rate_hz,
+            l16_byte_order=settings.l16_byte_order,
         )
 
     def begin_stream(self, stream_id: str, *, after: Receipt | None) -> None:

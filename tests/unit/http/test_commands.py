@@ -365,3 +365,12 @@ def test_the_installation_decides_on_silence_where_the_app_does_not(
     rules = Rules(check_ip=public_only, silence_when_idle=True)
     assert build("answer", rules, **asked).silence_when_idle is silence
     assert build("answer").silence_when_idle is False
+
+
+def test_features_of_later_versions_are_ignored_where_the_operator_says_so() -> None:
+    rules = Rules(check_ip=public_only, ignore_unsupported=True)
+    asked = {"record": "record-from-answer", "assistant": {"id": "x"}}
+    assert build("answer", rules, **asked) == build("answer")
+    assert refusals("answer", rules, webhook_urls={"nonsense": "https://a.example"}) == [
+        ("90057", "/webhook_urls")
+    ]

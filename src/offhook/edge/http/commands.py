@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import structlog
 from pydantic import BaseModel
 
 from offhook.base.errors import OffhookError
@@ -19,6 +20,8 @@ from offhook.edge.http import fields, schemas
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.transcription import transcription_options
+
+log = structlog.get_logger(__name__)
 
 STREAM_TRACKS = {
     "inbound_track": (Track.RX,),
@@ -35,17 +38,19 @@ class Rules:
     Args:
         check_ip: raises an `OffhookError` when packets must not be sent to that IP address.
         engines_refused: transcription engines that are switched off here.
+        ignore_unsupported: accept features of an answer that are not done here, and do without them.
         silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
     """
 
     check_ip: Callable[[str], None]
     engines_refused: frozenset[str] = frozenset()
+    ignore_unsupported: bool = False
     silence_when_idle: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
     """Return the command of an answer."""
-    _refuse_later_features(body)
+    _refuse_later_features(body, rules)
     stream = _stream(body) if body.stream_url is not None or body.enable_dialogflow else None
     transcription = None
     if body.transcription_config is not None:
@@ -223,7 +228,7 @@ def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
         raise _refusal("10015", detail, f"/{name}") from None
 
 
-def _refuse_later_features(body: schemas.Answer) -> None:
+def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
     unknown = [event for event in body.webhook_urls if event not in EVENT_TYPES]
     if unknown:
         raise _refusal("90057", "`webhook_urls` has a key that is not an event type.", "/webhook_urls")
@@ -243,9 +248,11 @@ def _refuse_later_features(body: schemas.Answer) -> None:
         "assistant": bool(body.assistant),
         "conversation_relay_config": bool(body.conversation_relay_config),
     }
-    later = [_not_yet(name, "leave it out") for name, active in asked.items() if active]
-    if later:
-        raise Refusal(422, *later)
+    later = [name for name, active in asked.items() if active]
+    if later and rules.ignore_unsupported:
+        log.warning("what this server does not do yet is ignored", parameters=later)
+    elif later:
+        raise Refusal(422, *(_not_yet(name, "leave it out") for name in later))
 
 
 def _not_yet(name: str, instead: str) -> Problem:

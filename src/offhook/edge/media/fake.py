@@ -136,7 +136,6 @@ class FakeEngine:
         if any(not 0 <= mode <= 8 for mode in amr_mode_set):
             raise MediaError("amr_mode_set is out of range")
         check_ranges(
-            sample_rate_hz=codec != "OPUS" or not sample_rate_hz or is_rate(codec, sample_rate_hz),
             clock_rate_hz=clock_rate_hz_of(codec, clock_rate_hz) == clock_rate_hz,
             payload_type=0 <= payload_type <= 127,
             dtmf_payload_type=dtmf_payload_type is None
