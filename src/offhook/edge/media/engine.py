@@ -100,10 +100,14 @@ class MediaEngine(Protocol):
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends. What the leg's codec is not is
+        With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
+        `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
+        as well. What the leg's codec is not is
         transcoded; that is refused where `transcodable` says no.
         """
         ...

@@ -217,6 +217,8 @@ class NativeEngine:
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -243,6 +245,8 @@ class NativeEngine:
                 app_codec=app_codec,
                 app_sample_rate_hz=app_sample_rate_hz,
                 l16_byte_order=l16_byte_order,
+                app_heard=app_heard,
+                binary_media=binary_media,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
