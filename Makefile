@@ -56,10 +56,14 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 	cd build && wheel-venv/bin/python -c "import offhook, offhook._media as m; print(offhook.__file__, m.version())"
 	build/wheel-venv/bin/python -m pytest -q tests/unit tests/api -p no:cacheprovider
 
-interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, the official SDK, Pipecat, the demo
-	@command -v sipp >/dev/null && command -v baresip >/dev/null \
-		|| { apt-get update -q && apt-get install -y -q --no-install-recommends sip-tester baresip-core; } >/dev/null \
-		|| { echo "sipp or baresip is missing: install Debian's sip-tester and baresip-core"; exit 1; }
+# Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
+PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
+
+interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
+	@dpkg -s $(PEERS) >/dev/null 2>&1 \
+		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
+		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
+	cargo test --package offhook-codec --test against_ffmpeg --locked --quiet
 	$(PYTEST) -q tests/interop
 
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock
@@ -67,8 +71,12 @@ build/pipecat-venv/.built: tests/interop/clients/requirements.lock
 	build/pipecat-venv/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
-bench: setup ## CPU per call beside the floor program; needs gcc; as root in its own network namespace
-	$(BIN)/python bench/calls.py
+# A shorter run: make bench BENCH='--turns 1 --seconds 10'.
+bench: setup ## CPU, delay, memory of calls beside the floor program; needs gcc; as root in its own network namespace
+	$(BIN)/python bench/calls.py --calls 100,200 $(BENCH)
+	$(BIN)/python bench/calls.py --calls 100,200 --case stream --case echo --busy --setup-calls 0 $(BENCH)
+	$(BIN)/python bench/pressure.py
+	$(BIN)/python bench/talk.py
 
 bench-speech: setup ## accuracy and cost of the local speech engine
 	$(BIN)/python bench/speech.py

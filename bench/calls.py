@@ -26,15 +26,13 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def summary(name: str, pairs: list[tuple[Cost, Cost]], idle_kib: int, words: argparse.Namespace) -> str:
-    """A row of the table: medians over the turns, the span of the ratios."""
-    if not pairs:
+def summary(name: str, ours: list[Cost], floors: list[Cost], idle_kib: int) -> str:
+    """A row of the table: medians over the turns, the span of the ratios; no floors beside a busy server."""
+    if not ours:
         return f"| {name} | no clean turn |"
-    ours, floors = zip(*pairs, strict=True)
     calls = ours[0].calls
-    case = CASES[name]
 
-    def median(value: Callable[[Cost], float], costs: tuple[Cost, ...] = ours) -> float:
+    def median(value: Callable[[Cost], float], costs: list[Cost] = ours) -> float:
         return statistics.median(value(cost) for cost in costs)
 
     def delays(way: Callable[[Cost], Delivery | None]) -> list[str]:
@@ -46,31 +44,35 @@ def summary(name: str, pairs: list[tuple[Cost, Cost]], idle_kib: int, words: arg
             for each in zip(*((d.p50_ms, d.p99_ms) for d in told), strict=True)
         ]
 
-    ratios = [server.cpu_ms_per_call_s / floor.cpu_ms_per_call_s for server, floor in pairs]
     trips = [cost.round_trip for cost in ours if cost.round_trip]
-    # What the busy server spends is mostly not its own work.
-    cpu = ["-"] if words.busy else [f"{median(lambda c: c.cpu_ms_per_call_s):.3f}"]
-    ratio = "-" if words.busy else f"{statistics.median(ratios):.2f} [{min(ratios):.2f}-{max(ratios):.2f}]"
     cells = [
-        f"{name}{' busy' if words.busy else ''}",
+        name,
         f"{calls}",
-        f"{len(pairs)}",
-        *cpu,
-        f"{case.floor} {median(lambda c: c.cpu_ms_per_call_s, floors):.3f}",
-        ratio,
+        f"{len(ours)}",
+        *compared(ours, floors),
         f"{max(c.delivery.loss_percent for c in ours):.3f}",
         f"{sum(c.delivery.doubled for c in ours)}",
         *delays(lambda c: c.delivery),
-        f"{median(lambda c: c.delivery.p99_ms, floors):.2f}",
+        f"{median(lambda c: c.delivery.p99_ms, floors):.2f}" if floors else "-",
         *delays(lambda c: c.voice),
         *delays(lambda c: c.round_trip),
         f"{max(trip.loss_percent for trip in trips):.3f}" if trips else "-",
         f"{(ours[0].window.resident_kib - idle_kib) / calls:.0f}",
         f"{ours[0].window.threads}",
-        f"{100 * max(c.window.steal for c in (*ours, *floors)):.1f}",
-        f"{100 * max(c.window.others for c in (*ours, *floors)):.0f}",
+        f"{100 * max(c.window.steal for c in [*ours, *floors]):.1f}",
+        f"{100 * max(c.window.others for c in [*ours, *floors]):.0f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def compared(ours: list[Cost], floors: list[Cost]) -> list[str]:
+    """CPU of the server, of the floor, and their ratio; what a busy server spends is mostly not its own work."""
+    if not floors:
+        return ["-", "-", "-"]
+    cpu = [statistics.median(c.cpu_ms_per_call_s for c in costs) for costs in (ours, floors)]
+    ratios = [o.cpu_ms_per_call_s / f.cpu_ms_per_call_s for o, f in zip(ours, floors, strict=True)]
+    ratio = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}-{max(ratios):.2f}]"
+    return [f"{cpu[0]:.3f}", f"{cpu[1]:.3f}", ratio]
 
 
 async def call_setup(bench: Bench, count: int) -> str:
@@ -100,19 +102,24 @@ async def run(words: argparse.Namespace, where: str) -> list[str]:
 
 async def run_case(name: str, calls: int, words: argparse.Namespace) -> str:
     case = CASES[name]
-    pairs = []
+    ours: list[Cost] = []
+    floors: list[Cost] = []
     async with running(calls, words.seconds, workers=words.workers, busy=words.busy) as bench:
-        # The first stream loads what all share; the same for what a fork needs.
+        # The first stream loads what all share; so does the first fork.
         bench.app.then = (case.command, case.body)
         async with bench.sink(case):
             await bench.take_down(await bench.set_up(1))
         idle_kib = accounts.resident_kib(accounts.family(bench.server_pid))
         for _ in range(words.turns):
-            ours = await clean(f"{name} {calls}", lambda: bench.server_turn(case))
+            cost = await clean(f"{name} {calls}", lambda: bench.server_turn(case))
+            if words.busy:
+                ours += [cost] if cost else []
+                continue
             floor = await clean(f"floor {case.floor}", lambda: bench.floor_turn(case))
-            if ours and floor:
-                pairs.append((ours, floor))
-    return summary(name, pairs, idle_kib, words)
+            if cost and floor:
+                ours.append(cost)
+                floors.append(floor)
+    return summary(f"{name}{' busy' if words.busy else ''}", ours, floors, idle_kib)
 
 
 def numbers(text: str) -> list[int]:
@@ -129,7 +136,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3, help="turns of server and floor (3)")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured window of a turn (15)")
     parser.add_argument("--case", action="append", choices=list(CASES), help="default: stream, echo, fork")
-    parser.add_argument("--busy", action="store_true", help="10 ms of Python work every 20 ms in the server")
+    parser.add_argument(
+        "--busy", action="store_true", help="10 ms of Python work every 20 ms in the server; no floor"
+    )
     parser.add_argument("--setup-calls", type=int, default=500, help="calls whose set-up is measured (500)")
     parser.add_argument("--workers", type=int, help="media threads (the server's default)")
     words = parser.parse_args()

@@ -113,6 +113,8 @@ class Engine:
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        reconnect_ms: list[int] = [],
+        reconnect_total_ms: int = 10000,
         app_heard: bool = True,
         binary_media: bool = False,
     ) -> None:
@@ -125,7 +127,9 @@ class Engine:
         untouched; else it is transcoded, which is refused where `transcodable` says no. With `app_codec`,
         one of these too, the far end hears what the application sends, mixed with what is played; "MP3"
         means whole mp3 files. With `app_heard` False it is taken and dropped. With `binary_media` binary
-        messages are audio too."""
+        messages are audio too.
+        With `reconnect_ms` (at most 16) a socket that is lost, not closed by the application, is opened
+        again after these pauses, within `reconnect_total_ms` (at most 60000) of the loss."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
@@ -153,6 +157,8 @@ class Engine:
 #   ("media_timeout", leg, 0)                             once per silence
 #   ("digit", leg, 0, digit: str, at_ms: int, duration_ms: int)
 #   ("stream_connected", leg, tap)                        its socket is open
+#   ("stream_reconnecting", leg, tap, detail: str)        it was lost, and why; another is sought, audio is kept
+#   ("stream_reconnected", leg, tap, tries: int)          another is open: connected, start (if begun), what was kept
 #   ("stream_failed", leg, tap, reason: str, detail: str)      reason: connection_failed | connection_lost
 #   ("stream_closed", leg, tap, reason: str, stats: dict)      reason: app_closed | <reason of remove_tap> | call_ended
 #   ("tap_closed", leg, tap, stats: dict)                      forks and speech taps

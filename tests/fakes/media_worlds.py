@@ -38,6 +38,8 @@ class World(Protocol):
     async def hear(self, leg_id: int, packet: bytes) -> None: ...
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None: ...
     async def app_closes(self, leg_id: int, tap_id: int) -> None: ...
+    async def app_dies(self, leg_id: int, tap_id: int) -> None: ...
+    async def app_is_back(self, leg_id: int, tap_id: int) -> None: ...
     async def app_says(self, leg_id: int, tap_id: int, *texts: str | bytes) -> None: ...
     async def frames(self, event: str, number: int) -> list[dict[str, Any]]: ...
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None: ...
@@ -120,6 +122,12 @@ class FakeWorld(_Events):
 
     async def app_closes(self, leg_id: int, tap_id: int) -> None:
         self.engine.app_closes(leg_id, tap_id)
+
+    async def app_dies(self, leg_id: int, tap_id: int) -> None:
+        self.engine.lose_stream(leg_id, tap_id)
+
+    async def app_is_back(self, leg_id: int, tap_id: int) -> None:
+        self.engine.connect_stream(leg_id, tap_id)
 
     async def app_says(self, leg_id: int, tap_id: int, *texts: str | bytes) -> None:
         for text in texts:
@@ -211,6 +219,16 @@ class NativeWorld(_Events):
         async with asyncio.timeout(WAIT_S):
             await self._app_came.wait()
             await self.apps[-1].close(1000)
+
+    async def app_dies(self, leg_id: int, tap_id: int) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self._app_came.wait()
+        self._app_came.clear()
+        self.apps[-1].transport.abort()
+
+    async def app_is_back(self, leg_id: int, tap_id: int) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self._app_came.wait()
 
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None:
         url = f"ws://localhost:{self._port}/refused"

@@ -168,6 +168,9 @@ async def test_every_unreachable_url_is_accepted_and_then_failed_with_its_reason
     assert SECRET not in log
 
 
+MANNERS = ("dies", "falls", "leaves", "deaf", "good")
+
+
 class Audience:
     """A WebSocket server whose paths behave in different ways."""
 
@@ -185,7 +188,7 @@ class Audience:
             connection.transport.resume_reading()
         async for _ in connection:
             self.frames[manner] = count = self.frames.get(manner, 0) + 1
-            if manner == "dies" and count == 20:
+            if manner in ("dies", "falls") and count == 20:
                 connection.transport.abort()
             if manner == "leaves" and count == 20:
                 await connection.close()
@@ -218,9 +221,13 @@ async def test_an_app_that_dies_leaves_or_goes_deaf_costs_the_call_nothing(tmp_p
         if event["data"]["event_type"] == "call.initiated":
             await app.act(call, "answer", send_silence_when_idle=True)
         elif event["data"]["event_type"] == "call.answered":
-            for manner in ("dies", "leaves", "deaf", "good"):
+            for manner in MANNERS:
                 told = await app.act(
-                    call, "streaming_start", stream_url=base + manner, stream_track="both_tracks"
+                    call,
+                    "streaming_start",
+                    stream_url=base + manner,
+                    stream_track="both_tracks",
+                    enable_reconnect=manner != "dies",
                 )
                 ids[manner] = told["data"]["stream_id"]
 
@@ -244,7 +251,7 @@ async def test_an_app_that_dies_leaves_or_goes_deaf_costs_the_call_nothing(tmp_p
             )
         )
         try:
-            await app.wait_for(lambda app: app.types().count("streaming.started") == 4)
+            await app.wait_for(lambda app: app.types().count("streaming.started") == len(MANNERS))
             await asyncio.sleep(1.5)
             before_kib = resident_kib(server.pid)
             await asyncio.sleep(9.0)
@@ -265,9 +272,11 @@ async def test_an_app_that_dies_leaves_or_goes_deaf_costs_the_call_nothing(tmp_p
         if event["data"]["event_type"] in ("streaming.stopped", "streaming.failed")
     }
     assert ends[ids["dies"]]["payload"]["failure_reason"] == "connection_lost"
-    for manner in ("leaves", "deaf", "good"):
+    for manner in ("falls", "leaves", "deaf", "good"):
         assert ends[ids[manner]]["event_type"] == "streaming.stopped"
-    assert set(counters) == {ids["deaf"], ids["good"]}
+    assert set(counters) == {ids["falls"], ids["deaf"], ids["good"]}
+    assert (counters[ids["falls"]]["reconnects"], counters[ids["falls"]]["frames_dropped"]) == (1, 0)
+    assert audience.frames["falls"] > 950, "it heard what it had missed"
     assert counters[ids["deaf"]]["frames_dropped"] > 100, "it lost its own audio, and that was counted"
     assert counters[ids["good"]]["frames_dropped"] == 0
     assert audience.frames["good"] > 950, "the others heard everything"

@@ -29,6 +29,8 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
+GONE_FROM_TELNYX = {"target", "language", "interim_results"}
+"""Parameters of an older published schema that today's prose still names."""
 OTHER_ENVIRONMENT = {"OFFHOOK_CONFIG"}
 """Read by the command line, not a setting."""
 
@@ -168,6 +170,26 @@ def test_every_parameter_of_a_command_is_documented_and_no_other() -> None:
         documented = [name for cell in first_column(page[action.name]) for name in _CODE_NAMES.findall(cell)]
         assert len(documented) == len(set(documented)), action.name
         assert set(documented) == set(action.body.model_fields), action.name
+
+
+def test_what_is_said_of_a_parameter_is_said_in_the_words_of_the_page_and_is_true_of_telnyx() -> None:
+    text = text_of("docs/reference/commands.md")
+    words = set(re.findall(r"^\| ([a-z ]+) \| (?!---|meaning)", text.partition("\n## ")[0], re.MULTILINE))
+    assert {"same", "addition"} < words
+    published = json.loads(text_of("tests/data/telnyx/request_params.json"))
+    page = sections(text)
+    for action in ACTIONS:
+        theirs = set(
+            published[f"{action.method} /calls/{{call_control_id}}/actions/{action.name}"]["properties"]
+        )
+        for row in (row for row in page[action.name].splitlines() if row.startswith("| `")):
+            _, names, word, *_ = (cell.strip() for cell in row.split("|"))
+            assert word in words | {"as below"}, row
+            for name in _CODE_NAMES.findall(names):
+                if word == "addition":
+                    assert name not in theirs, f"{action.name}: {name} is Telnyx's own"
+                elif word in ("same", "partial", "as below"):
+                    assert name in theirs | GONE_FROM_TELNYX, f"{action.name}: {name} is ours alone"
 
 
 def test_what_is_not_done_yet_is_listed_whole() -> None:

@@ -26,7 +26,7 @@ pub use level::rms_dbfs;
 pub use mp3::Mp3;
 pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
-pub use resample::{Downsampler, RESAMPLER_DELAY, Upsampler};
+pub use resample::{RESAMPLER_DELAY, Upsampler};
 
 /// An audio encoding a leg or a stream may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,15 +89,5 @@ impl Codec {
     /// Append the encoding of `pcm` to `encoded`.
     pub fn encode(self, pcm: &[i16], encoded: &mut Vec<u8>) {
         encoded.extend(pcm.iter().map(|&sample| self.encode_sample(sample)));
-    }
-
-    /// Append `encoded` to `out` in the codec `to`, by way of linear PCM.
-    pub fn transcode(self, to: Self, encoded: &[u8], out: &mut Vec<u8>) {
-        let table = match (self, to) {
-            (Self::Pcmu, Self::Pcma) => &g711::MU_TO_A,
-            (Self::Pcma, Self::Pcmu) => &g711::A_TO_MU,
-            _ => return out.extend_from_slice(encoded),
-        };
-        out.extend(encoded.iter().map(|&byte| table.get(usize::from(byte)).copied().unwrap_or(byte)));
     }
 }

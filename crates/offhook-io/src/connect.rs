@@ -11,11 +11,12 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::limits::{CONNECTING_MAX, STREAM_SEND_BUFFER_BYTES};
 use crate::mailbox::{Command, Mailbox};
+use crate::reconnect::ReconnectPlan;
 use crate::transport::Transport;
 use crate::ws::{StreamUrl, Upgrade};
 
@@ -34,7 +35,10 @@ pub(crate) struct Destination {
     pub addresses: Vec<SocketAddr>,
     pub headers: Vec<(String, String)>,
     pub timeout: Duration,
+    /// Pauses before further tries of the first connection.
     pub retries: Vec<Duration>,
+    /// What is tried when that is lost.
+    pub reconnect: ReconnectPlan,
 }
 
 /// One stream that wants a socket.
@@ -42,11 +46,23 @@ pub(crate) struct Request {
     pub leg: u64,
     pub serial: u16,
     pub slot: u32,
-    pub destination: Destination,
+    pub destination: Arc<Destination>,
+    pub attempts: Attempts,
     /// Where the socket goes.
     pub mailbox: Arc<Mailbox>,
     /// Closed by the stream when it needs the socket no more.
     pub cancelled: oneshot::Receiver<()>,
+}
+
+/// How often to try.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    /// One try for each, after so long.
+    pub pauses: Vec<Duration>,
+    /// No try goes on after this.
+    pub until: Option<std::time::Instant>,
+    /// Why there is no socket yet: what is told when no try begins.
+    pub reason: String,
 }
 
 /// The way to the thread that connects.
@@ -79,28 +95,35 @@ impl Connector {
 }
 
 async fn serve(request: Request, tls: TlsConnector) {
-    let Request { leg, serial, slot, destination, mailbox, mut cancelled } = request;
-    let mut retries = destination.retries.iter();
-    loop {
-        let deadline = Instant::now() + destination.timeout;
-        let attempt = timeout_at(deadline, attempt(&destination, &tls, deadline));
-        let outcome = tokio::select! {
-            outcome = attempt => outcome,
-            _ = &mut cancelled => return,
-        };
-        let result = outcome
-            .unwrap_or_else(|_| Err(format!("no answer within {} ms", destination.timeout.as_millis())));
-        match (result, retries.next()) {
-            (Err(_), Some(pause)) => tokio::select! {
-                () = sleep(*pause) => {}
-                _ = &mut cancelled => return,
-            },
-            (result, _) => {
-                mailbox.post_result(Command::StreamOpened { leg, slot, serial, result });
-                return;
+    let Request { leg, serial, slot, destination, attempts, mailbox, mut cancelled } = request;
+    let mut tries = 0;
+    let work = async {
+        let mut last = attempts.reason;
+        for pause in attempts.pauses {
+            let begin = Instant::now() + pause;
+            let until = attempts.until.map(Instant::from_std);
+            if until.is_some_and(|until| begin >= until) {
+                break;
+            }
+            sleep_until(begin).await;
+            tries += 1;
+            let now = Instant::now();
+            let left = until.map_or(destination.timeout, |until| until.saturating_duration_since(now));
+            let given = destination.timeout.min(left);
+            let deadline = now + given;
+            match timeout_at(deadline, attempt(&destination, &tls, deadline)).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(reason)) => last = reason,
+                Err(_) => last = format!("no answer within {} ms", given.as_millis()),
             }
         }
-    }
+        Err(last)
+    };
+    let result = tokio::select! {
+        result = work => result,
+        _ = &mut cancelled => return,
+    };
+    mailbox.post_result(Command::StreamOpened { leg, slot, serial, result, tries });
 }
 
 async fn attempt(

@@ -34,7 +34,9 @@ process_counters! {
     streams_connecting,
     /// Stream sockets that became open, since the start.
     streams_connected_total,
-    /// Streams that never connected, or lost their socket.
+    /// Those of them that took the place of a lost one.
+    streams_reconnected_total,
+    /// Streams that never connected, or lost their socket for good.
     streams_failed_total,
     /// Audio chunks dropped because the control plane was too slow.
     audio_events_dropped_total,

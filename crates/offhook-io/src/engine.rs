@@ -21,9 +21,12 @@ use crate::counters::Counters;
 use crate::error::EngineError;
 use crate::events::{Event, EventQueue, What};
 use crate::leg::Shared;
-use crate::limits::{LEGS_PACKED_PER_WORKER, STATS_TIMEOUT, WORKERS_MAX};
+use crate::limits::{
+    LEGS_PACKED_PER_WORKER, RECONNECT_TOTAL_MAX, RECONNECT_TRIES_MAX, STATS_TIMEOUT, WORKERS_MAX,
+};
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::PortPool;
+use crate::reconnect::ReconnectPlan;
 use crate::tls::client_config;
 use crate::worker::Worker;
 use crate::ws::{StreamUrl, check_headers};
@@ -60,6 +63,8 @@ pub struct StreamTarget {
     pub connect_timeout: Duration,
     /// Pauses before further tries.
     pub connect_retries: Vec<Duration>,
+    /// What is tried when the socket is lost in mid-call.
+    pub reconnect: ReconnectPlan,
     /// Time between pings, and the time a pong may take; zero for none.
     pub ping: Duration,
 }
@@ -278,6 +283,13 @@ impl Engine {
         if target.addresses.is_empty() {
             return Err(EngineError::bad("a stream needs an address to connect to"));
         }
+        if target.reconnect.pauses.len() > RECONNECT_TRIES_MAX || target.reconnect.total > RECONNECT_TOTAL_MAX
+        {
+            let most = RECONNECT_TOTAL_MAX.as_secs();
+            return Err(EngineError::bad(format!(
+                "a lost stream may be tried again {RECONNECT_TRIES_MAX} times within {most} s at most"
+            )));
+        }
         if !params.rx && !params.tx {
             return Err(EngineError::bad("a stream needs the rx or the tx track"));
         }
@@ -287,6 +299,7 @@ impl Engine {
             headers: target.headers,
             timeout: target.connect_timeout,
             retries: target.connect_retries,
+            reconnect: target.reconnect,
         };
         let command = Command::AddStream {
             leg,

@@ -50,6 +50,16 @@ pub enum What {
     },
     /// A stream's socket is open.
     StreamConnected,
+    /// A stream's socket is gone, and another is sought.
+    StreamReconnecting {
+        /// Why, for a person.
+        detail: String,
+    },
+    /// A stream's socket is open again.
+    StreamReconnected {
+        /// After so many tries.
+        tries: u64,
+    },
     /// A stream has ended against everybody's will.
     StreamFailed {
         /// `connection_failed` or `connection_lost`.

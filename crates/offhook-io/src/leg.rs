@@ -12,7 +12,7 @@ use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
 use tokio::sync::oneshot;
 
-use crate::connect::{Connector, Destination, OpenSocket, Request};
+use crate::connect::{Attempts, Connector, Destination, OpenSocket, Request};
 use crate::counters::Counters;
 use crate::events::{Event, EventQueue, What};
 use crate::limits::STREAM_READ_BYTES;
@@ -137,7 +137,7 @@ impl Sink for LegSink<'_> {
     fn stream_frame(&mut self, tap: TapId, _kind: FrameKind, json: &[u8]) {
         let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) else { return };
         stream.send(Opcode::Text, json, &mut self.cx.masks, &mut self.cx.frame);
-        if stream.is_blocked() != stream.told_blocked || stream.end().is_some() {
+        if stream.is_blocked() != stream.told_blocked || !stream.is_open() {
             self.io.attention = true;
         }
     }
@@ -278,7 +278,7 @@ impl Leg {
         let (cancel, cancelled) = oneshot::channel();
         let serial = self.io.next_serial;
         self.io.next_serial = serial.wrapping_add(1);
-        let mut stream = Stream::new(tap, serial, ping_every, cancel);
+        let mut stream = Stream::new(tap, serial, (Arc::new(destination), ping_every), cancel);
         let refused = if self.closing { None } else { self.media.add_stream(now, tap, params).err() };
         if let Some(refused) = refused {
             Counters::add(&cx.shared.counters.commands_refused_total);
@@ -286,23 +286,33 @@ impl Leg {
         } else if self.closing {
             stream.fail("connection_failed", "the call ended".into());
         } else {
-            let request = Request {
-                leg: self.io.id,
-                slot: self.io.slot,
-                serial,
-                destination,
-                mailbox: Arc::clone(&cx.mailbox),
-                cancelled,
+            let at_once = [Duration::ZERO].into_iter();
+            let attempts = Attempts {
+                pauses: at_once.chain(stream.destination.retries.iter().copied()).collect(),
+                until: None,
+                reason: String::new(),
             };
-            if cx.connector.request(request) {
-                stream.counted_connecting = true;
-                Counters::add(&cx.shared.counters.streams_connecting);
-            } else {
-                stream.fail("connection_failed", "too many connections are being opened".into());
-            }
+            LegIo::ask_for_socket((self.io.id, self.io.slot), &mut stream, attempts, cancelled, cx);
         }
         self.io.attention = true;
         self.io.streams.push(stream);
+    }
+
+    /// A stream has lost its socket: seek another while the media leg keeps what is to be sent.
+    fn reconnect(&mut self, index: usize, now: Instant, cx: &mut Context) {
+        let ids = (self.io.id, self.io.slot);
+        let Some(stream) = self.io.streams.get_mut(index) else { return };
+        let Some(reason) = stream.lost_reason().map(str::to_owned) else { return };
+        let Some((pauses, until)) = stream.reconnect.lost(now) else { return stream.give_up(&reason) };
+        let (cancel, cancelled) = oneshot::channel();
+        stream.let_go(cancel);
+        Counters::sub(&cx.shared.counters.stream_sockets_open);
+        let tap = stream.tap;
+        self.media.stream_lost(now, tap);
+        let detail = reason.clone();
+        cx.shared.events.push(Event { leg: ids.0, tap: tap.0, what: What::StreamReconnecting { detail } });
+        let attempts = Attempts { pauses, until: Some(until), reason };
+        LegIo::ask_for_socket(ids, stream, attempts, cancelled, cx);
     }
 
     /// The connector has done what it could.
@@ -310,6 +320,7 @@ impl Leg {
         &mut self,
         serial: u16,
         result: Result<OpenSocket, String>,
+        tries: usize,
         now: Instant,
         cx: &mut Context,
     ) {
@@ -317,16 +328,23 @@ impl Leg {
         stream.counted_connecting = false;
         Counters::sub(&cx.shared.counters.streams_connecting);
         let tap = stream.tap;
+        stream.reconnect.tried(tries);
         match result {
-            Err(detail) => stream.fail("connection_failed", detail),
+            Err(reason) => stream.give_up(&reason),
             Ok(socket) => {
+                let what = if stream.reconnect.has_been_open() {
+                    Counters::add(&cx.shared.counters.streams_reconnected_total);
+                    What::StreamReconnected { tries: stream.reconnect.tries() as u64 }
+                } else {
+                    What::StreamConnected
+                };
                 stream.open(socket, now);
                 Counters::add(&cx.shared.counters.stream_sockets_open);
                 Counters::add(&cx.shared.counters.streams_connected_total);
                 let mut sink = LegSink { io: &mut self.io, cx };
                 // The tap is there: it was added with the stream and goes with it.
                 let _ = self.media.stream_connected(now, tap, &mut sink);
-                sink.tell(tap.0, What::StreamConnected);
+                sink.tell(tap.0, what);
                 let mut buffer = [0_u8; 1_024];
                 self.with_stream(serial, |stream| stream.read_held(&mut buffer));
                 self.take_messages(serial, now, cx);
@@ -437,7 +455,9 @@ impl Leg {
         self.media.handle_timeout(now, &mut LegSink { io: &mut self.io, cx });
         for stream in &mut self.io.streams {
             stream.handle_timeout(now, &mut cx.masks, &mut cx.frame);
-            self.io.attention |= stream.is_done() || stream.is_blocked() != stream.told_blocked;
+            self.io.attention |= stream.is_done()
+                || stream.lost_reason().is_some()
+                || stream.is_blocked() != stream.told_blocked;
         }
     }
 
@@ -453,6 +473,7 @@ impl Leg {
     pub(crate) fn settle(&mut self, now: Instant, cx: &mut Context) {
         while std::mem::take(&mut self.io.attention) {
             for index in 0..self.io.streams.len() {
+                self.reconnect(index, now, cx);
                 let Some(stream) = self.io.streams.get_mut(index) else { continue };
                 let (tap, blocked) = (stream.tap, stream.is_blocked());
                 if stream.is_done() && stream.stats.is_none() {
@@ -516,6 +537,30 @@ impl Leg {
 }
 
 impl LegIo {
+    fn ask_for_socket(
+        (leg, slot): (u64, u32),
+        stream: &mut Stream,
+        attempts: Attempts,
+        cancelled: oneshot::Receiver<()>,
+        cx: &Context,
+    ) {
+        let request = Request {
+            leg,
+            slot,
+            serial: stream.serial,
+            destination: Arc::clone(&stream.destination),
+            attempts,
+            mailbox: Arc::clone(&cx.mailbox),
+            cancelled,
+        };
+        if cx.connector.request(request) {
+            stream.counted_connecting = true;
+            Counters::add(&cx.shared.counters.streams_connecting);
+        } else {
+            stream.give_up("too many connections are being opened");
+        }
+    }
+
     fn stream(&mut self, serial: u16) -> Option<&mut Stream> {
         self.streams.iter_mut().find(|stream| stream.serial == serial)
     }
@@ -566,7 +611,7 @@ fn release(bound: BoundPort, now: Instant, cx: &Context) {
     cx.shared.pool().release(bound, now);
 }
 
-/// Tell epoll what the stream waits for, if that has changed. True when the stream failed by it.
+/// Tell epoll what the stream waits for, if that has changed. True when the socket was lost by it.
 fn watch(stream: &mut Stream, slot: u32, cx: &Context) -> bool {
     let wanted = stream.wanted_interest();
     let Some(transport) = stream.transport() else { return false };
@@ -581,7 +626,7 @@ fn watch(stream: &mut Stream, slot: u32, cx: &Context) -> bool {
     };
     match told {
         Ok(()) => stream.interest = wanted,
-        Err(err) => stream.fail("connection_lost", err.to_string()),
+        Err(err) => stream.lose(err.to_string()),
     }
-    stream.is_done()
+    !stream.is_open()
 }

@@ -41,8 +41,15 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long `shutdown` waits for the legs to close before it ends the workers regardless.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
-/// Connection attempts under way at once.
-pub const CONNECTING_MAX: usize = 1_024;
+/// Streams that may wait for the thread that connects; when an application with many streams goes
+/// away, all of them ask at once.
+pub const CONNECTING_MAX: usize = 4 * 1024;
+/// Tries that one loss of a stream's socket may be worth.
+pub const RECONNECT_TRIES_MAX: usize = 16;
+/// The longest time in which a lost socket may be tried again.
+pub const RECONNECT_TOTAL_MAX: Duration = Duration::from_secs(60);
+/// A socket that is lost sooner than this after it was opened again belongs to the loss before it.
+pub const RECONNECT_SETTLED: Duration = Duration::from_millis(500);
 /// Legs a worker takes before the next one is used. A wake-up costs more than a packet, and legs on one
 /// worker share it; a core carries several times as many.
 pub const LEGS_PACKED_PER_WORKER: usize = 256;

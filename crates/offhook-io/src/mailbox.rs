@@ -77,6 +77,7 @@ pub(crate) enum Command {
         slot: u32,
         serial: u16,
         result: Result<OpenSocket, String>,
+        tries: usize,
     },
     /// Close every leg and end the thread.
     Stop,

@@ -4,14 +4,16 @@
 //! and holds its media back; only what was already written, and control frames, wait here.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_media::{TapId, TapStats};
 use rustix::event::epoll::EventFlags;
 use tokio::sync::oneshot;
 
-use crate::connect::OpenSocket;
+use crate::connect::{Destination, OpenSocket};
 use crate::limits::{APP_MESSAGE_BYTES_MAX, CLOSE_TIMEOUT, CONTROL_BYTES_WAITING_MAX};
+use crate::reconnect::Reconnect;
 use crate::transport::{ReadEnd, Transport};
 use crate::ws::{Decoder, Incoming, MaskSource, Opcode, WsError, close_payload, encode_frame};
 
@@ -23,6 +25,10 @@ enum Phase {
         _cancel: oneshot::Sender<()>,
     },
     Open,
+    /// The socket is gone; `Stream::let_go` is next.
+    Lost {
+        reason: String,
+    },
     /// Our close frame is out, or in the queue.
     Closing {
         until: Instant,
@@ -51,6 +57,8 @@ pub(crate) struct Stream {
     pub counted_connecting: bool,
     /// What epoll was told last.
     pub interest: EventFlags,
+    pub destination: Arc<Destination>,
+    pub reconnect: Reconnect,
     phase: Phase,
     end: Option<End>,
     transport: Option<Transport>,
@@ -63,7 +71,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(tap: TapId, serial: u16, ping_every: Duration, cancel: oneshot::Sender<()>) -> Self {
+    pub(crate) fn new(
+        tap: TapId,
+        serial: u16,
+        (destination, ping_every): (Arc<Destination>, Duration),
+        cancel: oneshot::Sender<()>,
+    ) -> Self {
         Self {
             tap,
             serial,
@@ -71,6 +84,8 @@ impl Stream {
             told_blocked: false,
             counted_connecting: false,
             interest: EventFlags::empty(),
+            reconnect: Reconnect::new(destination.reconnect.clone()),
+            destination,
             phase: Phase::Connecting { _cancel: cancel },
             end: None,
             transport: None,
@@ -91,6 +106,14 @@ impl Stream {
         matches!(self.phase, Phase::Open)
     }
 
+    /// Why the socket is gone, until it is let go of.
+    pub(crate) fn lost_reason(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Lost { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Done)
     }
@@ -108,7 +131,34 @@ impl Stream {
         self.decoder.feed(&socket.first_bytes);
         self.transport = Some(socket.transport);
         self.phase = Phase::Open;
+        self.reconnect.opened(now);
         self.ping_at = (!self.ping_every.is_zero()).then(|| now + self.ping_every);
+    }
+
+    /// Forget the lost socket and everything that belonged to it; another is on its way.
+    pub(crate) fn let_go(&mut self, cancel: oneshot::Sender<()>) {
+        if let Some(mut transport) = self.transport.take() {
+            transport.close();
+        }
+        self.phase = Phase::Connecting { _cancel: cancel };
+        self.decoder = Decoder::new(APP_MESSAGE_BYTES_MAX);
+        self.backlog = Vec::new();
+        self.backlog_sent = 0;
+        // The kernel forgets a descriptor that is closed.
+        self.interest = EventFlags::empty();
+        self.told_blocked = false;
+        self.ping_at = None;
+        self.pong_owed = false;
+    }
+
+    /// No try has got a socket.
+    pub(crate) fn give_up(&mut self, reason: &str) {
+        if self.reconnect.has_been_open() {
+            let tries = self.reconnect.tries();
+            self.fail("connection_lost", format!("given up after {tries} tries; the last: {reason}"));
+        } else {
+            self.fail("connection_failed", reason.to_owned());
+        }
     }
 
     /// Send a frame now, or behind what waits.
@@ -127,7 +177,7 @@ impl Stream {
         if self.backlog.is_empty() && !transport.holds_unsent() {
             match transport.write(frame) {
                 Ok(count) => self.backlog.extend_from_slice(frame.get(count..).unwrap_or_default()),
-                Err(err) => self.lose(&err),
+                Err(err) => self.lose(err.to_string()),
             }
         } else {
             self.backlog.extend_from_slice(frame);
@@ -151,7 +201,7 @@ impl Stream {
             self.backlog_sent = 0;
         }
         if let Err(err) = result {
-            self.lose(&err);
+            self.lose(err.to_string());
         }
     }
 
@@ -172,7 +222,7 @@ impl Stream {
         match read(transport, &mut self.decoder) {
             Ok(end) => end == ReadEnd::Eof,
             Err(err) => {
-                self.lose(&err);
+                self.lose(err.to_string());
                 false
             }
         }
@@ -180,7 +230,7 @@ impl Stream {
 
     /// The next whole message, for as long as the stream is open.
     pub(crate) fn next_message(&mut self) -> Option<Result<Incoming, WsError>> {
-        if matches!(self.phase, Phase::Done) {
+        if matches!(self.phase, Phase::Done | Phase::Lost { .. }) {
             return None;
         }
         self.decoder.next_message().transpose()
@@ -190,7 +240,7 @@ impl Stream {
     pub(crate) fn ended_by_peer(&mut self) {
         match self.phase {
             Phase::Closing { .. } => self.phase = Phase::Done,
-            Phase::Open => self.fail("connection_lost", "the connection ended without a close frame".into()),
+            Phase::Open => self.lose("the connection ended without a close frame".into()),
             _ => {}
         }
     }
@@ -204,14 +254,14 @@ impl Stream {
         self.send(Opcode::Close, &close_payload(code.unwrap_or(1000)), masks, frame);
         match code {
             None | Some(1000 | 1001 | 1005) => self.finish(End::Closed { reason: "app_closed".into() }),
-            Some(code) => self.fail("connection_lost", format!("the app closed with code {code}")),
+            Some(code) => self.lose(format!("the app closed with code {code}")),
         }
     }
 
     /// The peer broke the protocol.
     pub(crate) fn refuse(&mut self, error: WsError, masks: &mut MaskSource, frame: &mut Vec<u8>) {
         self.send(Opcode::Close, &close_payload(error.close_code()), masks, frame);
-        self.fail("connection_lost", error.to_string());
+        self.lose(error.to_string());
     }
 
     /// We want the end: a close frame behind what waits, then a bounded wait for the peer's.
@@ -224,9 +274,8 @@ impl Stream {
             self.send(Opcode::Close, &close_payload(1000), masks, frame);
             // The socket may have broken under this very frame; the end was wanted all the same.
             self.end = Some(end);
-            if matches!(self.phase, Phase::Open) {
-                self.phase = Phase::Closing { until: now + CLOSE_TIMEOUT };
-            }
+            let open = matches!(self.phase, Phase::Open);
+            self.phase = if open { Phase::Closing { until: now + CLOSE_TIMEOUT } } else { Phase::Done };
         } else {
             self.finish(end);
         }
@@ -245,8 +294,13 @@ impl Stream {
         }
     }
 
-    fn lose(&mut self, err: &io::Error) {
-        self.fail("connection_lost", err.to_string());
+    /// The socket is of no use any more; the stream may be.
+    pub(crate) fn lose(&mut self, reason: String) {
+        match self.phase {
+            Phase::Open if self.reconnect.is_wanted() => self.phase = Phase::Lost { reason },
+            Phase::Lost { .. } => {}
+            _ => self.fail("connection_lost", reason),
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -263,7 +317,7 @@ impl Stream {
             Phase::Open if self.ping_at.is_some_and(|at| now >= at) => {
                 if self.pong_owed {
                     let waited_ms = self.ping_every.as_millis();
-                    self.fail("connection_lost", format!("no pong within {waited_ms} ms"));
+                    self.lose(format!("no pong within {waited_ms} ms"));
                 } else {
                     self.pong_owed = true;
                     self.ping_at = Some(now + self.ping_every);

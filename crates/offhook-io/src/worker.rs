@@ -240,11 +240,13 @@ impl Worker {
                     let _ = reply.try_send(leg.stats());
                 }
             }
-            Command::StreamOpened { leg: id, slot, serial, result } => self.drive(slot, now, |leg, cx| {
-                if leg.id() == id {
-                    leg.stream_opened(serial, result, now, cx);
-                }
-            }),
+            Command::StreamOpened { leg: id, slot, serial, result, tries } => {
+                self.drive(slot, now, |leg, cx| {
+                    if leg.id() == id {
+                        leg.stream_opened(serial, result, tries, now, cx);
+                    }
+                });
+            }
             Command::Stop => {
                 self.stop_by = Some(now + SHUTDOWN_TIMEOUT);
                 let slots: Vec<u32> = self.by_id.values().copied().collect();

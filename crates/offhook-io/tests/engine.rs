@@ -2,110 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside the reach of allow-unwrap-in-tests")]
 
+mod common;
+
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use offhook_io::{Engine, EngineConfig, EngineError, Event, StreamTarget, What};
-use offhook_media::{Codec, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Track};
+use common::{WAIT, counter, engine, leg_params, rtp, stream_params, target, until};
+use offhook_io::{Engine, EngineConfig, EngineError, What};
+use offhook_media::{ForkParams, LegParams, SpeechParams, StreamParams, Track};
 use tungstenite::Message;
 
-const WAIT: Duration = Duration::from_secs(10);
 /// Ten seconds of packets: no more may come ahead of their time.
 const PACKETS: u16 = 480;
-
-fn engine(port_min: u16, port_max: u16, workers: usize) -> Engine {
-    Engine::start(&EngineConfig {
-        workers,
-        bind_address: "127.0.0.1".parse().unwrap(),
-        port_min,
-        port_max,
-        drain: Duration::ZERO,
-        ca_file: None,
-        tls_verify: true,
-    })
-    .unwrap()
-}
-
-fn leg_params() -> LegParams {
-    LegParams {
-        format: Codec::Pcmu.into(),
-        opus: OpusSettings::default(),
-        amr_modes: 0,
-        payload_type: 0,
-        clock_rate_hz: 8_000,
-        ptime_ms: 20,
-        dtmf_payload_type: None,
-        dtmf_clock_rate_hz: 8000,
-        remote_rtp: "127.0.0.1:9".parse().unwrap(),
-        remote_rtcp: "127.0.0.1:9".parse().unwrap(),
-        rtcp_mux: true,
-        sending: true,
-        receiving: true,
-        silence_when_idle: false,
-        keepalive: Duration::ZERO,
-        media_timeout: None,
-    }
-}
-
-fn stream_params(buffer_ms: u32) -> StreamParams {
-    StreamParams {
-        rx: true,
-        tx: false,
-        format: Codec::Pcmu.into(),
-        app_format: None,
-        app_heard: true,
-        binary_media: false,
-        frame_ms: 20,
-        stream_id: "s".into(),
-        connected_json: r#"{"event":"connected"}"#.into(),
-        start_json: "{}".into(),
-        stop_json: "{}".into(),
-        buffer_ms,
-        fill_gaps: true,
-    }
-}
-
-fn target(address: SocketAddr) -> StreamTarget {
-    StreamTarget {
-        url: format!("ws://{address}/media"),
-        addresses: vec![address],
-        headers: vec![],
-        connect_timeout: Duration::from_secs(3),
-        connect_retries: vec![],
-        ping: Duration::from_secs(20),
-    }
-}
-
-fn rtp(number: u16) -> Vec<u8> {
-    let mut packet = vec![0x80, 0];
-    packet.extend(number.to_be_bytes());
-    packet.extend((u32::from(number) * 160).to_be_bytes());
-    packet.extend(7_u32.to_be_bytes());
-    packet.extend([number.to_be_bytes()[1]; 160]);
-    packet
-}
-
-fn counter(engine: &Engine, name: &str) -> u64 {
-    engine.counters().into_iter().find(|(found, _)| *found == name).unwrap().1
-}
-
-/// Collect events until one fits.
-fn until(engine: &Engine, seen: &mut Vec<Event>, fits: impl Fn(&Event) -> bool) {
-    let begun = Instant::now();
-    loop {
-        let events = engine.poll_events();
-        let found = events.iter().any(&fits);
-        seen.extend(events);
-        if found {
-            return;
-        }
-        assert!(begun.elapsed() < WAIT, "it did not happen; what did: {seen:?}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// An application that keeps every text it gets.
 fn listening_app() -> (SocketAddr, Arc<Mutex<Vec<String>>>, JoinHandle<()>) {

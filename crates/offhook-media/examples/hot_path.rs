@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use offhook_codec::Encoder;
 use offhook_media::{
     ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
     SpeechParams, StreamParams, TapId, Track,
@@ -78,6 +79,11 @@ fn main() {
         let each = begun.elapsed() / PACKETS;
         println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
     }
+    for from in formats() {
+        for to in formats() {
+            transcoding(phone, from, to);
+        }
+    }
     for frame_ms in [20, 1000, 30_000] {
         let pcmu: Format = Codec::Pcmu.into();
         app_frames(phone, "app, PCMU", pcmu, frame_ms);
@@ -86,6 +92,49 @@ fn main() {
             app_frames(phone, &format!("app, L16 {sample_rate_hz}"), l16, frame_ms);
         }
     }
+}
+
+/// What a leg and a stream may have on this system.
+fn formats() -> Vec<Format> {
+    let formats = [
+        Codec::Pcmu.into(),
+        Format::G722,
+        Format::Opus { sample_rate_hz: 48_000 },
+        Format::Opus { sample_rate_hz: 16_000 },
+        Format::AmrWb { octet_align: true },
+        Format::L16 { sample_rate_hz: 16_000, byte_order: ByteOrder::Big },
+    ];
+    formats.into_iter().filter(|format| format.transcodable()).collect()
+}
+
+/// What one packet of 20 ms costs on its way into a stream.
+fn transcoding(phone: SocketAddr, from: Format, to: Format) {
+    let packets = 500;
+    let start = Instant::now();
+    let mut sink = Count(0);
+    let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
+    let clock_rate_hz = from.clock_rate_hz();
+    leg.connect(start, LegParams { format: from, clock_rate_hz, ..leg_params(phone) })
+        .expect("good parameters");
+    leg.add_stream(start, TapId(1), StreamParams { format: to, ..stream_params() }).expect("room");
+    leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
+    leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
+    let mut encoder = Encoder::new(from).expect("a format of this system");
+    let pcm: Vec<i16> = (0..from.samples(20)).map(|n| i16::try_from(n * 37 % 9000).unwrap_or(0)).collect();
+    let mut spent = Duration::ZERO;
+    for n in 0..packets {
+        let [_, _, high, low] = u32::to_be_bytes(n);
+        let seq = SeqNo(u16::from_be_bytes([high, low]));
+        let timestamp = n * from.clock_ticks(20);
+        let mut datagram = Vec::new();
+        RtpHeader { marker: false, payload_type: 0, seq, timestamp, ssrc: 7 }.write(&mut datagram);
+        encoder.encode(&pcm, &mut datagram).expect("a whole frame");
+        let begun = Instant::now();
+        leg.receive_rtp(start + Duration::from_millis(20) * n, phone, &datagram, &mut sink);
+        spent += begun.elapsed();
+    }
+    let name = |format: Format| format!("{} {}", format.name(), format.sample_rate_hz());
+    println!("{:<12} to {:<12} {:>6} ns a packet", name(from), name(to), (spent / packets).as_nanos());
 }
 
 /// What an application says, in frames of `frame_ms`: taking each, and sending it in packets of 20 ms.

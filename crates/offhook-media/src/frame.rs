@@ -203,6 +203,17 @@ pub(crate) fn with_reason(stop: &str, reason: &str, hangup_cause: Option<&str>) 
     Value::Object(object).to_string()
 }
 
+/// `start` with the number of this reconnect added.
+pub(crate) fn with_reconnect(start: &str, count: u64) -> String {
+    match serde_json::from_str(start) {
+        Ok(Value::Object(mut object)) => {
+            object.insert("reconnect".to_owned(), Value::from(count));
+            Value::Object(object).to_string()
+        }
+        _ => start.to_owned(),
+    }
+}
+
 /// Whether the text is one JSON object.
 pub(crate) fn is_json_object(text: &str) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_object())

@@ -93,6 +93,7 @@ impl Run {
             8 => self.leg.clear(now, watch),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
             10 => drop(self.leg.begin_stream(now, tap, watch)),
+            11 if b & 3 == 3 => self.leg.stream_lost(now, tap),
             11 => self.leg.stream_writable(now, tap, b & 1 == 0, watch),
             12 => self.pass_time(u64::from(b) * u64::from(c) / 16),
             _ => self.packet(op, a, b, c),

@@ -165,8 +165,9 @@ impl MediaLeg {
         Ok(())
     }
 
-    /// The socket is open: sends the connected frame, and keeps audio from now on. On a stream whose
-    /// socket was lost and is open again, everything begins anew: numbers, chunks, timestamps.
+    /// The socket is open: sends the connected frame, and keeps audio from now on. After
+    /// [`MediaLeg::stream_lost`] numbers, chunks and timestamps begin anew, and a stream that was begun is
+    /// begun again at once: start frame, with the number of the reconnect, then what was kept.
     pub fn stream_connected(
         &mut self,
         now: Instant,
@@ -176,6 +177,15 @@ impl MediaLeg {
         let here = self.clock.position(now);
         self.taps.stream(tap)?.connected(here, sink);
         Ok(())
+    }
+
+    /// The socket is gone and another may come. Audio, digits and marks are kept for it (up to
+    /// `buffer_ms`, the oldest audio is dropped and counted), and what the application has said plays on.
+    pub fn stream_lost(&mut self, now: Instant, tap: TapId) {
+        let here = self.clock.position(now);
+        if let Ok(stream) = self.taps.stream(tap) {
+            stream.lost(here);
+        }
     }
 
     /// Send the start frame, then what was kept, then media as it comes.

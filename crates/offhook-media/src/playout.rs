@@ -154,6 +154,7 @@ impl Playout {
     pub(crate) fn count_voice(&self, tap: TapId, stats: &mut TapStats) {
         if let Some((_, voice)) = self.voices.iter().find(|(id, _)| *id == tap) {
             voice.count_into(stats);
+            stats.marks_waiting = voice.marks_waiting();
         }
     }
 

@@ -115,12 +115,17 @@ counters! {
         tx_packets,
         /// Frames of any kind sent.
         frames_sent,
+        /// Audio for the application that its socket has not taken yet, in ms.
+        buffered_ms,
         /// Media frames of the rx track sent.
         rx_frames,
         /// Media frames of the tx track sent.
         tx_frames,
-        /// Media frames dropped because the application was too slow, or because they could not be encoded.
+        /// Media frames dropped because the application was too slow or away, or because they could not be
+        /// encoded.
         frames_dropped,
+        /// Sockets that took the place of a lost one.
+        reconnects,
         /// Silence or made-up audio put in for lost audio, in ms.
         filled_ms,
         /// Frames received from the application.
@@ -143,6 +148,8 @@ counters! {
         inserted_silence_ms,
         /// How late the application's audio came, at most, in ms.
         app_lateness_ms,
+        /// Marks that wait for the audio before them.
+        marks_waiting,
         /// Chunks of decoded audio given out.
         chunks,
         /// Audio given out, in ms.

@@ -9,7 +9,7 @@ use offhook_codec::Format;
 
 use crate::app_frame::{self, AppFrame};
 use crate::clock::{Position, iso_8601, ticks, to_ms};
-use crate::frame::{FrameError, FrameWriter, with_reason};
+use crate::frame::{FrameError, FrameWriter, with_reason, with_reconnect};
 use crate::lane::{Lane, TrackFrame};
 use crate::limits::{DIGITS_MAX, ERROR_FRAMES_PER_SECOND_MAX, MARKS_WAITING_MAX};
 use crate::params::{Refused, StreamParams, TapId, Track};
@@ -24,6 +24,8 @@ const NOT_TWO_WAY: FrameError = FrameError::Invalid(
 const NOT_BASE64: FrameError = FrameError::Invalid("media.payload is not base64");
 const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one was dropped");
 const TOO_SLOW: FrameError = FrameError::Unknown("audio was dropped because the application read too slowly");
+const TOO_LONG_AWAY: FrameError =
+    FrameError::Unknown("audio was dropped because there was no connection for longer than the buffer lasts");
 const BINARY: FrameError = FrameError::Malformed("binary messages are not accepted, send JSON text");
 
 /// How far the conversation with the application has come.
@@ -35,12 +37,14 @@ enum Stage {
     Connected,
     /// The start frame is out: audio goes out as it comes.
     Begun,
+    /// The socket was lost and another may come: audio is kept.
+    Lost,
 }
 
 /// Something that waits until it may be sent.
 #[derive(Debug)]
 enum Kept {
-    Media { track: Track, timestamp_ms: u64, ticks: u64, payload: Vec<u8> },
+    Media { track: Track, at: Position, ticks: u64, payload: Vec<u8> },
     Digit { digit: char, occurred_at: Duration },
     Mark(String),
 }
@@ -50,6 +54,12 @@ enum Kept {
 struct StreamTrack {
     wanted: bool,
     lane: Lane,
+    numbers: Numbers,
+}
+
+/// Where one track stands on the socket of today.
+#[derive(Debug, Default)]
+struct Numbers {
     /// Position that counts as timestamp 0; `None` before the first frame.
     base: Option<Position>,
     chunk: u64,
@@ -65,6 +75,8 @@ pub(crate) struct StreamTap {
     start_json: String,
     stop_json: String,
     binary_media: bool,
+    /// The owner has let the start frame out; on a later socket it goes out at once.
+    begin_wanted: bool,
     hangup_cause: Option<String>,
     errors_since: Option<Instant>,
     errors: u32,
@@ -83,7 +95,7 @@ struct Outlet {
     kept_ticks_max: u64,
     spare: Vec<Vec<u8>>,
     /// Media has been dropped since the last error frame about it.
-    overflowed: bool,
+    overflowed: Option<FrameError>,
     stats: TapStats,
 }
 
@@ -94,8 +106,7 @@ impl StreamTap {
         let track = |wanted| StreamTrack {
             wanted,
             lane: Lane::new(params.format, params.frame_ms, params.fill_gaps),
-            base: None,
-            chunk: 0,
+            numbers: Numbers::default(),
         };
         Ok(Self {
             outlet: Outlet {
@@ -108,7 +119,7 @@ impl StreamTap {
                 kept_ticks: 0,
                 kept_ticks_max: ticks(u64::from(params.buffer_ms)),
                 spare: Vec::new(),
-                overflowed: false,
+                overflowed: None,
                 stats: TapStats { kind: TapKind::Stream, ..TapStats::default() },
             },
             rx: track(params.rx),
@@ -117,6 +128,7 @@ impl StreamTap {
             start_json: params.start_json,
             stop_json: params.stop_json,
             binary_media: params.binary_media,
+            begin_wanted: false,
             hangup_cause: None,
             errors_since: None,
             errors: 0,
@@ -127,36 +139,72 @@ impl StreamTap {
         let filled_ms = self.rx.lane.filled_ms().saturating_add(self.tx.lane.filled_ms());
         let failed = self.rx.lane.failed().saturating_add(self.tx.lane.failed());
         let frames_dropped = self.outlet.stats.frames_dropped.saturating_add(failed);
-        TapStats { frames_dropped, filled_ms, ..self.outlet.stats }
+        let buffered_ms = to_ms(self.outlet.kept_ticks);
+        TapStats { buffered_ms, frames_dropped, filled_ms, ..self.outlet.stats }
     }
 
-    /// The socket is open, or open again: everything begins anew from `here`.
+    /// The socket is open, from `here` on. After a loss what was kept stays; in either case the numbers
+    /// begin anew, and a stream that was begun before is begun again.
     pub(crate) fn connected(&mut self, here: Position, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
+        if outlet.stage == Stage::Lost {
+            outlet.stats.reconnects = outlet.stats.reconnects.saturating_add(1);
+        } else {
+            outlet.epoch = here;
+            outlet.kept.clear();
+            outlet.kept_ticks = 0;
+            for track in [&mut self.rx, &mut self.tx] {
+                track.lane.flush(&mut |_| ());
+            }
+        }
         outlet.stage = Stage::Connected;
         outlet.writable = true;
-        outlet.epoch = here;
         outlet.writer.restart();
-        outlet.kept.clear();
-        outlet.kept_ticks = 0;
         for track in [&mut self.rx, &mut self.tx] {
-            track.lane.flush(&mut |_| ());
-            track.base = None;
-            track.chunk = 0;
+            track.numbers = Numbers::default();
         }
-        outlet.stats.frames_sent = outlet.stats.frames_sent.saturating_add(1);
+        outlet.count_frame();
         sink.stream_frame(outlet.tap, FrameKind::Control, self.connected_json.as_bytes());
+        if self.begin_wanted {
+            self.send_start(sink);
+        }
+    }
+
+    /// The socket is gone and another may come: audio, digits and marks are kept for it. Timestamps of
+    /// the next socket count from the oldest audio that is kept now, or from `here`.
+    pub(crate) fn lost(&mut self, here: Position) {
+        let outlet = &mut self.outlet;
+        if !matches!(outlet.stage, Stage::Connected | Stage::Begun) {
+            return;
+        }
+        outlet.stage = Stage::Lost;
+        let kept = outlet.kept.iter().filter_map(|kept| match kept {
+            Kept::Media { at, .. } => Some(*at),
+            Kept::Digit { .. } | Kept::Mark(_) => None,
+        });
+        outlet.epoch = kept.min().map_or(here, |oldest| oldest.min(here));
     }
 
     pub(crate) fn begin(&mut self, sink: &mut impl Sink) -> Result<(), Refused> {
-        if self.outlet.stage != Stage::Connected {
-            return Err(Refused::NoSuchTap);
+        match self.outlet.stage {
+            Stage::Connected => self.send_start(sink),
+            Stage::Lost => self.begin_wanted = true,
+            Stage::Opening | Stage::Begun => return Err(Refused::NoSuchTap),
         }
-        self.outlet.stage = Stage::Begun;
-        self.outlet.count_frame();
-        sink.stream_frame(self.outlet.tap, FrameKind::Control, self.outlet.writer.start(&self.start_json));
-        self.send_kept(sink);
         Ok(())
+    }
+
+    fn send_start(&mut self, sink: &mut impl Sink) {
+        self.begin_wanted = true;
+        let outlet = &mut self.outlet;
+        outlet.stage = Stage::Begun;
+        outlet.count_frame();
+        let frame = match outlet.stats.reconnects {
+            0 => outlet.writer.start(&self.start_json),
+            count => outlet.writer.start(&with_reconnect(&self.start_json, count)),
+        };
+        sink.stream_frame(outlet.tap, FrameKind::Control, frame);
+        self.send_kept(sink);
     }
 
     pub(crate) fn writable(&mut self, writable: bool, sink: &mut impl Sink) {
@@ -168,15 +216,15 @@ impl StreamTap {
 
     /// Take a payload of one track. True when its samples are wanted instead.
     pub(crate) fn audio(&mut self, track: Track, piece: Piece<'_>, sink: &mut impl Sink) -> bool {
-        self.lane(track).is_some_and(|(outlet, StreamTrack { lane, base, chunk, .. })| {
-            lane.piece(piece, &mut |frame| outlet.media(track, base, chunk, frame, sink))
+        self.lane(track).is_some_and(|(outlet, StreamTrack { lane, numbers, .. })| {
+            lane.piece(piece, &mut |frame| outlet.media(track, numbers, frame, sink))
         })
     }
 
     /// Take samples of one track, if they are wanted.
     pub(crate) fn samples(&mut self, track: Track, pcm: Pcm<'_>, sink: &mut impl Sink) {
-        if let Some((outlet, StreamTrack { lane, base, chunk, .. })) = self.lane(track) {
-            lane.samples(pcm, &mut |frame| outlet.media(track, base, chunk, frame, sink));
+        if let Some((outlet, StreamTrack { lane, numbers, .. })) = self.lane(track) {
+            lane.samples(pcm, &mut |frame| outlet.media(track, numbers, frame, sink));
         }
     }
 
@@ -194,7 +242,7 @@ impl StreamTap {
         match self.outlet.stage {
             Stage::Opening => {}
             Stage::Begun if self.outlet.kept.is_empty() => self.outlet.send_digit(digit, occurred_at, sink),
-            Stage::Begun | Stage::Connected => {
+            Stage::Begun | Stage::Connected | Stage::Lost => {
                 let waiting =
                     self.outlet.kept.iter().filter(|kept| matches!(kept, Kept::Digit { .. })).count();
                 if waiting < DIGITS_MAX {
@@ -216,7 +264,7 @@ impl StreamTap {
     ) {
         self.outlet.stats.app_frames = self.outlet.stats.app_frames.saturating_add(1);
         let done = match app_frame::parse(text) {
-            _ if self.outlet.stage == Stage::Opening => return self.refuse_silently(),
+            _ if matches!(self.outlet.stage, Stage::Opening | Stage::Lost) => return self.refuse_silently(),
             Ok(AppFrame::Media(payload)) => play(now, &payload, voice),
             Ok(AppFrame::Mark(name)) => {
                 match voice.map_or(Ok(Some(name.clone())), |voice| voice.mark(name)) {
@@ -270,12 +318,12 @@ impl StreamTap {
     pub(crate) fn close(&mut self, reason: &str, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
         if outlet.stage != Stage::Begun {
-            return;
+            return outlet.drop_kept();
         }
         // What the socket would not take before is given to it now, in order; the stop frame ends it.
         for (track, of_track) in [(Track::Rx, &mut self.rx), (Track::Tx, &mut self.tx)] {
-            let StreamTrack { lane, base, chunk, .. } = of_track;
-            lane.flush(&mut |frame| outlet.media(track, base, chunk, frame, sink));
+            let StreamTrack { lane, numbers, .. } = of_track;
+            lane.flush(&mut |frame| outlet.media(track, numbers, frame, sink));
         }
         outlet.writable = true;
         self.send_kept(sink);
@@ -286,18 +334,18 @@ impl StreamTap {
 
     fn send_kept(&mut self, sink: &mut impl Sink) {
         let outlet = &mut self.outlet;
-        if std::mem::take(&mut outlet.overflowed) {
+        if let Some(error) = outlet.overflowed.take() {
             outlet.count_frame();
-            sink.stream_frame(outlet.tap, FrameKind::Control, outlet.writer.error(TOO_SLOW));
+            sink.stream_frame(outlet.tap, FrameKind::Control, outlet.writer.error(error));
         }
         while let Some(kept) = outlet.kept.pop_front() {
             match kept {
-                Kept::Media { track, timestamp_ms, payload, .. } => {
-                    let chunk = match track {
-                        Track::Rx => &mut self.rx.chunk,
-                        Track::Tx => &mut self.tx.chunk,
+                Kept::Media { track, at, payload, .. } => {
+                    let numbers = match track {
+                        Track::Rx => &mut self.rx.numbers,
+                        Track::Tx => &mut self.tx.numbers,
                     };
-                    outlet.send_media(track, chunk, timestamp_ms, &payload, sink);
+                    outlet.send_media(track, numbers, at, &payload, sink);
                     outlet.spare.push(payload);
                 }
                 Kept::Digit { digit, occurred_at } => outlet.send_digit(digit, occurred_at, sink),
@@ -332,44 +380,37 @@ impl StreamTap {
 
 impl Outlet {
     /// Send one frame of audio, or keep it.
-    fn media(
-        &mut self,
-        track: Track,
-        base: &mut Option<Position>,
-        chunk: &mut u64,
-        frame: TrackFrame<'_>,
-        sink: &mut impl Sink,
-    ) {
-        // The frame that was under way when the stream began counts from its own first sample.
-        let base = *base.get_or_insert(self.epoch.min(frame.at));
-        let timestamp_ms = to_ms(frame.at.saturating_sub(base));
+    fn media(&mut self, track: Track, numbers: &mut Numbers, frame: TrackFrame<'_>, sink: &mut impl Sink) {
         if self.stage == Stage::Begun && self.writable && self.kept.is_empty() {
-            self.send_media(track, chunk, timestamp_ms, frame.payload, sink);
+            self.send_media(track, numbers, frame.at, frame.payload, sink);
         } else {
-            self.keep(track, timestamp_ms, frame);
+            self.keep(track, frame);
         }
     }
 
     fn send_media(
         &mut self,
         track: Track,
-        chunk: &mut u64,
-        timestamp_ms: u64,
+        numbers: &mut Numbers,
+        at: Position,
         payload: &[u8],
         sink: &mut impl Sink,
     ) {
-        *chunk = chunk.saturating_add(1);
+        // The frame that was under way when the stream began counts from its own first sample.
+        let base = *numbers.base.get_or_insert(self.epoch.min(at));
+        let timestamp_ms = to_ms(at.saturating_sub(base));
+        numbers.chunk = numbers.chunk.saturating_add(1);
         self.count_frame();
         let count = match track {
             Track::Rx => &mut self.stats.rx_frames,
             Track::Tx => &mut self.stats.tx_frames,
         };
         *count = count.saturating_add(1);
-        let frame = self.writer.media(track, *chunk, timestamp_ms, payload);
+        let frame = self.writer.media(track, numbers.chunk, timestamp_ms, payload);
         sink.stream_frame(self.tap, FrameKind::Media, frame);
     }
 
-    fn keep(&mut self, track: Track, timestamp_ms: u64, frame: TrackFrame<'_>) {
+    fn keep(&mut self, track: Track, frame: TrackFrame<'_>) {
         while self.kept_ticks.saturating_add(frame.ticks) > self.kept_ticks_max {
             let Some(oldest) = self.kept.iter().position(|kept| matches!(kept, Kept::Media { .. })) else {
                 break;
@@ -388,7 +429,7 @@ impl Outlet {
         payload.clear();
         payload.extend_from_slice(frame.payload);
         self.kept_ticks = self.kept_ticks.saturating_add(frame.ticks);
-        self.kept.push_back(Kept::Media { track, timestamp_ms, ticks: frame.ticks, payload });
+        self.kept.push_back(Kept::Media { track, at: frame.at, ticks: frame.ticks, payload });
     }
 
     /// Give a mark back, or keep it until the start frame is out.
@@ -410,8 +451,17 @@ impl Outlet {
     }
 
     fn drop_one(&mut self) {
-        self.overflowed = true;
+        let lost = self.stage == Stage::Lost;
+        self.overflowed.get_or_insert(if lost { TOO_LONG_AWAY } else { TOO_SLOW });
         self.stats.frames_dropped = self.stats.frames_dropped.saturating_add(1);
+    }
+
+    /// There is nobody any more to give it to.
+    fn drop_kept(&mut self) {
+        let media = self.kept.drain(..).filter(|kept| matches!(kept, Kept::Media { .. })).count();
+        self.kept_ticks = 0;
+        let dropped = u64::try_from(media).unwrap_or(u64::MAX);
+        self.stats.frames_dropped = self.stats.frames_dropped.saturating_add(dropped);
     }
 
     fn send_digit(&mut self, digit: char, occurred_at: Duration, sink: &mut impl Sink) {

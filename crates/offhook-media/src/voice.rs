@@ -223,6 +223,11 @@ impl Voice {
         true
     }
 
+    /// How many marks wait for the audio before them.
+    pub(crate) fn marks_waiting(&self) -> u64 {
+        self.marks.len() as u64
+    }
+
     /// The next mark before which everything has been sent.
     pub(crate) fn next_mark(&mut self) -> Option<String> {
         if self.marks.front().is_some_and(|(at, _)| *at <= self.taken) {

@@ -201,7 +201,7 @@ fn what_an_application_says_is_heard_by_every_phone() {
         for from in stream_formats() {
             let what = format!("{from:?} to {to:?}");
             let mut bench = Bench::new(leg(to));
-            let app_format = Some(from);
+            let app_format = Some(from.into());
             bench.add_stream(StreamParams { rx: false, tx: false, app_format, ..stream_params() });
             for payload in payloads(from, 600.0, PACKETS) {
                 let text =
@@ -255,7 +255,11 @@ fn a_lost_packet_of_a_decoded_track_is_made_up_at_its_level() {
 #[test]
 fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
     let mut bench = Bench::new(leg(Codec::Pcmu.into()));
-    bench.add_stream(StreamParams { format: l16(16_000), app_format: Some(pcmu()), ..stream_params() });
+    bench.add_stream(StreamParams {
+        format: l16(16_000),
+        app_format: Some(pcmu().into()),
+        ..stream_params()
+    });
     bench.add_speech(Track::Rx, 16_000, 100);
     let long = tone(500.0, 8000, 8000 * 30);
     bench.leg.play(bench.start, &long, 8000).unwrap();
@@ -291,6 +295,37 @@ fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
     assert!(speech.abs_diff(total * 320) < 3200, "{speech} of {}", total * 320);
     let stats = bench.leg.stats();
     assert_eq!((stats.packets_undecodable, stats.packets_unencodable, stats.packets_late), (0, 0, 0));
+}
+
+#[test]
+fn what_an_application_has_said_outlives_a_change_of_the_codec() {
+    let mut bench = Bench::new(leg(Codec::Pcmu.into()));
+    bench.add_stream(StreamParams { rx: false, app_format: Some(l16(16_000).into()), ..stream_params() });
+    let say = |bench: &mut Bench, text: &str| {
+        let now = bench.now();
+        bench.leg.receive_stream_text(now, STREAM, text, &mut bench.record);
+    };
+    let payload = payloads(l16(16_000), 440.0, 100).concat();
+    say(&mut bench, &format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, STANDARD.encode(payload)));
+    say(&mut bench, r#"{"event":"mark","mark":{"name":"end"}}"#);
+    for (ms, format) in [(500, Format::G722), (1000, opus(48_000)), (1500, Codec::Pcma.into())] {
+        bench.run_to(ms);
+        let queued = bench.leg.stats().taps[0].1.queued_ms;
+        assert!(queued.abs_diff(2000 - ms) <= 40, "{queued} ms wait after {ms}");
+        let now = bench.now();
+        bench.leg.connect(now, leg(format)).unwrap();
+        let stats = bench.leg.stats().taps[0].1;
+        assert!(stats.queued_ms.abs_diff(queued) <= 10 && stats.played_ms.abs_diff(ms) <= 40, "{stats:?}");
+    }
+    bench.run_to(1960);
+    assert!(bench.record.events_named("mark").is_empty());
+    bench.run_to(2100);
+    assert_eq!(bench.record.events_named("mark").len(), 1);
+    let frames = bench.record.media_frames("outbound");
+    let pcm = decoded(pcmu(), frames[2..98].iter().map(|frame| &frame.payload));
+    check_tone(&pcm[..8 * 480], pcmu(), 440.0, true, "the first codec");
+    check_tone(&pcm[8 * 1500..], pcmu(), 440.0, true, "the last codec");
+    assert_eq!(bench.leg.stats().taps[0].1.underruns, 0);
 }
 
 #[test]
@@ -388,7 +423,7 @@ fn parameters_no_codec_can_meet_are_refused() {
     }
     for params in [
         StreamParams { format: opus(16_000), frame_ms: 30, ..stream_params() },
-        StreamParams { app_format: Some(l16(11_025)), ..stream_params() },
+        StreamParams { app_format: Some(l16(11_025).into()), ..stream_params() },
     ] {
         assert!(bench.leg.add_stream(bench.start, STREAM, params).is_err());
     }

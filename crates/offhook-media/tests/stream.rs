@@ -205,16 +205,117 @@ fn wrong_frames_are_answered_by_errors_but_not_for_ever() {
 }
 
 #[test]
-fn a_socket_that_opens_again_begins_anew() {
+fn a_socket_that_takes_the_place_of_a_lost_one_begins_anew_with_what_was_kept() {
     let mut bench = Bench::new(leg_params());
     bench.add_stream(stream_params());
+    for n in 0..3 {
+        bench.voice(n);
+    }
+    bench.leg.stream_lost(bench.at(60), STREAM);
+    for n in 3..6 {
+        bench.voice(n);
+    }
+    bench.receive(110, &packet(6, 900, 7, 101, &[1, 0x8a, 0, 160]));
+    let before = bench.record.frames.len();
+    assert_eq!(before, 2 + 3, "nothing goes out without a socket");
+    bench.leg.stream_connected(bench.at(120), STREAM, &mut bench.record).unwrap();
+    bench.voice(7);
+    let frames: Vec<_> = bench.record.frames[before..].iter().map(|(_, frame)| frame.clone()).collect();
+    let events: Vec<_> = frames.iter().map(|frame| frame["event"].as_str().unwrap()).collect();
+    assert_eq!(events[..6], ["connected", "start", "media", "media", "media", "dtmf"]);
+    assert_eq!(
+        frames[1],
+        json!({"event": "start", "sequence_number": "1", "stream_id": "stream-1",
+               "start": {"call_control_id": "c", "reconnect": 1}})
+    );
+    assert_eq!(sequence_numbers(&bench)[4..9], [1, 2, 3, 4, 5]);
+    let media = bench.record.media_frames("inbound");
+    assert_eq!(media[3..6].iter().map(|frame| frame.chunk).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(media[3..6].iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>(), [0, 20, 40]);
+    assert_eq!(media[3..6].iter().map(|frame| frame.payload[0]).collect::<Vec<_>>(), [3, 4, 5]);
+    let stats = bench.leg.stats().taps[0].1;
+    assert_eq!((stats.reconnects, stats.frames_dropped), (1, 0));
+}
+
+#[test]
+fn a_gap_longer_than_the_buffer_costs_its_oldest_audio_and_says_so() {
+    let mut bench = Bench::new(leg_params());
+    bench.add_stream(StreamParams { buffer_ms: 60, ..stream_params() });
     bench.voice(0);
-    bench.leg.stream_connected(bench.at(10), STREAM, &mut bench.record).unwrap();
-    bench.leg.begin_stream(bench.at(10), STREAM, &mut bench.record).unwrap();
-    bench.voice(1);
-    assert_eq!(sequence_numbers(&bench), [1, 2, 1, 2]);
-    let frames = bench.record.media_frames("inbound");
-    assert_eq!((frames[1].chunk, frames[1].timestamp_ms), (1, 10));
+    bench.leg.stream_lost(bench.at(20), STREAM);
+    for n in 1..8 {
+        bench.voice(n);
+    }
+    bench.leg.stream_connected(bench.at(160), STREAM, &mut bench.record).unwrap();
+    bench.voice(8);
+    let frames = &bench.record.media_frames("inbound")[1..];
+    assert_eq!(frames.iter().map(|frame| frame.payload[0]).collect::<Vec<_>>(), [5, 6, 7, 8]);
+    assert_eq!(
+        frames.iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>(),
+        [80, 100, 120, 140],
+        "the first tells how much is missing"
+    );
+    let errors = bench.record.events_named("error");
+    assert_eq!((errors.len(), &errors[0]["payload"]["code"]), (1, &json!(100_002)));
+    assert_eq!(bench.leg.stats().taps[0].1.frames_dropped, 4);
+}
+
+#[test]
+fn a_socket_lost_before_the_start_waits_for_the_owner_as_the_first_did() {
+    for begun_meanwhile in [false, true] {
+        let mut bench = Bench::new(leg_params());
+        bench.leg.add_stream(bench.start, STREAM, stream_params()).unwrap();
+        bench.leg.stream_connected(bench.start, STREAM, &mut bench.record).unwrap();
+        bench.leg.stream_lost(bench.at(10), STREAM);
+        if begun_meanwhile {
+            bench.leg.begin_stream(bench.at(15), STREAM, &mut bench.record).unwrap();
+        }
+        bench.leg.stream_connected(bench.at(20), STREAM, &mut bench.record).unwrap();
+        assert_eq!(bench.record.events_named("start").len(), usize::from(begun_meanwhile));
+        let again = bench.leg.begin_stream(bench.at(30), STREAM, &mut bench.record);
+        assert_eq!(again.is_ok(), !begun_meanwhile);
+        assert_eq!(bench.record.events_named("start")[0]["start"]["reconnect"], 1);
+    }
+}
+
+#[test]
+fn what_the_app_has_said_plays_on_without_it_and_its_marks_come_back_on_the_next_socket() {
+    let mut bench = Bench::new(leg_params());
+    bench.add_stream(StreamParams { app_format: Some(pcmu().into()), ..stream_params() });
+    // 180 ms of 0x80.
+    let said = format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, "gICA".repeat(480));
+    for text in [said.as_str(), r#"{"event":"mark","mark":{"name":"end"}}"#] {
+        bench.leg.receive_stream_text(bench.now(), STREAM, text, &mut bench.record);
+    }
+    bench.leg.receive_stream_text(bench.now(), STREAM, &said, &mut bench.record);
+    let later = r#"{"event":"mark","mark":{"name":"later"}}"#;
+    bench.leg.receive_stream_text(bench.now(), STREAM, later, &mut bench.record);
+    bench.run_to(100);
+    bench.leg.stream_lost(bench.now(), STREAM);
+    bench.run_to(300);
+    assert_eq!(bench.record.events_named("mark").len(), 0);
+    bench.leg.stream_connected(bench.now(), STREAM, &mut bench.record).unwrap();
+    let names = |bench: &Bench| -> Vec<_> {
+        bench.record.events_named("mark").iter().map(|frame| frame["mark"]["name"].clone()).collect()
+    };
+    assert_eq!(names(&bench), ["end"]);
+    bench.run_to(500);
+    assert_eq!(names(&bench), ["end", "later"]);
+    assert_eq!(bench.leg.stats().taps[0].1.played_ms, 360);
+}
+
+#[test]
+fn a_stream_that_ends_without_a_socket_counts_what_it_had_kept() {
+    let mut bench = Bench::new(leg_params());
+    bench.add_stream(stream_params());
+    bench.leg.stream_lost(bench.start, STREAM);
+    for n in 0..5 {
+        bench.voice(n);
+    }
+    bench.leg.remove_tap(bench.now(), STREAM, "command", &mut bench.record).unwrap();
+    let Some(Event::TapClosed { tap: STREAM, stats }) = bench.record.events.last() else { unreachable!() };
+    assert_eq!(stats.frames_dropped, 5);
+    assert_eq!(bench.record.events_named("stop").len(), 0);
 }
 
 #[test]

@@ -149,6 +149,8 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
             ("digit", leg, tap, digit, at_ms, duration_ms).into_pyobject(py)
         }
         What::StreamConnected => ("stream_connected", leg, tap).into_pyobject(py),
+        What::StreamReconnecting { detail } => ("stream_reconnecting", leg, tap, detail).into_pyobject(py),
+        What::StreamReconnected { tries } => ("stream_reconnected", leg, tap, tries).into_pyobject(py),
         What::StreamFailed { reason, detail } => {
             ("stream_failed", leg, tap, reason, detail).into_pyobject(py)
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use offhook_io::{EngineConfig, StreamTarget};
+use offhook_io::{EngineConfig, ReconnectPlan, StreamTarget};
 use offhook_media::{AppFormat, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -150,8 +150,8 @@ impl Engine {
     /// Open a WebSocket and stream to it.
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
-        fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little",
-        app_heard=true, binary_media=false))]
+        fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little", reconnect_ms=vec![],
+        reconnect_total_ms=10000, app_heard=true, binary_media=false))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -176,6 +176,8 @@ impl Engine {
         app_codec: Option<&str>,
         app_sample_rate_hz: u32,
         l16_byte_order: &str,
+        reconnect_ms: Vec<u64>,
+        reconnect_total_ms: u64,
         app_heard: bool,
         binary_media: bool,
     ) -> Result<(), Refusal> {
@@ -205,6 +207,10 @@ impl Engine {
             headers,
             connect_timeout: ms(connect_timeout_ms),
             connect_retries: connect_retry_ms.into_iter().map(ms).collect(),
+            reconnect: ReconnectPlan {
+                pauses: reconnect_ms.into_iter().map(ms).collect(),
+                total: ms(reconnect_total_ms),
+            },
             ping: ms(ping_ms),
         };
         Ok(self.inner.add_stream(leg_id, tap_id, params, target)?)

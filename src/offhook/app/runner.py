@@ -17,7 +17,6 @@ from offhook.app.taps import LegTaps
 from offhook.base import limits
 from offhook.call import effects as do
 from offhook.call import facts
-from offhook.call.codecs import in_use
 from offhook.call.commands import Command, Hangup, Reply
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg
@@ -113,7 +112,7 @@ class LegRunner:
     def on_offer(self, sdp: bytes | None) -> None:
         """Answer a re-INVITE: new addresses or directions (hold), the codec in use where it can stay."""
         if sdp is None and self._media_open:
-            self._services.sip.answer_offer(self.sip_call, self._offer(self._codecs_in_use()))
+            self._services.sip.answer_offer(self.sip_call, self._offer(self.leg.media or self._codecs))
             return
         try:
             offer = SessionDescription.parse(sdp or b"")
@@ -151,9 +150,6 @@ class LegRunner:
         except SdpError as error:
             self._log.warning("an answer cannot be used", reason=str(error))
             return None
-
-    def _codecs_in_use(self) -> tuple[str, ...]:
-        return self._codecs if self.leg.media is None else in_use(self.leg.media)
 
     def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
         """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
@@ -325,7 +321,7 @@ class LegRunner:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self.sip_call, headers=_pairs(effect.headers))
 
-    def _offer(self, codecs: tuple[str, ...]) -> bytes:
+    def _offer(self, codecs: tuple[str, ...] | NegotiatedMedia) -> bytes:
         rtp_port, rtcp_port = self._ports
         self._sdp_version += 1
         sdp = make_offer(
@@ -335,6 +331,7 @@ class LegRunner:
             rtcp_port=rtcp_port,
             session_id=self.media_leg_id,
             version=self._sdp_version,
+            beside=self.offer,
         )
         self._local_offer = SessionDescription.parse(sdp)
         return sdp

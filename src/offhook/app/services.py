@@ -47,8 +47,8 @@ class Services:
         """Open the book of streams, which looks into the media core."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
 
-    def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]]:
+    def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:
             return self.media.stats(media_leg_id)["taps"]
         except MediaError:  # the leg is gone, or its worker has no time to answer
-            return {}
+            return None

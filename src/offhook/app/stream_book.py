@@ -26,6 +26,7 @@ class StreamState(StrEnum):
     """Its socket is open and `connected` is sent; the start frame waits for the webhook."""
     BEGUN = "begun"
     RECONNECTING = "reconnecting"
+    """Its socket was lost and another is sought."""
     CLOSING = "closing"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -34,6 +35,9 @@ class StreamState(StrEnum):
     def is_end(self) -> bool:
         """Tell whether nothing follows."""
         return self in (StreamState.STOPPED, StreamState.FAILED)
+
+
+CountersOf = Callable[[int], Mapping[int, Mapping[str, Any]] | None]
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class StreamEntry:
     state: StreamState = StreamState.CONNECTING
     tap_id: int | None = None
     connected_at: float | None = None
+    begun: bool = False
     ended_at: float | None = None
     stop_reason: str | None = None
     failure_reason: str | None = None
@@ -63,10 +68,11 @@ class StreamBook:
 
     Args:
         clock: tells when things happened.
-        counters_of: returns the counters of a leg's taps by tap id; an unknown leg has none.
+        counters_of: returns the counters of a leg's taps by tap id; None when it could not be asked, which
+            may have taken a second.
     """
 
-    def __init__(self, clock: Clock, counters_of: Callable[[int], Mapping[int, Mapping[str, Any]]]) -> None:
+    def __init__(self, clock: Clock, counters_of: CountersOf) -> None:
         self._clock = clock
         self._counters_of = counters_of
         self._live: dict[str, StreamEntry] = {}
@@ -87,11 +93,18 @@ class StreamBook:
             entry.tap_id = tap_id
 
     def moved(self, stream_id: str, state: StreamState) -> None:
-        """Note where a stream stands now; one that is closing stays so."""
+        """Note where a stream stands now; one that is closing stays so.
+
+        A stream that was begun is begun again with its next socket, and not before.
+        """
         entry = self._live.get(stream_id)
         if entry is None or entry.state is StreamState.CLOSING:
             return
-        entry.state = state
+        entry.begun |= state is StreamState.BEGUN
+        if state is StreamState.CONNECTED and entry.begun:
+            entry.state = StreamState.BEGUN
+        elif state is not StreamState.BEGUN or entry.state is not StreamState.RECONNECTING:
+            entry.state = state
         if state is StreamState.CONNECTED and entry.connected_at is None:
             entry.connected_at = self._clock.now()
 
@@ -142,35 +155,46 @@ class StreamBook:
             for entry in entries
             if call_control_id in (None, entry.call_control_id) and _is_wanted(entry.state, wanted)
         ]
-        counters: dict[int, Mapping[int, Mapping[str, Any]]] = {}
-        return [self._shown(entry, counters) for entry in islice(found, first, first + count)], len(found)
+        shown = list(islice(found, first, first + count))
+        counters = self._ask_for(shown)
+        return [_shown(entry, counters.get(entry.media_leg_id, {})) for entry in shown], len(found)
 
-    def _shown(self, entry: StreamEntry, known: dict[int, Mapping[int, Mapping[str, Any]]]) -> dict[str, Any]:
-        effect = entry.effect
-        counters: Mapping[str, Any] = entry.counters
-        if not entry.state.is_end and entry.tap_id is not None:
-            if entry.media_leg_id not in known:  # one question for all streams of a leg
-                known[entry.media_leg_id] = self._counters_of(entry.media_leg_id)
-            counters = known[entry.media_leg_id].get(entry.tap_id, {})
-        return {
-            "record_type": "stream",
-            "stream_id": effect.stream_id,
-            "call_control_id": entry.call_control_id,
-            "call_leg_id": effect.start["call_leg_id"],
-            "call_session_id": effect.start["call_session_id"],
-            "stream_url": masked_url(effect.url),
-            "state": entry.state.value,
-            "stream_track": stream_track(effect.tracks),
-            "to_app": {"codec": effect.codec, "sample_rate": effect.sample_rate_hz},
-            "from_app": _from_app(effect),
-            "started_at": iso_time(entry.started_at),
-            "connected_at": None if entry.connected_at is None else iso_time(entry.connected_at),
-            "ended_at": None if entry.ended_at is None else iso_time(entry.ended_at),
-            "stop_reason": entry.stop_reason,
-            "failure_reason": entry.failure_reason,
-            "failure_detail": entry.failure_detail,
-            "counters": {name: value for name, value in counters.items() if name not in _NOT_OF_STREAMS},
-        }
+    def _ask_for(self, entries: list[StreamEntry]) -> dict[int, Mapping[int, Mapping[str, Any]]]:
+        """Ask for the counters of live streams, once a leg; a core that is too busy is not asked again."""
+        answers: dict[int, Mapping[int, Mapping[str, Any]]] = {}
+        live = (entry for entry in entries if not entry.state.is_end and entry.tap_id is not None)
+        for leg_id in dict.fromkeys(entry.media_leg_id for entry in live):
+            answer = self._counters_of(leg_id)
+            if answer is None:
+                break
+            answers[leg_id] = answer
+        return answers
+
+
+def _shown(entry: StreamEntry, taps: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    effect = entry.effect
+    counters: Mapping[str, Any] = entry.counters
+    if not entry.state.is_end and entry.tap_id is not None:
+        counters = taps.get(entry.tap_id, {})
+    return {
+        "record_type": "stream",
+        "stream_id": effect.stream_id,
+        "call_control_id": entry.call_control_id,
+        "call_leg_id": effect.start["call_leg_id"],
+        "call_session_id": effect.start["call_session_id"],
+        "stream_url": masked_url(effect.url),
+        "state": entry.state.value,
+        "stream_track": stream_track(effect.tracks),
+        "to_app": {"codec": effect.codec, "sample_rate": effect.sample_rate_hz},
+        "from_app": _from_app(effect),
+        "started_at": iso_time(entry.started_at),
+        "connected_at": None if entry.connected_at is None else iso_time(entry.connected_at),
+        "ended_at": None if entry.ended_at is None else iso_time(entry.ended_at),
+        "stop_reason": entry.stop_reason,
+        "failure_reason": entry.failure_reason,
+        "failure_detail": entry.failure_detail,
+        "counters": {name: value for name, value in counters.items() if name not in _NOT_OF_STREAMS},
+    }
 
 
 _NOT_OF_STREAMS = frozenset({"kind", "rx_packets", "tx_packets", "chunks", "audio_ms"})

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,6 +72,14 @@ class LegTaps:
                 if (stream := self._streams.get(event.tap_id)) is not None:
                     self._book.moved(stream.stream_id, StreamState.CONNECTED)
                     self._feed(facts.StreamConnected(stream.stream_id))
+            case media_events.StreamReconnecting():
+                if (stream := self._streams.get(event.tap_id)) is not None:
+                    log.warning("stream lost its socket", stream=stream.stream_id, detail=event.detail)
+                    self._book.moved(stream.stream_id, StreamState.RECONNECTING)
+            case media_events.StreamReconnected():
+                if (stream := self._streams.get(event.tap_id)) is not None:
+                    log.info("stream reconnected", stream=stream.stream_id, tries=event.tries)
+                    self._book.moved(stream.stream_id, StreamState.CONNECTED)
             case media_events.StreamClosed():
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
                     self._stream_stopped(stream_id, event.reason, event.stats)
@@ -143,7 +151,7 @@ class LegTaps:
             start_json=json.dumps(effect.start, separators=(",", ":")),
             stop_json=json.dumps(effect.stop, separators=(",", ":")),
             connect_timeout_ms=round(settings.connect_timeout_s * 1000),
-            connect_retry_ms=[round(pause_s * 1000) for pause_s in settings.connect_retry_s],
+            connect_retry_ms=_ms(settings.connect_retry_s),
             buffer_ms=settings.buffer_ms,
             ping_ms=round(settings.ping_s * 1000),
             fill_gaps=settings.fill_gaps == "silence",
@@ -152,6 +160,8 @@ class LegTaps:
             app_heard=effect.app_heard,
             binary_media=settings.binary_media,
             l16_byte_order=settings.l16_byte_order,
+            reconnect_ms=_ms(limits.STREAM_RECONNECT_S if effect.reconnect else ()),
+            reconnect_total_ms=round(limits.STREAM_RECONNECT_TOTAL_S * 1000),
         )
 
     def begin_stream(self, stream_id: str, *, after: Receipt | None) -> None:
@@ -344,6 +354,10 @@ class LegTaps:
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._tasks.start(work, name=name)
+
+
+def _ms(pauses_s: Sequence[float]) -> list[int]:
+    return [round(pause_s * 1000) for pause_s in pauses_s]
 
 
 def _warn_of_two_codecs(effect: do.OpenStream) -> None:

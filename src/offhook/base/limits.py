@@ -42,6 +42,9 @@ HEADER_CHARACTERS_MAX = 1_024
 STREAM_CONNECT_TIMEOUT_S = 5.0
 STREAM_CONNECT_RETRY_S = (0.25, 1.0)
 STREAM_CONNECT_RETRIES_MAX = 10
+STREAM_RECONNECT_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Pauses before the tries that a socket lost in mid-call is worth (contract 4.7)."""
+STREAM_RECONNECT_TOTAL_S = 10.0
 STREAM_BUFFER_MS = 5_000
 STREAM_BUFFER_MS_MAX = 10_000
 """What one stream of 48 kHz L16 may then hold is 1.3 MB of base64."""

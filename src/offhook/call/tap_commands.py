@@ -145,6 +145,7 @@ def opened_stream(
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
         stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
+        reconnect=options.reconnect,
     )
 
 

@@ -141,6 +141,76 @@ async def test_a_stream_stopped_during_its_look_up_never_connects() -> None:
     house.assert_nothing_left()
 
 
+def stream_of(house: House) -> tuple[int, int]:
+    """Return leg and tap of the only stream, as the media engine knows them."""
+    ((leg_id, leg),) = house.media.legs.items()
+    (tap_id,) = leg.taps
+    return leg_id, tap_id
+
+
+def told(house: House, kind: str) -> list[dict[str, Any]]:
+    return [payload for events in house.outbox.by_leg.values() for name, payload in events if name == kind]
+
+
+async def streaming(house: House, **options: Any) -> tuple[int, int]:
+    house.egress.answer.set()
+    await answered(house)
+    command(house, ask.StartStream(stream=ask.StreamOptions(url="ws://app.example/media", **options)))
+    await house.settle()
+    assert len(told(house, "streaming.started")) == 1
+    return stream_of(house)
+
+
+@pytest.mark.parametrize("found_again", [True, False])
+async def test_a_lost_socket_is_told_to_nobody_until_it_is_lost_for_good(found_again: bool) -> None:
+    house = House()
+    stream = await streaming(house)
+    house.media.lose_stream(*stream)
+    await house.settle()
+    assert shown(house)["state"] == "reconnecting"
+    assert house.journal.done[-1] == "streaming.started"
+    if found_again:
+        house.media.connect_stream(*stream)
+        await house.settle()
+        assert shown(house)["state"] == "begun"
+        assert house.media.stream(*stream).frames[-1]["start"]["reconnect"] == 1
+    else:
+        house.media.fail_stream(*stream, "connection_lost", "given up after 5 tries; the last: refused")
+        await house.settle()
+    command(house, ask.Hangup())
+    await house.settle()
+    assert len(told(house, "streaming.started")) == 1
+    assert len(told(house, "streaming.stopped")) == found_again
+    assert [failed["failure_reason"] for failed in told(house, "streaming.failed")] == (
+        [] if found_again else ["connection_lost"]
+    )
+    house.assert_nothing_left()
+
+
+async def test_a_stream_that_may_not_reconnect_fails_with_its_socket() -> None:
+    house = House()
+    house.media.lose_stream(*await streaming(house, reconnect=False))
+    await house.settle()
+    assert [failed["failure_reason"] for failed in told(house, "streaming.failed")] == ["connection_lost"]
+
+
+@pytest.mark.parametrize("ending", [ask.StopStream(), ask.Hangup()])
+async def test_a_stream_that_seeks_a_socket_is_stopped_at_once(ending: ask.Command) -> None:
+    house = House()
+    house.media.lose_stream(*await streaming(house))
+    await house.settle()
+    command(house, ending)
+    await house.settle()
+    assert len(told(house, "streaming.stopped")) == 1
+    assert told(house, "streaming.failed") == []
+
+
+def shown(house: House) -> dict[str, Any]:
+    """Return the only stream as `GET /v2/offhook/streams` shows it."""
+    (item,), _ = house.services.stream_book.page(call_control_id=None, wanted="live", first=0, count=9)
+    return item
+
+
 async def test_a_name_that_is_unknown_fails_the_stream_and_nothing_else() -> None:
     house = House()
     house.egress.known = False

@@ -23,10 +23,13 @@ class Shelf:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.asked: list[int] = []
+        self.busy = False
         self.book = StreamBook(self.clock, self.taps)
 
-    def taps(self, media_leg_id: int) -> dict[int, dict[str, Any]]:
+    def taps(self, media_leg_id: int) -> dict[int, dict[str, Any]] | None:
         self.asked.append(media_leg_id)
+        if self.busy:
+            return None
         return {41: COUNTERS, 42: COUNTERS | {"frames_sent": 9}}
 
     def open(self, name: str, *, call: str = "v3:a", leg: int = 1, **options: Any) -> None:
@@ -97,6 +100,36 @@ def test_a_stream_is_shown_from_its_first_try_to_its_end() -> None:
     assert shown["ended_at"] == iso_time(shelf.clock.at_s)
 
 
+def test_a_stream_that_lost_its_socket_says_so_and_stands_where_it_stood() -> None:
+    shelf = Shelf()
+    shelf.open("s")
+    states = []
+    for state in (
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.BEGUN,  # the start frame is let out, but there is nobody
+        StreamState.CONNECTED,
+        StreamState.RECONNECTING,
+        StreamState.CLOSING,
+        StreamState.CONNECTED,
+    ):
+        shelf.book.moved("s", state)
+        states.append(shelf.shown()[0]["state"])
+    assert states == [
+        "connected",
+        "reconnecting",
+        "connected",
+        "reconnecting",
+        "reconnecting",
+        "begun",
+        "reconnecting",
+        "closing",
+        "closing",
+    ]
+
+
 def test_a_failed_stream_says_why() -> None:
     shelf = Shelf()
     shelf.open("s")
@@ -137,6 +170,16 @@ def test_a_page_asks_only_for_what_it_shows() -> None:
     items, total = shelf.book.page(call_control_id=None, wanted="all", first=3, count=2)
     assert ([item["stream_id"] for item in items], total) == (["s3", "s4"], 5)
     assert shelf.asked == [3, 4]
+
+
+def test_a_core_that_is_too_busy_is_asked_only_once() -> None:
+    shelf = Shelf()
+    shelf.busy = True
+    for number in range(5):
+        shelf.open(f"s{number}", leg=number)
+        shelf.book.opened_tap(f"s{number}", 41)
+    assert [item["counters"] for item in shelf.shown()] == [{}] * 5
+    assert shelf.asked == [0]
 
 
 def test_a_leg_that_is_gone_leaves_no_live_stream() -> None:

@@ -91,6 +91,13 @@ def test_a_stream_opens_with_what_its_frames_will_say() -> None:
     ]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_stream_reconnects_unless_it_was_asked_not_to(wanted: bool) -> None:
+    (effect,) = answered().command(start_stream(reconnect=wanted))
+    assert isinstance(effect, do.OpenStream)
+    assert effect.reconnect is wanted
+
+
 @pytest.mark.parametrize(
     ("codec", "encoding", "rate_hz"),
     [(None, "PCMU", 8000), ("G722", "G722", 8000), ("L16", "L16", 8000), ("OPUS", "OPUS", 16000)],

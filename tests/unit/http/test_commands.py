@@ -83,6 +83,12 @@ def test_a_stream_carries_all_that_was_asked_for() -> None:
     )
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_stream_may_be_kept_from_reconnecting(wanted: bool) -> None:
+    assert build("streaming_start", stream_url=URL, enable_reconnect=wanted).stream.reconnect is wanted
+    assert build("answer", stream_url=URL, enable_reconnect=wanted).stream.reconnect is wanted
+
+
 def test_defaults_sent_explicitly_change_nothing() -> None:
     explicit = build(
         "streaming_start",
@@ -94,6 +100,7 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
         stream_bidirectional_target_legs="opposite",
         stream_auth_token="",
         enable_dialogflow=False,
+        enable_reconnect=True,
         custom_parameters=[],
     )
     assert explicit == build("streaming_start", stream_url=URL)

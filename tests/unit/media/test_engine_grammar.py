@@ -1,5 +1,6 @@
 """What every media engine promises about its events, held against the native one and the fake."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -304,6 +305,78 @@ async def test_parameters_a_leg_cannot_use_are_refused_at_once(world: World) -> 
         world.engine.add_fork(1, 99, rx="127.0.0.1:9", tx=None)
 
 
+# Reconnect
+
+TRIES_MS = [50, 50, 50]
+
+
+async def losing(world: World, **changes: object) -> None:
+    """Open a leg and a begun stream, let it hear two packets, and let its socket break."""
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1, keepalive_ms=0)
+    world.add_stream(1, 5, **changes)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 5)
+    for number in range(2):
+        await world.hear(1, packet(number))
+    await world.frames("media", 2)
+    await world.app_dies(1, 5)
+
+
+async def test_a_lost_socket_is_replaced_and_the_stream_begun_anew(world: World) -> None:
+    await losing(world, reconnect_ms=TRIES_MS)
+    await world.until(has(events.StreamReconnecting))
+    await world.app_is_back(1, 5)
+    await world.until(has(events.StreamReconnected))
+    await world.hear(1, packet(2))
+    (start,) = [frame for frame in await world.frames("start", 1) if "reconnect" in frame["start"]]
+    assert start["start"] == {"call_control_id": "c", "reconnect": 1}
+    assert (start["sequence_number"], start["stream_id"]) == ("1", "s-1")
+    lost, back = [event for event in of_tap(world, 5) if not isinstance(event, events.StreamConnected)]
+    assert isinstance(lost, events.StreamReconnecting)
+    assert lost.detail
+    assert isinstance(back, events.StreamReconnected)
+    assert back.tries == 1
+    assert world.engine.stats(1)["taps"][5]["reconnects"] == 1
+    assert world.engine.counters()["streams_reconnected_total"] == 1
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    assert sum(isinstance(event, ENDS) for event in world.events) == 1
+
+
+async def test_a_stream_that_may_not_reconnect_fails_with_its_socket(world: World) -> None:
+    await losing(world)
+    await world.until(has(events.StreamFailed))
+    connected, failed = of_tap(world, 5)
+    assert isinstance(connected, events.StreamConnected)
+    assert isinstance(failed, events.StreamFailed)
+    assert failed.reason == "connection_lost"
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    assert len(of_tap(world, 5)) == 2
+
+
+@pytest.mark.parametrize("close_leg", [False, True])
+async def test_a_stream_that_seeks_a_socket_ends_when_asked_to(world: World, close_leg: bool) -> None:
+    await losing(world, reconnect_ms=[5000])
+    await world.until(has(events.StreamReconnecting))
+    if close_leg:
+        world.engine.close_leg(1)
+    else:
+        world.engine.remove_tap(1, 5, reason="command")
+    await world.until(has(events.StreamClosed))
+    closed = of_tap(world, 5)[-1]
+    assert isinstance(closed, events.StreamClosed)
+    assert closed.reason == ("call_ended" if close_leg else "command")
+
+
+async def test_more_tries_than_there_may_be_are_refused(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    for arguments in ({"reconnect_ms": [1] * 17}, {"reconnect_total_ms": 60_001}):
+        with pytest.raises(MediaError, match="16 times within 60 s"):
+            world.add_stream(1, 2, **arguments)
+
+
 # Two ways
 
 
@@ -508,3 +581,21 @@ async def test_an_app_that_nobody_is_to_hear_is_counted_as_discarded(world: Worl
     await world.frames("mark", 1)
     stats = world.engine.stats(1)["taps"][2]
     assert (stats["discarded_ms"], stats["played_ms"], stats["tx_frames"]) == (200, 0, 0)
+
+
+async def test_it_is_told_what_waits_for_the_app_and_for_its_marks(world: World) -> None:
+    await talking(world)
+    await world.app_says(1, 2, media(b"\x80" * 8000), mark("a"), mark("b"))
+    await heard(world, 1)
+    assert world.engine.stats(1)["taps"][2]["marks_waiting"] == 2
+    await world.app_says(1, 2, CLEAR)
+    await world.frames("mark", 2)
+    stats = world.engine.stats(1)["taps"][2]
+    assert (stats["marks_waiting"], stats["buffered_ms"]) == (0, 0)
+    world.add_stream(1, 3)
+    await world.until(lambda seen: sum(isinstance(event, events.StreamConnected) for event in seen) == 2)
+    for number in range(5):
+        await world.hear(1, packet(number))
+    async with asyncio.timeout(5):
+        while world.engine.stats(1)["taps"][3]["buffered_ms"] < 100:  # the stream has not begun
+            await asyncio.sleep(0)

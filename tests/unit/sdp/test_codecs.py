@@ -322,6 +322,27 @@ def test_our_offer_numbers_every_codec_and_dtmf_at_each_clock() -> None:
     ]
 
 
+@pytest.mark.parametrize("offer", [LINPHONE, ASTERISK, FREESWITCH, WEBRTC_GATEWAY, IMS])
+def test_rfc3264_8_3_2_what_is_offered_again_keeps_its_payload_types(offer: str) -> None:
+    theirs = _parse(offer)
+    media = _agreed(theirs)
+    again = SessionDescription.parse(make_offer(media, **HERE))
+    before = {line for line in _answer(theirs, media) if line.startswith(("a=rtpmap", "a=fmtp", "m="))}
+    assert before == {line for line in make_offer(media, **HERE).decode().splitlines() if line in before}
+    assert again.media[0].formats == [str(media.payload_type), str(media.dtmf_payload_type)]
+
+
+def test_rfc3264_8_a_new_offer_keeps_every_media_line_in_its_place() -> None:
+    theirs = _parse("m=video 5000 RTP/AVP 31\n" + ASTERISK + "m=audio 6000 RTP/AVP 0\n")
+    media = _agreed(theirs)
+    again = SessionDescription.parse(make_offer(media, **HERE, beside=theirs))
+    assert [(line.kind, line.port) for line in again.media] == [("video", 0), ("audio", 20_000), ("audio", 0)]
+    answer = make_answer(again, _agreed(again), address="192.0.2.1", rtp_port=4, rtcp_port=5, session_id=1)
+    agreed = read_answer(again, SessionDescription.parse(answer))
+    assert agreed is not None
+    assert (agreed.media_index, agreed.payload_type) == (1, 107)
+
+
 @pytest.mark.parametrize("name", ["G729", "L16/44100", "PCMU/16000", ""])
 def test_an_offer_of_what_we_do_not_speak_is_our_own_mistake(name: str) -> None:
     with pytest.raises(ValueError, match=r"rate|offered"):

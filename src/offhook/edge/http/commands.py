@@ -199,6 +199,7 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
         sample_rate_hz=_rate_hz(body, speaks=speaks),
         auth_token=body.stream_auth_token or None,
         custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),
+        reconnect=body.enable_reconnect,
     )
 
 

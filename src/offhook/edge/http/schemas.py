@@ -71,6 +71,7 @@ class StreamBody(Body):
     stream_bidirectional_target_legs: Literal["both", "self", "opposite"] = "opposite"
     stream_auth_token: fields.AuthToken | None = None
     custom_parameters: Annotated[list[CustomParameter], Field(max_length=limits.CUSTOM_PARAMETERS_MAX)] = []
+    enable_reconnect: bool = True
     enable_dialogflow: bool = False
     dialogflow_config: DialogflowConfig | None = None
 

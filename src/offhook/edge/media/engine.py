@@ -100,6 +100,8 @@ class MediaEngine(Protocol):
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
         app_heard: bool = True,
         binary_media: bool = False,
     ) -> None:
@@ -107,8 +109,9 @@ class MediaEngine(Protocol):
 
         With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
         `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
-        as well. What the leg's codec is not is
-        transcoded; that is refused where `transcodable` says no.
+        as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
+        With `reconnect_ms` a socket that is lost is opened again after these pauses, within
+        `reconnect_total_ms`.
         """
         ...
 

@@ -16,6 +16,8 @@ __all__ = [
     "StreamClosed",
     "StreamConnected",
     "StreamFailed",
+    "StreamReconnected",
+    "StreamReconnecting",
     "TapClosed",
     "TapStats",
 ]
@@ -32,12 +34,16 @@ class TapStats(TypedDict):
     """Packets copied from the tx track."""
     frames_sent: int
     """Frames of any kind sent to the application."""
+    buffered_ms: int
+    """Audio for the application that its socket has not taken yet."""
     rx_frames: int
     """Media frames of the rx track sent."""
     tx_frames: int
     """Media frames of the tx track sent."""
     frames_dropped: int
-    """Media frames dropped because the application was too slow."""
+    """Media frames dropped because the application was too slow or away."""
+    reconnects: int
+    """Sockets that took the place of a lost one."""
     filled_ms: int
     """Silence put in for lost audio."""
     app_frames: int
@@ -60,6 +66,8 @@ class TapStats(TypedDict):
     """Silence the far end heard by that."""
     app_lateness_ms: int
     """How late the application's audio came, at most."""
+    marks_waiting: int
+    """Marks of the application that wait for the audio before them."""
     chunks: int
     """Chunks of decoded audio given to a recogniser."""
     audio_ms: int
@@ -140,6 +148,26 @@ class StreamConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamReconnecting:
+    """A stream's socket was lost and another is sought; audio is kept for it."""
+
+    leg_id: int
+    tap_id: int
+    detail: str
+    """Why it was lost, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReconnected:
+    """Another socket took the place of a lost one; a stream that was begun is begun on it."""
+
+    leg_id: int
+    tap_id: int
+    tries: int
+    """How many it took since the loss."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFailed:
     """A stream could not be opened, or its socket was lost. The tap has ended."""
 
@@ -212,6 +240,8 @@ MediaEvent = (
     | MediaTimedOut
     | DigitReceived
     | StreamConnected
+    | StreamReconnecting
+    | StreamReconnected
     | StreamFailed
     | StreamClosed
     | TapClosed

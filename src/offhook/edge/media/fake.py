@@ -32,6 +32,10 @@ __all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
 TAPS_PER_LEG_MAX = 32
 PLAY_MS_MAX = 60_000
 STREAM_BUFFER_MS_MAX = 30_000
+RECONNECT_TRIES_MAX = 16
+RECONNECT_TOTAL_MS_MAX = 60_000
+
+_TOTALS = ("legs_total", "streams_connected_total", "streams_reconnected_total", "streams_failed_total")
 
 
 class FakeEngine:
@@ -55,7 +59,7 @@ class FakeEngine:
         self._waiting: list[MediaEvent] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_event: Callable[[MediaEvent], None] | None = None
-        self._totals = {"legs_total": 0, "streams_connected_total": 0, "streams_failed_total": 0}
+        self._totals = dict.fromkeys(_TOTALS, 0)
 
     # Events, as `NativeEngine` has them
 
@@ -226,6 +230,8 @@ class FakeEngine:
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
         app_heard: bool = True,
         binary_media: bool = False,
     ) -> None:
@@ -245,6 +251,11 @@ class FakeEngine:
         )
         if not url.startswith(("ws://", "wss://")):
             raise MediaError("the stream URL must be a ws:// or wss:// URL")
+        if len(reconnect_ms) > RECONNECT_TRIES_MAX or reconnect_total_ms > RECONNECT_TOTAL_MS_MAX:
+            raise MediaError(
+                f"a lost stream may be tried again {RECONNECT_TRIES_MAX} times "
+                f"within {RECONNECT_TOTAL_MS_MAX // 1000} s at most"
+            )
         if not addresses:
             raise MediaError("a stream needs an address to connect to")
         if not rx and not tx:
@@ -266,6 +277,7 @@ class FakeEngine:
             buffer_frames=buffer_ms // frame_ms,
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
+            tries_max=len(reconnect_ms),
             voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz, heard=app_heard),
             binary_media=binary_media,
         )
@@ -369,14 +381,29 @@ class FakeEngine:
 
     def connect_stream(self, leg_id: int, tap_id: int) -> None:
         """Let the application accept the connection."""
-        self.stream(leg_id, tap_id).connect()
+        stream = self.stream(leg_id, tap_id)
+        again = stream.lost
+        stream.connect()
         self._totals["streams_connected_total"] += 1
-        self._tell([events.StreamConnected(leg_id, tap_id)])
+        if again:
+            self._totals["streams_reconnected_total"] += 1
+            self._tell([events.StreamReconnected(leg_id, tap_id, 1)])
+        else:
+            self._tell([events.StreamConnected(leg_id, tap_id)])
 
     def fail_stream(self, leg_id: int, tap_id: int, reason: str, detail: str = "HTTP 403") -> None:
         """Refuse the connection (connection_failed) or break it (connection_lost)."""
         self.legs[leg_id].drop_tap(self.stream(leg_id, tap_id))
         self._tell([events.StreamFailed(leg_id, tap_id, reason, detail)])
+
+    def lose_stream(self, leg_id: int, tap_id: int, detail: str = "the connection ended") -> None:
+        """Break the socket: the stream seeks another (`connect_stream`), or fails if it may not."""
+        stream = self.stream(leg_id, tap_id)
+        if not stream.tries_max:
+            self.fail_stream(leg_id, tap_id, "connection_lost", detail)
+            return
+        stream.lose()
+        self._tell([events.StreamReconnecting(leg_id, tap_id, detail)])
 
     def app_closes(self, leg_id: int, tap_id: int) -> None:
         """Let the application close the socket in order."""

@@ -22,6 +22,9 @@ __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_
 _EVENT_CODES = "0123456789*#ABCD"
 _GAP_FILL_MS_MAX = 1000
 
+_KEPT_FRAME_MS = 20
+"""Audio in a frame, whatever was asked for: this engine sends one a packet."""
+
 
 def empty_tap_stats(kind: str) -> TapStats:
     """Return the counters of a tap that has done nothing."""
@@ -30,9 +33,11 @@ def empty_tap_stats(kind: str) -> TapStats:
         "rx_packets": 0,
         "tx_packets": 0,
         "frames_sent": 0,
+        "buffered_ms": 0,
         "rx_frames": 0,
         "tx_frames": 0,
         "frames_dropped": 0,
+        "reconnects": 0,
         "filled_ms": 0,
         "app_frames": 0,
         "app_frames_refused": 0,
@@ -44,6 +49,7 @@ def empty_tap_stats(kind: str) -> TapStats:
         "underruns": 0,
         "inserted_silence_ms": 0,
         "app_lateness_ms": 0,
+        "marks_waiting": 0,
         "chunks": 0,
         "audio_ms": 0,
     }
@@ -90,8 +96,12 @@ class FakeStream:
     byte_order: str = "little"
     voice: FakeVoice | None = None
     binary_media: bool = False
+    tries_max: int = 0
     connected: bool = False
     begun: bool = False
+    lost: bool = False
+    """Its socket is gone and another is sought."""
+    begin_wanted: bool = False
     frames: list[dict[str, Any]] = field(default_factory=list)
     stats: TapStats = field(default_factory=lambda: empty_tap_stats("stream"))
     _kept: list[dict[str, Any]] = field(default_factory=list)
@@ -99,24 +109,38 @@ class FakeStream:
     _sequence: int = 0
 
     def connect(self) -> None:
-        """Send the connected frame."""
+        """Send the connected frame; after a loss everything begins anew, with what was kept."""
+        if self.lost:
+            self.lost = False
+            self.stats["reconnects"] += 1
+            self._sequence, self._chunks = 0, {"inbound": 0, "outbound": 0}
         self.connected = True
         self.frames.append(json.loads(self.connected_json))
         self.stats["frames_sent"] += 1
+        if self.begin_wanted:
+            self.begin()
+
+    def lose(self) -> None:
+        """Lose the socket: from now on everything is kept for the next one."""
+        self.lost, self.connected, self.begun = True, False, False
 
     def begin(self) -> None:
         """Send the start frame and what was kept."""
+        self.begin_wanted |= self.connected or self.lost
         if not self.connected or self.begun:
             return
         self.begun = True
-        self._send({"event": "start", "stream_id": self.stream_id, "start": json.loads(self.start_json)})
+        start = json.loads(self.start_json)
+        if self.stats["reconnects"]:
+            start["reconnect"] = self.stats["reconnects"]
+        self._send({"event": "start", "stream_id": self.stream_id, "start": start})
         kept, self._kept = self._kept, []
         for frame in kept:
             self._send(frame)
 
     def media(self, track: str, at_ms: int, payload: bytes, leg: FakeFormat) -> None:
         """Send or keep a media frame if the track is wanted."""
-        if not self.connected or not (self.rx if track == "inbound" else self.tx):
+        if not self._is_up() or not (self.rx if track == "inbound" else self.tx):
             return
         text = base64.b64encode(self._transcode(payload, leg)).decode()
         media = {"track": track, "chunk": "", "timestamp": str(at_ms), "payload": text}
@@ -128,7 +152,7 @@ class FakeStream:
 
     def digit(self, digit: str) -> None:
         """Tell a digit of the far end."""
-        if self.connected and self.rx:
+        if self._is_up() and self.rx:
             self._send_or_keep({"event": "dtmf", "stream_id": self.stream_id, "dtmf": {"digit": digit}})
 
     def receive(self, text: str, now_ms: int) -> None:
@@ -161,8 +185,12 @@ class FakeStream:
 
     def count(self) -> None:
         """Bring the counters up to date."""
+        self.stats["buffered_ms"] = _KEPT_FRAME_MS * sum("media" in frame for frame in self._kept)
         if self.voice is not None:
             self.voice.count(self.stats)
+
+    def _is_up(self) -> bool:
+        return self.connected or self.lost
 
     def stop(self, reason: str, hangup_cause: str | None = None) -> None:
         """Send the stop frame, if the stream was begun."""

@@ -97,6 +97,7 @@ class FakeVoice:
     def count(self, stats: TapStats) -> None:
         """Write how much waits."""
         stats["queued_ms"] = len(self._queue) // _BYTES_PER_MS
+        stats["marks_waiting"] = len(self._marks)
 
 
 def receive(text: str, voice: FakeVoice | None, now_ms: int, stats: TapStats) -> list[dict[str, Any]]:

@@ -217,6 +217,8 @@ class NativeEngine:
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
+        reconnect_ms: Sequence[int] = (),
+        reconnect_total_ms: int = 10000,
         app_heard: bool = True,
         binary_media: bool = False,
     ) -> None:
@@ -245,6 +247,8 @@ class NativeEngine:
                 app_codec=app_codec,
                 app_sample_rate_hz=app_sample_rate_hz,
                 l16_byte_order=l16_byte_order,
+                reconnect_ms=list(reconnect_ms),
+                reconnect_total_ms=reconnect_total_ms,
                 app_heard=app_heard,
                 binary_media=binary_media,
             )
@@ -310,6 +314,10 @@ def _typed(raw: tuple[Any, ...]) -> MediaEvent:
             return events.DigitReceived(leg, digit, at_ms, duration_ms)
         case ("stream_connected", leg, tap):
             return events.StreamConnected(leg, tap)
+        case ("stream_reconnecting", leg, tap, detail):
+            return events.StreamReconnecting(leg, tap, detail)
+        case ("stream_reconnected", leg, tap, tries):
+            return events.StreamReconnected(leg, tap, tries)
         case ("stream_failed", leg, tap, reason, detail):
             return events.StreamFailed(leg, tap, reason, detail)
         case ("stream_closed", leg, tap, reason, stats):

@@ -113,15 +113,11 @@ def make_answer(
     answer = _session(address, session_id, version)
     for index, offered in enumerate(offer.media):
         if index != media.media_index:
-            answer.media.append(Media(offered.kind, 0, offered.protocol, offered.formats or ["0"]))
+            answer.media.append(_refused(offered))
             continue
-        fmtp = our_fmtp(media.codec_name, media.parameters)
-        codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz, media.channels, fmtp)]
-        if media.dtmf_payload_type is not None and media.dtmf_clock_rate_hz is not None:
-            codecs.append(
-                Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.dtmf_clock_rate_hz, 1, "0-16")
-            )
-        line = _audio_line(offered.protocol, codecs, rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux)
+        line = _audio_line(
+            offered.protocol, _in_use(media), rtp_port, rtcp_port, media.ptime_ms, mux=media.rtcp_mux
+        )
         line.attributes.append((_direction(media.sending, media.receiving), ""))
         if media.rtcp_mux:
             line.attributes.append(("rtcp-mux", ""))
@@ -133,7 +129,7 @@ def make_answer(
 
 
 def make_offer(
-    codecs: Sequence[str],
+    codecs: Sequence[str] | NegotiatedMedia,
     *,
     address: str,
     rtp_port: int,
@@ -144,13 +140,24 @@ def make_offer(
     rtcp_mux: bool = True,
     sending: bool = True,
     receiving: bool = True,
+    beside: SessionDescription | None = None,
 ) -> bytes:
-    """Write an offer of one audio stream with `codecs`, best first, and DTMF at each of their clocks.
+    """Write an offer of one audio stream.
+
+    Args:
+        codecs: names, best first, to which DTMF at each of their clocks is added; or what is in use, to
+            offer it again: a payload type keeps its meaning for as long as the session lasts (RFC 3264
+            8.3.2).
+        beside: the peer's description that `codecs` in use came from: its media lines stay in their
+            places (RFC 3264 8), refused but for ours.
 
     Raises:
         ValueError: a codec that is none of ours.
     """
-    listed = offer_list(codecs)
+    if isinstance(codecs, NegotiatedMedia):
+        listed, ptime_ms = _in_use(codecs), codecs.ptime_ms
+    else:
+        listed = offer_list(codecs)
     ptime_ms = fit_ptime_ms(listed[0].name, listed[0].clock_rate_hz, ptime_ms)
     # §5.1.3 of RFC 5761: an offer of rtcp-mux still names the RTCP port for a peer that cannot.
     line = _audio_line("RTP/AVP", listed, rtp_port, rtcp_port, ptime_ms, mux=False)
@@ -159,6 +166,9 @@ def make_offer(
         line.attributes.append(("rtcp-mux", ""))
     offer = _session(address, session_id, version)
     offer.media.append(line)
+    if beside is not None and isinstance(codecs, NegotiatedMedia):
+        refused = [_refused(theirs) for theirs in beside.media]
+        offer.media = [*refused[: codecs.media_index], line, *refused[codecs.media_index + 1 :]]
     return offer.format()
 
 
@@ -227,6 +237,19 @@ def _as_offered(answered: Sequence[Codec], offered: Sequence[Codec]) -> list[Cod
         else codec
         for codec in answered
     ]
+
+
+def _refused(media: Media) -> Media:
+    return Media(media.kind, 0, media.protocol, media.formats or ["0"])
+
+
+def _in_use(media: NegotiatedMedia) -> list[Codec]:
+    """Return the payload types of what was agreed on."""
+    fmtp = our_fmtp(media.codec_name, media.parameters)
+    codecs = [Codec(media.codec_name, media.payload_type, media.clock_rate_hz, media.channels, fmtp)]
+    if media.dtmf_payload_type is not None and media.dtmf_clock_rate_hz is not None:
+        codecs.append(Codec(TELEPHONE_EVENT, media.dtmf_payload_type, media.dtmf_clock_rate_hz, 1, "0-16"))
+    return codecs
 
 
 def _agree(
