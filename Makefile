@@ -59,12 +59,16 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
 
-interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
+interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
 	@dpkg -s $(PEERS) >/dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
 	cargo test --package offhook-codec --test against_ffmpeg --locked --quiet
 	$(PYTEST) -q tests/interop
+
+$(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locked
+	$(BIN)/pip install --quiet --require-hashes -r $<
+	@touch $@
 
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock
 	$(PYTHON) -m venv build/pipecat-venv

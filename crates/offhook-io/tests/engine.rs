@@ -332,3 +332,32 @@ fn bytes_behind_the_handshake_are_not_lost() {
         "connected, then the close echoed"
     );
 }
+
+/// The niceness of each media thread of this process (field 19 of `stat`).
+#[cfg(target_os = "linux")]
+fn media_niceness() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path());
+    tasks
+        .filter(|task| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("offhook-media"))
+        })
+        .filter_map(|task| std::fs::read_to_string(task.join("stat")).ok())
+        .map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap())
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn media_threads_go_first_where_the_system_lets_them() {
+    use rustix::process::setpriority_process;
+    use rustix::thread::gettid;
+
+    let allowed = std::thread::spawn(|| setpriority_process(Some(gettid()), -10).is_ok()).join().unwrap();
+    let engine = engine(25_190, 25_199, 1);
+    // A worker that answers is at work.
+    engine.open_leg(1, true).unwrap();
+    engine.stats(1).unwrap();
+    let first = if allowed { -10 } else { 0 };
+    assert!(media_niceness().contains(&first), "{:?}", media_niceness());
+    engine.shutdown();
+}

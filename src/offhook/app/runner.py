@@ -104,7 +104,7 @@ class LegRunner:
                 self._media_open = False
                 self._log.info("media closed", **_summary(event.stats))
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
-            case media_events.MediaStarted() | media_events.PlayEnded():
+            case media_events.MediaStarted():
                 pass
             case _:
                 self._taps.on_media_event(event)
@@ -235,6 +235,8 @@ class LegRunner:
                     self.feed(facts.MediaClosed())
             case do.OpenStream():
                 self._taps.open_stream(effect)
+            case do.OpenDialogflow():
+                self._taps.open_dialogflow(effect)
             case do.BeginStream():
                 self._taps.begin_stream(effect.stream_id, after=self._notices.pop(effect.stream_id, None))
             case do.CloseStream():

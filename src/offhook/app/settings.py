@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from offhook.base import limits
 from offhook.base.errors import ConfigError
 from offhook.base.log import LogFormat
+from offhook.edge.dialogflow.protocol import BargeIn
 from offhook.proto.sdp import CODECS, is_codec
 
 DEFAULT_APPLICATION_ID = "1000000000000000001"
@@ -97,7 +98,7 @@ class SipSettings(_Section):
         "and L16 or one rate of it, as in L16/16000.",
     )
     codec_order: Literal["offer", "ours"] = Field(
-        "offer",
+        "ours",
         description="Whose order decides when an answer names no preferred_codecs: the caller's or that of codecs.",
     )
 
@@ -259,6 +260,34 @@ class SpeechSettings(_Section):
     )
 
 
+class DialogflowSettings(_Section):
+    """Conversations with Google Dialogflow agents (extra `dialogflow`)."""
+
+    language: str = Field(
+        "en-US", description="BCP-47 code of what callers speak, where the command does not say."
+    )
+    barge_in: BargeIn = Field(
+        "agent",
+        description='Whether callers may interrupt a reply: "agent": when the agent says so, "always" or "never".',
+    )
+    welcome_event: str = Field(
+        "", description='Event that the agent answers before the caller speaks, for example "WELCOME".'
+    )
+    endpoint: str = Field(
+        "", description="https://host:port to use instead of Google's endpoint of the agent's location."
+    )
+    ca_file: str = Field(
+        "", description="PEM file of certificate authorities to trust instead of the public ones."
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("it must begin with https:// or http://")
+        return value
+
+
 class EgressSettings(_Section):
     """Which addresses an API caller may make this server talk to."""
 
@@ -327,6 +356,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)

@@ -41,6 +41,25 @@ class StreamOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DialogflowOptions:
+    """A conversation with the Dialogflow agent of the call's application (contract 2.1).
+
+    `language` is a BCP-47 code, None for the server's usual one. `partial_replies` lets the agent
+    answer in parts.
+    """
+
+    tracks: tuple[Track, ...] = (Track.RX,)
+    language: str | None = None
+    analyze_sentiment: bool = False
+    partial_replies: bool = False
+
+    @property
+    def track(self) -> Track:
+        """Return whom the agent hears: of both, the far end of the call."""
+        return Track.RX if Track.RX in self.tracks else Track.TX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
     """Transcription as asked for (contract 2.1, 2.2).
 
@@ -65,6 +84,7 @@ class Answer(Command):
     silence_when_idle: bool = False
     webhook_url: str | None = None
     stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
 
 
@@ -117,9 +137,15 @@ class StopFork(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartStream(Command):
-    """Stream the leg's audio over a WebSocket."""
+    """Stream the leg's audio over a WebSocket, or to a Dialogflow agent, or both; at least one is set."""
 
-    stream: StreamOptions
+    stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
+
+    @property
+    def count(self) -> int:
+        """Return how many streams it opens."""
+        return (self.stream is not None) + (self.dialogflow is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

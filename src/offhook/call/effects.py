@@ -6,8 +6,8 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import ForkType, TranscriptionOptions
-from offhook.call.values import Header, Track, UdpTarget, WebhookRoute
+from offhook.call.commands import DialogflowOptions, ForkType, TranscriptionOptions
+from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
 
@@ -89,6 +89,24 @@ class OpenStream:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenDialogflow:
+    """Let a Dialogflow agent hear one track and speak; answered by the facts of a stream.
+
+    `sample_rate_hz` is that of the audio in both directions.
+    """
+
+    stream_id: str
+    identity: LegIdentity
+    options: DialogflowOptions
+    sample_rate_hz: int
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the tracks asked for."""
+        return self.options.tracks
+
+
+@dataclass(frozen=True, slots=True)
 class BeginStream:
     """Let the start frame and the media go out: `streaming.started` has been told."""
 
@@ -160,6 +178,7 @@ Effect = (
     | RejectCall
     | EndCall
     | OpenStream
+    | OpenDialogflow
     | BeginStream
     | CloseStream
     | OpenFork

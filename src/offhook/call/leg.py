@@ -92,7 +92,7 @@ class CallLeg:
         self._time_limit_s = time_limit_s
         self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
-        self._answer_stream_id: str | None = None
+        self._answer_streams: dict[str, str] = {}
         self._taps = Taps()
         self._memory = CommandMemory()
         self._media_open = False
@@ -207,7 +207,7 @@ class CallLeg:
             tap_commands.check(command, self._taps, self._compat)
             match command:
                 case ask.StartStream():
-                    self._check_audio(self.media, stream=command.stream)
+                    self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
                 case ask.StartTranscription():
                     self._check_audio(self.media, transcription=command.transcription)
                 case _:
@@ -226,17 +226,29 @@ class CallLeg:
             media = self._agree(command)
             if media is None:
                 raise CommandError("10027", "the caller offers no codec that this server speaks")
-            self._check_audio(media, stream=command.stream, transcription=command.transcription)
+            self._check_audio(
+                media,
+                stream=command.stream,
+                dialogflow=command.dialogflow,
+                transcription=command.transcription,
+            )
 
     def _check_audio(
         self,
         media: NegotiatedMedia | None,
         *,
         stream: ask.StreamOptions | None = None,
+        dialogflow: ask.DialogflowOptions | None = None,
         transcription: ask.TranscriptionOptions | None = None,
     ) -> None:
         if media is not None:
-            tap_commands.check_audio(media, self._codecs.opaque, stream=stream, transcription=transcription)
+            tap_commands.check_audio(
+                media,
+                self._codecs.opaque,
+                stream=stream,
+                dialogflow=dialogflow,
+                transcription=transcription,
+            )
 
     # Commands: then how
 
@@ -251,8 +263,8 @@ class CallLeg:
             case ask.Hangup():
                 return {}, self._hang_up(command, now)
             case ask.StartStream():
-                stream_id = self._new_id()
-                return {"stream_id": stream_id}, self._open_stream(stream_id, command.stream)
+                data = self._stream_ids(command)
+                return data, self._open_streams(command, data)
             case ask.StopStream():
                 return {}, taps.close_streams(command.stream_id, "command")
             case ask.StartFork():
@@ -275,9 +287,7 @@ class CallLeg:
         self._media_open = True
         if command.webhook_url is not None:
             self.route = replace(self.route, url=command.webhook_url)
-        data = {}
-        if command.stream is not None:
-            self._answer_stream_id = data["stream_id"] = self._new_id()
+        data = self._answer_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
             do.OpenMedia(self.media, codecs, command.silence_when_idle),
@@ -288,6 +298,34 @@ class CallLeg:
         if self.state is LegState.PARKED:
             return self._end(verdicts.DECLINED, now, do.RejectCall(603, headers=command.headers))
         return self._end(verdicts.ENDED_BY_APP, now, do.EndCall(command.headers))
+
+    def _stream_ids(self, command: ask.Answer | ask.StartStream) -> dict[str, str]:
+        """Return the ids of what a command opens, as its answer tells them."""
+        ids = {}
+        if command.stream is not None:
+            ids["stream_id"] = self._new_id()
+        if command.dialogflow is not None:
+            ids["dialogflow_stream_id" if ids else "stream_id"] = self._new_id()
+        return ids
+
+    def _open_streams(self, command: ask.Answer | ask.StartStream, ids: dict[str, str]) -> list[do.Effect]:
+        effects: list[do.Effect] = []
+        if command.stream is not None:
+            effects += self._open_stream(ids["stream_id"], command.stream)
+        if command.dialogflow is not None:
+            stream_id = ids.get("dialogflow_stream_id", ids["stream_id"])
+            alone = command.stream is None
+            effects += self._open_dialogflow(stream_id, command.dialogflow, alone=alone)
+        return effects
+
+    def _open_dialogflow(
+        self, stream_id: str, options: ask.DialogflowOptions, *, alone: bool
+    ) -> list[do.Effect]:
+        record, media = self._known()
+        effect = tap_commands.opened_dialogflow(stream_id, options, record=record, media=media)
+        if self._compat.single_stream and alone:
+            return self._taps.replace_by_dialogflow(effect)
+        return self._taps.open_dialogflow(effect)
 
     def _open_stream(self, stream_id: str, options: ask.StreamOptions) -> list[do.Effect]:
         record, media = self._known()
@@ -341,8 +379,7 @@ class CallLeg:
             told["stream_url"] = answer.stream.url
             told["stream_track"] = payloads.stream_track(answer.stream.tracks)
         effects.append(self._notify("call.answered", told, now))
-        if answer.stream is not None and self._answer_stream_id is not None:
-            effects += self._open_stream(self._answer_stream_id, answer.stream)
+        effects += self._open_streams(answer, self._answer_streams)
         if answer.transcription is not None:
             effects += self._open_transcription(answer.transcription)
         return effects

@@ -7,6 +7,7 @@ from offhook.call import payloads
 from offhook.call.codecs import MP3, codec_to_app, stream_rate_hz, why_opaque
 from offhook.call.commands import (
     Command,
+    DialogflowOptions,
     StartFork,
     StartStream,
     StartTranscription,
@@ -16,13 +17,15 @@ from offhook.call.commands import (
     StreamOptions,
     TranscriptionOptions,
 )
-from offhook.call.effects import OpenFork, OpenStream
+from offhook.call.effects import OpenDialogflow, OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps, speaks_rtp
 from offhook.call.values import TargetLegs
 from offhook.proto.sdp import NegotiatedMedia
+
+WIDE_BAND_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
     match command:
         case StartStream() | StartFork() if compat.single_stream:
             pass  # whatever runs makes room
-        case StartStream() if len(taps.streams) >= limits.STREAMS_PER_LEG_MAX:
+        case StartStream() if len(taps.streams) + command.count > limits.STREAMS_PER_LEG_MAX:
             detail = f"a call has at most {limits.STREAMS_PER_LEG_MAX} streams at once"
             raise CommandError("90045", detail)
         case StartStream(stream=StreamOptions(app_codec=codec)) if speaks_rtp(codec) and any(
@@ -52,6 +55,10 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
                 "a call has one stream whose app speaks raw audio; stop it first, or start one that does not"
             )
             raise CommandError("90045", detail, "/stream_bidirectional_mode")
+        case StartStream(dialogflow=DialogflowOptions()) if any(
+            stream.url is None for stream in taps.running_streams()
+        ):
+            raise CommandError("90045", "a call talks with one agent; stop it first", "/enable_dialogflow")
         case StopStream() if not any(taps.running_streams()):
             raise CommandError("90048", "no stream is running on this call")
         case StopStream(stream_id=str(wanted)) if not any(
@@ -78,6 +85,7 @@ def check_audio(
     opaque: frozenset[str],
     *,
     stream: StreamOptions | None = None,
+    dialogflow: DialogflowOptions | None = None,
     transcription: TranscriptionOptions | None = None,
 ) -> None:
     """Raise `CommandError` when taps of a call would need a codec that is only passed on here.
@@ -86,11 +94,15 @@ def check_audio(
         media: what the call is in.
         opaque: codecs that can be neither decoded nor made.
         stream: the stream to be opened, if any.
+        dialogflow: the conversation with an agent to be begun, if any.
         transcription: the transcription to be started, if any.
     """
     leg = media.codec_name
     if transcription is not None and leg in opaque:
         raise CommandError("10038", f"the call cannot be transcribed: {why_opaque(leg)}")
+    if dialogflow is not None and leg in opaque:
+        detail = f"the call cannot be led by an agent: {why_opaque(leg)}"
+        raise CommandError("10038", detail, "/enable_dialogflow")
     if stream is None:
         return
     to_app = codec_to_app(stream, media)
@@ -152,6 +164,16 @@ def opened_stream(
 def _is_app_heard(target_legs: TargetLegs, compat: Compat) -> bool:
     """Tell whether anybody hears an app on a leg that is not bridged (contract 4.6)."""
     return target_legs is not TargetLegs.OPPOSITE or not compat.strict_target_legs
+
+
+def opened_dialogflow(
+    stream_id: str, options: DialogflowOptions, *, record: CallRecord, media: NegotiatedMedia
+) -> OpenDialogflow:
+    """Return the effect that begins a conversation with an agent, in wide band where the call is."""
+    narrow = media.codec_name in ("PCMU", "PCMA") or (
+        media.codec_name == "L16" and media.clock_rate_hz < WIDE_BAND_HZ
+    )
+    return OpenDialogflow(stream_id, record.identity, options, 8_000 if narrow else WIDE_BAND_HZ)
 
 
 def opened_fork(fork_id: str, command: StartFork, media: NegotiatedMedia) -> tuple[OpenFork, Payload]:

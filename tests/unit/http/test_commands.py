@@ -108,17 +108,6 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
 
 @pytest.mark.parametrize("command", ["streaming_start", "answer"])
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("enable_dialogflow", True),
-    ],
-)
-def test_a_value_of_a_later_version_is_refused_by_name(command: str, field: str, value: object) -> None:
-    assert refusals(command, stream_url=URL, **{field: value}) == [("10038", f"/{field}")]
-
-
-@pytest.mark.parametrize("command", ["streaming_start", "answer"])
-@pytest.mark.parametrize(
     ("stream_codec", "spoken", "rate_hz"),
     [
         ("default", "PCMU", 16000),
@@ -199,9 +188,18 @@ def test_linear_audio_to_the_app_has_the_rate_asked_for() -> None:
     assert (command.stream.codec, command.stream.sample_rate_hz) == ("L16", 16000)
 
 
-def test_dialogflow_is_refused_even_without_a_url() -> None:
-    assert refusals("streaming_start", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
-    assert refusals("answer", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
+@pytest.mark.parametrize("command", ["streaming_start", "answer"])
+def test_an_agent_needs_no_url_and_may_have_an_app_beside_it(command: str) -> None:
+    config = {"analyze_sentiment": True, "partial_automated_agent_reply": True, "language_code": "de"}
+    alone = build(command, enable_dialogflow=True, stream_track="both_tracks", dialogflow_config=config)
+    assert alone.stream is None
+    assert alone.dialogflow == domain.DialogflowOptions(
+        tracks=(Track.RX, Track.TX), language="de", analyze_sentiment=True, partial_replies=True
+    )
+    beside = build(command, enable_dialogflow=True, stream_url=URL)
+    assert beside.stream is not None
+    assert beside.dialogflow == domain.DialogflowOptions()
+    assert build(command, stream_url=URL, dialogflow_config=config).dialogflow is None
 
 
 def test_a_stream_needs_its_url() -> None:

@@ -112,8 +112,9 @@ def _show(stream: dict[str, Any]) -> None:
     if from_app is not None:
         rate = from_app["sample_rate"]
         formats += f", from app {from_app['codec']}" + (f"/{rate}" if rate else "")
+    where = stream["stream_url"] or stream["stream_type"]
     people.print(
-        f"[{colour}]{state:12}[/{colour}] {escape(stream['stream_id'])}  {escape(stream['stream_url'])}\n"
+        f"[{colour}]{state:12}[/{colour}] {escape(stream['stream_id'])}  {escape(where)}\n"
         f"             call {escape(stream['call_control_id'])}\n"
         f"             {stream['stream_track']}, {formats}, since {stream['started_at']}",
         soft_wrap=True,

@@ -51,7 +51,6 @@ class Rules:
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
     """Return the command of an answer."""
     _refuse_later_features(body, rules)
-    stream = _stream(body) if body.stream_url is not None or body.enable_dialogflow else None
     transcription = None
     if body.transcription_config is not None:
         transcription = transcription_options(
@@ -67,7 +66,8 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         headers=_headers(body.sip_headers) + _headers(body.custom_headers),
         silence_when_idle=_silence_when_idle(body, rules),
         webhook_url=body.webhook_url,
-        stream=stream,
+        stream=_stream(body),
+        dialogflow=_dialogflow(body),
         transcription=transcription if body.transcription else None,
     )
 
@@ -115,7 +115,7 @@ def streaming_start(body: schemas.StreamingStart, rules: Rules) -> domain.StartS
     """Return the command of a stream."""
     if body.stream_url is None and not body.enable_dialogflow:
         raise _refusal("10004", "The parameter `stream_url` is required.", "/stream_url")
-    return domain.StartStream(**_common(body), stream=_stream(body))
+    return domain.StartStream(**_common(body), stream=_stream(body), dialogflow=_dialogflow(body))
 
 
 def streaming_stop(body: schemas.StreamingStop, rules: Rules) -> domain.StopStream:
@@ -184,11 +184,22 @@ def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> t
     return tuple(Header(header.name, header.value) for header in headers)
 
 
-def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
+def _dialogflow(body: schemas.StreamBody) -> domain.DialogflowOptions | None:
+    if not body.enable_dialogflow:
+        return None
+    config = body.dialogflow_config or schemas.DialogflowConfig()
+    return domain.DialogflowOptions(
+        tracks=STREAM_TRACKS[body.stream_track],
+        language=config.language_code,
+        analyze_sentiment=config.analyze_sentiment,
+        partial_replies=config.partial_automated_agent_reply,
+    )
+
+
+def _stream(body: schemas.StreamBody) -> domain.StreamOptions | None:
+    if body.stream_url is None:
+        return None
     speaks = body.stream_bidirectional_mode == "rtp"
-    if body.enable_dialogflow:
-        raise Refusal(422, _not_yet("enable_dialogflow", "it does False"))
-    assert body.stream_url is not None, "a stream without a URL is refused above"
     return domain.StreamOptions(
         url=body.stream_url,
         tracks=STREAM_TRACKS[body.stream_track],
