@@ -75,12 +75,8 @@ build/pipecat-venv/.built: tests/interop/clients/requirements.lock
 	build/pipecat-venv/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
-# A shorter run: make bench BENCH='--turns 1 --seconds 10'.
 bench: setup ## CPU, delay, memory of calls beside the floor program; needs gcc; as root in its own network namespace
-	$(BIN)/python bench/calls.py --calls 100,200 $(BENCH)
-	$(BIN)/python bench/calls.py --calls 100,200 --case stream --case echo --busy --setup-calls 0 $(BENCH)
-	$(BIN)/python bench/pressure.py
-	$(BIN)/python bench/talk.py
+	$(BIN)/python bench/all.py $(BENCH)
 
 bench-speech: setup ## accuracy and cost of the local speech engine
 	$(BIN)/python bench/speech.py

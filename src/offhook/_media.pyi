@@ -64,6 +64,7 @@ class Engine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Say what offer and answer agreed on. May be called again (re-INVITE): the source lock is
         reset, taps stay. `rtcp_mux=True` on a leg opened with two ports frees the second.

@@ -7,6 +7,7 @@
 mod amr_wb;
 mod coder;
 mod conceal;
+mod dtmf;
 mod format;
 mod g711;
 mod g722;
@@ -20,6 +21,7 @@ mod tones;
 
 pub use amr_wb::{AmrWbFrame, AmrWbPayload};
 pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
+pub use dtmf::{DtmfDetector, DtmfDigit};
 pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;
 pub use opus::{OpusSettings, opus_dtx};

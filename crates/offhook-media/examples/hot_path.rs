@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use offhook_codec::Encoder;
 use offhook_media::{
-    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
-    SpeechParams, StreamParams, TapId, Track,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg, OpusSettings,
+    Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 
@@ -37,17 +37,20 @@ impl Sink for Count {
 
 fn main() {
     let phone = SocketAddr::from(([192, 0, 2, 1], 4000));
-    for (name, stream, fork, speech) in [
-        ("no tap", false, false, false),
-        ("stream", true, false, false),
-        ("fork", false, true, false),
-        ("speech 16 kHz", false, false, true),
-        ("stream, fork and speech", true, true, true),
+    for (name, stream, fork, speech, tones) in [
+        ("no tap", false, false, false, false),
+        ("stream", true, false, false, false),
+        ("fork", false, true, false, false),
+        ("speech 16 kHz", false, false, true, false),
+        ("stream, fork and speech", true, true, true, false),
+        ("in-band DTMF", false, false, false, true),
+        ("stream and in-band DTMF", true, false, false, true),
     ] {
         let start = Instant::now();
         let mut sink = Count(0);
         let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
-        leg.connect(start, leg_params(phone)).expect("good parameters");
+        let inband_dtmf = if tones { InbandDtmf::On } else { InbandDtmf::Auto };
+        leg.connect(start, LegParams { inband_dtmf, ..leg_params(phone) }).expect("good parameters");
         if stream {
             leg.add_stream(start, TapId(1), stream_params()).expect("room");
             leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
@@ -184,6 +187,7 @@ fn leg_params(phone: SocketAddr) -> LegParams {
         ptime_ms: 20,
         dtmf_payload_type: Some(101),
         dtmf_clock_rate_hz: 8000,
+        inband_dtmf: InbandDtmf::Auto,
         remote_rtp: phone,
         remote_rtcp: phone,
         rtcp_mux: true,

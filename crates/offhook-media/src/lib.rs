@@ -7,13 +7,16 @@ pub mod limits;
 
 mod app_frame;
 mod clock;
+mod drift;
 mod fork;
 mod frame;
 mod framer;
+mod keys;
 mod lane;
 mod leg;
 mod lock;
 mod params;
+mod patience;
 mod piece;
 mod player;
 mod playout;
@@ -23,6 +26,7 @@ mod report;
 mod rx;
 mod seed;
 mod sink;
+mod slip;
 mod speech;
 mod stats;
 mod stream;
@@ -35,6 +39,8 @@ pub mod fuzzing;
 
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
-pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
+pub use params::{
+    ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
+};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

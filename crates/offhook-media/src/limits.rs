@@ -12,16 +12,16 @@ pub const PLAYOUT_MS_MAX: u64 = 60_000;
 pub const DIGITS_MAX: usize = 256;
 /// Packets of played audio that may leave in one wake-up.
 pub const PLAYOUT_BURST_MAX: u32 = 3;
-/// Packets held back while an earlier one is awaited.
-pub const REORDER_PACKETS_MAX: usize = 3;
-/// How long a packet is held back at most.
-pub const REORDER_HOLD: Duration = Duration::from_millis(60);
+/// Packets held back while an earlier one is awaited: [`PATIENCE_MAX`] of 5 ms each, and some more.
+pub const REORDER_PACKETS_MAX: usize = 50;
 /// Longest gap that is filled with silence; a longer one is a jump of the media clock.
 pub const GAP_FILL_MS_MAX: u64 = 1000;
 /// How long after the first packet the address of the SDP may still take the lock over.
 pub const LOCK_GRACE: Duration = Duration::from_secs(3);
 /// How far received audio may run ahead of real time; a clock that is 0.01 % fast takes a day.
 pub const LEAD_MS_MAX: u64 = 10_000;
+/// A key whose packets or tones have stopped for this long has been released.
+pub const DIGIT_EXPIRY: Duration = Duration::from_millis(200);
 /// Digits that are told in one second; nobody types faster, so more is an attack or a fault.
 pub const DIGITS_PER_SECOND_MAX: u32 = 25;
 /// Least time between two reports of a changed SSRC.
@@ -48,3 +48,15 @@ pub const STREAM_BUFFER_MS_MAX: u32 = 30_000;
 pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
 /// Silence a speech tap adds when a track stops, so that a sentence can end.
 pub const SPEECH_IDLE_FILL_MS_MAX: u64 = 2000;
+/// Least and longest time a packet is held back while an earlier one is awaited.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// See [`PATIENCE_MIN`].
+pub const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// Gaps in the numbers that are remembered, to learn how late a packet came.
+pub const HOLES_REMEMBERED_MAX: usize = 32;
+/// The least transit of so much time is one measurement of the far end's clock.
+pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
+/// Measurements that are kept.
+pub const DRIFT_WINDOWS: usize = 18;
+/// No clock in use is more wrong than this; what moves faster is the network, in ppm.
+pub const DRIFT_PPM_MAX: i64 = 200;

@@ -42,6 +42,8 @@ pub struct LegParams {
     pub dtmf_payload_type: Option<u8>,
     /// The clock that its durations are counted by.
     pub dtmf_clock_rate_hz: u32,
+    /// Whether keys are told by their tones.
+    pub inband_dtmf: InbandDtmf,
     /// Where the SDP says that RTP goes.
     pub remote_rtp: SocketAddr,
     /// Where the SDP says that RTCP goes.
@@ -58,6 +60,18 @@ pub struct LegParams {
     pub keepalive: Duration,
     /// Report a silence of this length once; `None` for never.
     pub media_timeout: Option<Duration>,
+}
+
+/// When the tones of keys are listened for in the audio that is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InbandDtmf {
+    /// When telephone-event was not agreed on, and the codec keeps tones as they are.
+    #[default]
+    Auto,
+    /// Always, until the first telephone-event comes.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Where the packets of a leg are copied to, byte for byte.
@@ -119,6 +133,19 @@ pub struct SpeechParams {
 }
 
 impl LegParams {
+    /// Whether tones are to be listened for, as far as offer and answer say.
+    pub(crate) fn hears_tones(&self) -> bool {
+        self.receiving
+            && match self.inband_dtmf {
+                // Opus and AMR-WB are made for voices, and decoding them only for this costs most.
+                InbandDtmf::Auto => {
+                    self.dtmf_payload_type.is_none() && self.format.payload_bytes(20).is_some()
+                }
+                InbandDtmf::On => self.format.decodable(),
+                InbandDtmf::Off => false,
+            }
+    }
+
     /// Whether a leg would take these; for callers that want to know at once.
     pub fn check(&self) -> Result<(), Refused> {
         let dtmf_wrong = |dtmf: u8| dtmf > 127 || dtmf == self.payload_type;

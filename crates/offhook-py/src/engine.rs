@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{
-    Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples, stream_format,
-    track,
+    self, Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples,
+    stream_format, track,
 };
 
 /// Workers, the RTP port pool and all media legs of one process.
@@ -71,7 +71,7 @@ impl Engine {
     #[pyo3(signature = (leg_id, *, codec, payload_type, clock_rate_hz, ptime_ms, dtmf_payload_type, remote_rtp,
         remote_rtcp, rtcp_mux, sending=true, receiving=true, silence_when_idle=false, keepalive_ms=5000,
         media_timeout_ms=0, sample_rate_hz=0, octet_align=false, amr_mode_set=Vec::new(), opus_fec=false,
-        opus_max_bitrate=0, dtmf_clock_rate_hz=8000))]
+        opus_max_bitrate=0, dtmf_clock_rate_hz=8000, inband_dtmf="auto"))]
     fn connect_leg(
         &self,
         leg_id: u64,
@@ -94,6 +94,7 @@ impl Engine {
         opus_fec: bool,
         opus_max_bitrate: u32,
         dtmf_clock_rate_hz: u32,
+        inband_dtmf: &str,
     ) -> Result<(), Refusal> {
         let params = LegParams {
             format: leg_format(codec, clock_rate_hz, sample_rate_hz, octet_align)?,
@@ -108,6 +109,7 @@ impl Engine {
             ptime_ms,
             dtmf_payload_type,
             dtmf_clock_rate_hz,
+            inband_dtmf: convert::inband_dtmf(inband_dtmf)?,
             remote_rtp: address(remote_rtp)?,
             remote_rtcp: address(remote_rtcp)?,
             rtcp_mux,

@@ -304,6 +304,7 @@ class LegRunner:
             silence_when_idle=self._silence_when_idle,
             keepalive_s=settings.keepalive_s,
             timeout_s=settings.timeout_s,
+            inband_dtmf=settings.inband_dtmf,
         )
 
     def _accept(self, effect: do.AcceptCall) -> None:

@@ -158,6 +158,11 @@ class MediaSettings(_Section):
         description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
         "does not say.",
     )
+    inband_dtmf: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Tell keys by their tones. auto: on calls without telephone-event. on: on every call, until "
+        "its first telephone-event.",
+    )
     drain_s: float = Field(
         5,
         ge=0,

@@ -296,6 +296,8 @@ async def test_parameters_a_leg_cannot_use_are_refused_at_once(world: World) -> 
         arguments = {"track": "rx", "sample_rate_hz": 8000, "chunk_ms": 20, name: value}
         with pytest.raises(MediaError, match=f"{name} is out of range"):
             world.engine.add_speech(1, 2, **arguments)
+    with pytest.raises(MediaError, match="inband_dtmf is auto, on or off"):
+        connect(world, 1, inband_dtmf="sometimes")
     for tap_id in range(32):
         world.engine.add_fork(1, tap_id, rx="127.0.0.1:9", tx=None)
     with pytest.raises(MediaError, match="32 taps, which is the most there may be"):

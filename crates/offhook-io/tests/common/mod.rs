@@ -34,6 +34,7 @@ pub(crate) fn leg_params() -> LegParams {
         ptime_ms: 20,
         dtmf_payload_type: None,
         dtmf_clock_rate_hz: 8000,
+        inband_dtmf: offhook_media::InbandDtmf::Auto,
         remote_rtp: "127.0.0.1:9".parse().unwrap(),
         remote_rtcp: "127.0.0.1:9".parse().unwrap(),
         rtcp_mux: true,

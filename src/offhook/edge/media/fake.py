@@ -134,11 +134,14 @@ class FakeEngine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Take what offer and answer agreed on."""
         check_codec(codec)
         if any(not 0 <= mode <= 8 for mode in amr_mode_set):
             raise MediaError("amr_mode_set is out of range")
+        if inband_dtmf not in ("auto", "on", "off"):
+            raise MediaError(f"inband_dtmf is auto, on or off, not {inband_dtmf!r}")
         check_ranges(
             clock_rate_hz=clock_rate_hz_of(codec, clock_rate_hz) == clock_rate_hz,
             payload_type=0 <= payload_type <= 127,

@@ -138,6 +138,7 @@ class NativeEngine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
         with _refusals(self._refused):
@@ -162,6 +163,7 @@ class NativeEngine:
                 opus_fec=opus_fec,
                 opus_max_bitrate=opus_max_bitrate,
                 dtmf_clock_rate_hz=dtmf_clock_rate_hz,
+                inband_dtmf=inband_dtmf,
             )
 
     def close_leg(self, leg_id: int) -> None:
