@@ -181,6 +181,8 @@ class Bench:
     def _cost(self, window: Window, case: Case) -> Cost:
         sent, arrived = self.records("sent"), self.records("arrived")
         delivery = compare(sent, arrived, window.moments)
+        if not delivery.arrived:
+            raise RuntimeError("nothing arrived")
         if not case.echo:
             return Cost(self.calls, window, delivery)
         back, outbound = self.records("back"), self.records("arrived.outbound")
