@@ -79,6 +79,7 @@ class Turn:
         """Return the next piece of audio; empty when the client has half-closed."""
         request = await self.context.read()
         if request == grpc.aio.EOF:
+            await asyncio.sleep(0.02)  # a cancelled RPC reads as EOF, too, and ends this coroutine here
             self.half_closed = True
             return b""
         pcm = request.input_audio if self.api == "es" else request.query_input.audio.audio

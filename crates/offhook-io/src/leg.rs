@@ -530,9 +530,9 @@ impl Leg {
                     let mut sink = LegSink { io: &mut self.io, cx };
                     self.media.receive_stream_text(now, tap, &text, &mut sink);
                 }
-                Some(Ok(Incoming::Binary)) if open => {
+                Some(Ok(Incoming::Binary(message))) if open => {
                     let mut sink = LegSink { io: &mut self.io, cx };
-                    self.media.receive_stream_binary(now, tap, &mut sink);
+                    self.media.receive_stream_binary(now, tap, message, &mut sink);
                 }
                 Some(Ok(_)) => {}
             }

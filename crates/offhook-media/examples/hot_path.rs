@@ -156,7 +156,7 @@ fn app_frames(phone: SocketAddr, name: &str, format: Format, frame_ms: u32) {
     let mut sink = Count(0);
     let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
     leg.connect(start, leg_params(phone)).expect("good parameters");
-    leg.add_stream(start, TapId(1), StreamParams { app_format: Some(format), ..stream_params() })
+    leg.add_stream(start, TapId(1), StreamParams { app_format: Some(format.into()), ..stream_params() })
         .expect("room");
     leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
     leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
@@ -215,6 +215,8 @@ fn stream_params() -> StreamParams {
         tx: false,
         format: Codec::Pcmu.into(),
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "32de0dea-53cb-4b21-89a4-9e1819c043bc".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

@@ -163,10 +163,10 @@ impl MediaLeg {
     /// Add a stream whose socket is not open yet; its audio begins with `stream_connected`.
     pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
-        let app_format = params.app_format;
+        let (app_format, app_heard) = (params.app_format, params.app_heard);
         self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params, self.format())?)));
         if let Some(format) = app_format {
-            self.tx.playout.add_voice(tap, format);
+            self.tx.playout.add_voice(tap, format, app_heard);
         }
         Ok(())
     }
@@ -226,10 +226,18 @@ impl MediaLeg {
         }
     }
 
-    /// Take a binary message from the application: answered by error 100003.
-    pub fn receive_stream_binary(&mut self, now: Instant, tap: TapId, sink: &mut impl Sink) {
+    /// Take a binary message from the application: audio if that was agreed on, else answered by
+    /// error 100003.
+    pub fn receive_stream_binary(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        message: Vec<u8>,
+        sink: &mut impl Sink,
+    ) {
         if let Ok(stream) = self.taps.stream(tap) {
-            stream.receive_binary(now, sink);
+            stream.receive_binary(now, message, self.tx.playout.voice(tap), sink);
+            self.wake(now);
         }
     }
 

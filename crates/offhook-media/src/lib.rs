@@ -6,6 +6,7 @@
 pub mod limits;
 
 mod app_frame;
+mod backlog;
 mod clock;
 mod drift;
 mod fork;
@@ -38,6 +39,7 @@ mod voice;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use backlog::AppFormat;
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
 pub use params::{

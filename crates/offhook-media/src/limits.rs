@@ -32,6 +32,12 @@ pub const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 pub const APP_FRAME_BYTES_MAX: usize = 4 << 20;
 /// Audio that one media frame of an application may bring, in milliseconds (contract 4.5).
 pub const APP_AUDIO_MS_MAX: u64 = 30_000;
+/// Bytes of whole payloads and mp3 files that may wait: a minute of mp3 at its highest rate.
+pub const APP_KEPT_BYTES_MAX: usize = 60 * 320_000 / 8;
+/// Least time between two mp3 files of one application (contract 4.3).
+pub const APP_MP3_INTERVAL: Duration = Duration::from_secs(1);
+/// How much too early an mp3 file may come, for the network's sake.
+pub const APP_MP3_JITTER: Duration = Duration::from_millis(100);
 /// After this long without audio what is short of a packet is sent, with silence behind it (contract 4.5).
 pub const APP_IDLE: Duration = Duration::from_millis(60);
 /// Audio that comes this long after it was needed begins anew; less is a stall, and counted as one.

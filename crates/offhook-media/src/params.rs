@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use offhook_codec::{Format, OpusSettings};
 
+use crate::backlog::AppFormat;
 use crate::frame::is_json_object;
 use crate::lane::passes;
 use crate::limits::STREAM_BUFFER_MS_MAX;
@@ -96,6 +97,7 @@ pub struct Strep {
 
 /// A stream of JSON frames to an application (contract 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice")]
 pub struct StreamParams {
     /// Stream what the phone sends as track "inbound".
     pub rx: bool,
@@ -104,7 +106,11 @@ pub struct StreamParams {
     /// What the application is sent.
     pub format: Format,
     /// What the application may send to be heard by the far end; `None` when it may not.
-    pub app_format: Option<Format>,
+    pub app_format: Option<AppFormat>,
+    /// Somebody hears it; otherwise it is taken and dropped.
+    pub app_heard: bool,
+    /// Binary messages of the application are audio, as the payload of its media frames is.
+    pub binary_media: bool,
     /// Audio per media frame, 20 to 100 ms.
     pub frame_ms: u32,
     /// Goes into every frame.
@@ -186,7 +192,7 @@ impl StreamParams {
             (!is_json_object(&self.stop_json), "stop_json"),
         ])?;
         let sends = |leg| passes(leg, self.format) || (Format::decodable(leg) && self.format.encodable());
-        let heard = |app: Format| app.decodable() && leg.is_none_or(Format::encodable);
+        let heard = |app: AppFormat| app.decodable() && leg.is_none_or(Format::encodable);
         if leg.is_none_or(sends) && self.app_format.is_none_or(heard) {
             Ok(())
         } else {

@@ -148,6 +148,8 @@ counters! {
         discarded_ms,
         /// Audio of the application refused because 60 s waited already, in ms.
         overflow_ms,
+        /// Payloads of the application that did not decode; silence was heard instead.
+        app_undecodable,
         /// How often the application's audio came after it was needed.
         underruns,
         /// Silence the far end heard by that, in ms.

@@ -19,7 +19,7 @@ use crate::stats::TapStats;
 use crate::voice::Voice;
 
 const NOT_TWO_WAY: FrameError = FrameError::Invalid(
-    "this stream plays no raw audio: start it with stream_bidirectional_mode rtp and the codec you send",
+    "this stream plays no audio: start it with stream_bidirectional_mode rtp and the codec you send",
 );
 const NOT_BASE64: FrameError = FrameError::Invalid("media.payload is not base64");
 const BINARY: FrameError = FrameError::Malformed("binary messages are not accepted, send JSON text");
@@ -40,6 +40,7 @@ pub(crate) struct StreamTap {
     connected_json: String,
     start_json: String,
     stop_json: String,
+    binary_media: bool,
     /// The owner has let the start frame out; on a later socket it goes out at once.
     begin_wanted: bool,
     hangup_cause: Option<String>,
@@ -62,6 +63,7 @@ impl StreamTap {
             connected_json: params.connected_json,
             start_json: params.start_json,
             stop_json: params.stop_json,
+            binary_media: params.binary_media,
             begin_wanted: false,
             hangup_cause: None,
             errors_since: None,
@@ -200,13 +202,22 @@ impl StreamTap {
         }
     }
 
-    /// Take a binary message of the application.
-    pub(crate) fn receive_binary(&mut self, now: Instant, sink: &mut impl Sink) {
+    /// Take a binary message of the application, which speaks by `voice` if it may.
+    pub(crate) fn receive_binary(
+        &mut self,
+        now: Instant,
+        message: Vec<u8>,
+        voice: Option<&mut Voice>,
+        sink: &mut impl Sink,
+    ) {
         self.outlet.stats.app_frames = self.outlet.stats.app_frames.saturating_add(1);
-        if self.outlet.stage == Stage::Begun {
-            self.refuse(now, BINARY, sink);
-        } else {
-            self.refuse_silently();
+        let done = match voice {
+            _ if self.outlet.stage == Stage::Opening => return self.refuse_silently(),
+            Some(voice) if self.binary_media => voice.media(now, message),
+            _ => Err(BINARY),
+        };
+        if let Err(error) = done {
+            self.refuse(now, error, sink);
         }
     }
 
@@ -257,5 +268,5 @@ impl StreamTap {
 fn play(now: Instant, payload: &str, voice: Option<&mut Voice>) -> Result<(), FrameError> {
     let voice = voice.ok_or(NOT_TWO_WAY)?;
     let audio = STANDARD.decode(payload).map_err(|_| NOT_BASE64)?;
-    voice.media(now, &audio)
+    voice.media(now, audio)
 }

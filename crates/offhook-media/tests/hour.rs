@@ -173,7 +173,7 @@ fn hour(ppm: i64) -> (Watch, LegStats) {
     watch.period_us = i64::try_from(period_ns / 1000).unwrap();
     leg.connect(start, LegParams { rtcp_mux: true, silence_when_idle: true, ..leg_params() }).unwrap();
     let l16 = Format::L16 { sample_rate_hz: 16_000, byte_order: ByteOrder::Little };
-    let echo = StreamParams { app_format: Some(pcmu()), ..stream_params() };
+    let echo = StreamParams { app_format: Some(pcmu().into()), ..stream_params() };
     let listen = StreamParams { format: l16, tx: false, ..stream_params() };
     for (tap, params) in [(ECHO, echo), (LISTEN, listen)] {
         leg.add_stream(start, tap, params).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use offhook_io::{EngineConfig, ReconnectPlan, StreamTarget};
-use offhook_media::{ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
+use offhook_media::{AppFormat, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -153,7 +153,7 @@ impl Engine {
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
         fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little", reconnect_ms=vec![],
-        reconnect_total_ms=10000))]
+        reconnect_total_ms=10000, app_heard=true, binary_media=false))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -180,14 +180,21 @@ impl Engine {
         l16_byte_order: &str,
         reconnect_ms: Vec<u64>,
         reconnect_total_ms: u64,
+        app_heard: bool,
+        binary_media: bool,
     ) -> Result<(), Refusal> {
         let l16 = byte_order(l16_byte_order)?;
-        let app_format = |codec| stream_format(codec, app_sample_rate_hz, l16, "app_sample_rate_hz");
+        let app_format = |codec| match codec {
+            "MP3" => Ok(AppFormat::Mp3),
+            _ => stream_format(codec, app_sample_rate_hz, l16, "app_sample_rate_hz").map(AppFormat::Raw),
+        };
         let params = StreamParams {
             rx,
             tx,
             format: stream_format(codec, sample_rate_hz, l16, "sample_rate_hz")?,
             app_format: app_codec.map(app_format).transpose()?,
+            app_heard,
+            binary_media,
             frame_ms,
             stream_id,
             connected_json,

@@ -215,6 +215,11 @@ class StreamSettings(_Section):
     l16_byte_order: Literal["little", "big"] = Field(
         "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
     )
+    binary_media: bool = Field(
+        False,
+        description="Binary messages of an app are audio, as the payload of its media frames is; otherwise they "
+        "are answered by error 100003.",
+    )
     ping_s: float = Field(
         limits.STREAM_PING_S,
         ge=0,
@@ -327,6 +332,11 @@ class CompatSettings(_Section):
         False,
         description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
         "whatever runs.",
+    )
+    strict_target_legs: bool = Field(
+        False,
+        description="An app that speaks to the opposite leg (the default) of a call that is not bridged is heard "
+        "by nobody.",
     )
 
 

@@ -14,6 +14,7 @@ from offhook.base import limits
 from offhook.base.clock import Clock, iso_time
 from offhook.base.urls import masked_url
 from offhook.call import effects as do
+from offhook.call.codecs import MP3
 from offhook.call.payloads import stream_track
 
 
@@ -235,4 +236,6 @@ def _of_kind(effect: do.OpenStream | do.OpenDialogflow) -> dict[str, Any]:
 def _from_app(effect: do.OpenStream) -> dict[str, Any] | None:
     if effect.app_codec is None:
         return None
-    return {"codec": effect.app_codec, "sample_rate": effect.app_sample_rate_hz}
+    # Each mp3 file tells its own rate.
+    rate_hz = None if effect.app_codec == MP3 else effect.app_sample_rate_hz
+    return {"codec": effect.app_codec, "sample_rate": rate_hz}

@@ -168,6 +168,8 @@ class LegTaps:
             fill_gaps=settings.fill_gaps == "silence",
             app_codec=effect.app_codec,
             app_sample_rate_hz=effect.app_sample_rate_hz,
+            app_heard=effect.app_heard,
+            binary_media=settings.binary_media,
             l16_byte_order=settings.l16_byte_order,
             reconnect_ms=_ms(limits.STREAM_RECONNECT_S if effect.reconnect else ()),
             reconnect_total_ms=round(limits.STREAM_RECONNECT_TOTAL_S * 1000),

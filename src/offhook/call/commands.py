@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class StreamOptions:
     `codec` is what the app is sent, None for the leg's own (but see `app_codec`). `app_codec` is
     what the far end hears when the app sends it, None when the app only listens. `sample_rate_hz`
     is the rate asked for of a codec that has several, in both directions; None for the usual one.
-    `reconnect`: whether a lost socket is opened again.
+    `target_legs` says who hears the app. `reconnect`: whether a lost socket is opened again.
     """
 
     url: str
@@ -34,6 +34,7 @@ class StreamOptions:
     codec: str | None = None
     app_codec: str | None = None
     sample_rate_hz: int | None = None
+    target_legs: TargetLegs = TargetLegs.OPPOSITE
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True

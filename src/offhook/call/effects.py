@@ -70,7 +70,8 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
-    With `app_codec` the far end hears what the app sends; with `reconnect` a lost socket is opened again.
+    With `app_codec` the far end hears what the app sends, unless `app_heard` is False; with `reconnect`
+    a lost socket is opened again.
     """
 
     stream_id: str
@@ -84,6 +85,7 @@ class OpenStream:
     start: dict[str, Any]
     stop: dict[str, Any]
     reconnect: bool = True
+    app_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,6 +337,7 @@ class CallLeg:
             user_id=self._user_id,
             client_state=self.client_state,
             opaque=self._codecs.opaque,
+            compat=self._compat,
         )
         if self._compat.single_stream:
             return self._taps.replace_by_stream(effect)

@@ -22,6 +22,7 @@ from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps, speaks_rtp
+from offhook.call.values import TargetLegs
 from offhook.proto.sdp import NegotiatedMedia
 
 WIDE_BAND_HZ = 16_000
@@ -35,6 +36,8 @@ class Compat:
     """Refuse `transcription_stop` when nothing is being transcribed."""
     single_stream: bool = False
     """A call has room for one stream or fork; the next one takes the place of the last."""
+    strict_target_legs: bool = False
+    """An app that speaks to the opposite leg of a call without one is heard by nobody."""
 
 
 def check(command: Command, taps: Taps, compat: Compat) -> None:
@@ -124,6 +127,7 @@ def opened_stream(
     user_id: str,
     client_state: str | None,
     opaque: frozenset[str] = frozenset(),
+    compat: Compat | None = None,
 ) -> OpenStream:
     """Return the effect that opens a stream, with what its start and stop frames will say.
 
@@ -149,11 +153,17 @@ def opened_stream(
         sample_rate_hz=rate_hz,
         app_codec=app_codec,
         app_sample_rate_hz=stream_rate_hz(options.app_codec or codec, options, media),
+        app_heard=_is_app_heard(options.target_legs, compat or Compat()),
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
         stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
         reconnect=options.reconnect,
     )
+
+
+def _is_app_heard(target_legs: TargetLegs, compat: Compat) -> bool:
+    """Tell whether anybody hears an app on a leg that is not bridged (contract 4.6)."""
+    return target_legs is not TargetLegs.OPPOSITE or not compat.strict_target_legs
 
 
 def opened_dialogflow(

@@ -11,7 +11,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.errors import CommandError
 from offhook.call.tap_commands import Compat
-from offhook.call.values import LegState, Track, UdpTarget
+from offhook.call.values import LegState, TargetLegs, Track, UdpTarget
 from tests.fakes.legs import (
     URL,
     Desk,
@@ -633,3 +633,22 @@ def test_an_app_that_plays_mp3_takes_nobodys_place() -> None:
     for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
         desk.command(start_stream(app_codec="MP3"))
     assert refused(desk, start_stream(app_codec="MP3")) == ("90045", None)
+
+
+@pytest.mark.parametrize(
+    ("target_legs", "strict", "heard"),
+    [
+        (TargetLegs.OPPOSITE, False, True),
+        (TargetLegs.OPPOSITE, True, False),
+        (TargetLegs.SELF, True, True),
+        (TargetLegs.BOTH, True, True),
+    ],
+)
+def test_an_app_is_heard_on_a_leg_that_is_not_bridged(
+    target_legs: TargetLegs, strict: bool, heard: bool
+) -> None:
+    desk = answered(compat=Compat(strict_target_legs=strict))
+    _, effects = desk.command_for_reply(start_stream(app_codec="PCMU", target_legs=target_legs))
+    (effect,) = effects
+    assert isinstance(effect, do.OpenStream)
+    assert effect.app_heard is heard

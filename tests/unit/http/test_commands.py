@@ -6,7 +6,7 @@ import pytest
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 from offhook.edge.http.commands import ACTIONS, Rules
 from offhook.edge.http.problems import Refusal
 
@@ -62,7 +62,7 @@ def test_a_streams_track_becomes_rx_and_tx(track: str, tracks: tuple[Track, ...]
 
 def test_a_stream_has_telnyxs_defaults() -> None:
     assert build("streaming_start", stream_url=URL) == domain.StartStream(
-        stream=domain.StreamOptions(url=URL, tracks=(Track.RX,), codec=None)
+        stream=domain.StreamOptions(url=URL, tracks=(Track.RX,), codec=None, app_codec="MP3")
     )
 
 
@@ -75,7 +75,11 @@ def test_a_stream_carries_all_that_was_asked_for() -> None:
         custom_parameters=[{"name": "a", "value": "1"}, {"name": "b", "value": "2"}],
     ).stream
     assert stream == domain.StreamOptions(
-        url=URL, codec="PCMA", auth_token="token", custom_parameters=(("a", "1"), ("b", "2"))
+        url=URL,
+        codec="PCMA",
+        app_codec="MP3",
+        auth_token="token",
+        custom_parameters=(("a", "1"), ("b", "2")),
     )
 
 
@@ -168,12 +172,13 @@ def test_an_app_may_speak(codec: str, rate_hz: object, legs: str) -> None:
     }
     command = build("streaming_start", stream_url=URL, **asked)
     assert (command.stream.app_codec, command.stream.sample_rate_hz) == (codec, int(str(rate_hz)))
+    assert command.stream.target_legs is TargetLegs(legs)
 
 
-def test_an_app_only_listens_unless_the_mode_says_otherwise() -> None:
+def test_an_app_speaks_mp3_unless_the_mode_says_otherwise() -> None:
     for codec in ("PCMU", "L16", "OPUS"):
         command = build("streaming_start", stream_url=URL, stream_bidirectional_codec=codec)
-        assert command.stream.app_codec is None
+        assert command.stream.app_codec == "MP3"
 
 
 def test_linear_audio_to_the_app_has_the_rate_asked_for() -> None:
@@ -293,7 +298,11 @@ def test_an_answer_carries_all_that_was_asked_for() -> None:
         silence_when_idle=True,
         webhook_url="https://app.example/hook",
         stream=domain.StreamOptions(
-            url=URL, tracks=(Track.RX, Track.TX), auth_token="token", custom_parameters=(("a", "1"),)
+            url=URL,
+            tracks=(Track.RX, Track.TX),
+            app_codec="MP3",
+            auth_token="token",
+            custom_parameters=(("a", "1"),),
         ),
         transcription=domain.TranscriptionOptions(engine="Telnyx", tracks=(Track.RX, Track.TX)),
     )

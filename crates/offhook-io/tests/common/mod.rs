@@ -52,6 +52,8 @@ pub(crate) fn stream_params(buffer_ms: u32) -> StreamParams {
         tx: false,
         format: Codec::Pcmu.into(),
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "s".into(),
         connected_json: r#"{"event":"connected"}"#.into(),

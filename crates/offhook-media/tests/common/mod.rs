@@ -182,6 +182,8 @@ pub fn stream_params() -> StreamParams {
         tx: true,
         format: pcmu(),
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "stream-1".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

@@ -74,6 +74,7 @@ class _Turn:
         self.state = _State.LISTENING
         self.sent_ms = 0
         self.responses = 0
+        self.answers = 0
         self.recent: deque[bytes] = deque(maxlen=_OVERLAP_CHUNKS)
         self.heard = False
         self.ends = False
@@ -166,7 +167,7 @@ class DialogflowSession:
             async with asyncio.timeout(limits.DIALOGFLOW_CONNECT_TIMEOUT_S):
                 api, metadata, close_channel = await self._connect()
         except TimeoutError:
-            self._fail(CONNECTION_FAILED, "Dialogflow did not answer in time")
+            self._fail(CONNECTION_FAILED, "Dialogflow could not be reached in time")
             return
         except (GoogleAPICallError, RetryError) as error:
             self._fail(CONNECTION_FAILED, str(_failure(error)))
@@ -308,6 +309,9 @@ class DialogflowSession:
                 turn.half_close()
             case Answered():
                 self._answers += 1
+                turn.answers += 1
+                if turn.answers > limits.DIALOGFLOW_ANSWERS_PER_TURN_MAX:
+                    raise _TurnFailed("RESOURCE_EXHAUSTED", "the agent answers without end")
                 turn.ends = turn.ends or item.ends
                 if item.is_final:
                     turn.go_on(_State.ANSWERED, limits.DIALOGFLOW_TAIL_TIMEOUT_S)

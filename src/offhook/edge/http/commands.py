@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.codecs import STREAM_RATES_HZ
+from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.errors import Problem
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 from offhook.edge.http import fields, schemas
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.problems import Refusal
@@ -205,7 +205,8 @@ def _stream(body: schemas.StreamBody) -> domain.StreamOptions | None:
         tracks=STREAM_TRACKS[body.stream_track],
         codec=None if body.stream_codec == "default" else body.stream_codec,
         # In mp3 mode the parameter says nothing; raw audio is then answered by an error frame.
-        app_codec=body.stream_bidirectional_codec if speaks else None,
+        app_codec=body.stream_bidirectional_codec if speaks else MP3,
+        target_legs=TargetLegs(body.stream_bidirectional_target_legs),
         sample_rate_hz=_rate_hz(body, speaks=speaks),
         auth_token=body.stream_auth_token or None,
         custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),

@@ -105,12 +105,16 @@ class MediaEngine(Protocol):
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends. What the leg's codec is not is
-        transcoded; that is refused where `transcodable` says no. With `reconnect_ms` a socket that is
-        lost is opened again after these pauses, within `reconnect_total_ms`.
+        With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
+        `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
+        as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
+        With `reconnect_ms` a socket that is lost is opened again after these pauses, within
+        `reconnect_total_ms`.
         """
         ...
 

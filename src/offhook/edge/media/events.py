@@ -58,6 +58,8 @@ class TapStats(TypedDict):
     """Audio of the application dropped by its `clear`, or by the end of the stream."""
     overflow_ms: int
     """Audio of the application refused because 60 s waited already."""
+    app_undecodable: int
+    """Payloads of the application that did not decode; silence was heard instead."""
     underruns: int
     """How often the application's audio came after it was needed."""
     inserted_silence_ms: int

@@ -15,6 +15,7 @@ from offhook.edge.media.fake_audio import FakeFormat, resample
 from offhook.edge.media.fake_checks import (
     L16_RATES_HZ,
     check_address,
+    check_app_codec,
     check_byte_order,
     check_codec,
     check_ranges,
@@ -234,12 +235,14 @@ class FakeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
         check_byte_order(l16_byte_order)
         check_codec(codec)
         if app_codec is not None:
-            check_codec(app_codec)
+            check_app_codec(app_codec)
         check_ranges(
             sample_rate_hz=is_rate(codec, sample_rate_hz),
             app_sample_rate_hz=app_codec is None or is_rate(app_codec, app_sample_rate_hz),
@@ -278,7 +281,8 @@ class FakeEngine:
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
             tries_max=len(reconnect_ms),
-            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
+            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz, heard=app_heard),
+            binary_media=binary_media,
         )
         self._add_tap(leg_id, stream)
         if self.auto_connect and leg_id in self.legs:
@@ -414,6 +418,10 @@ class FakeEngine:
         """Let the application send a message."""
         self.stream(leg_id, tap_id).receive(text, self.now_ms)
 
+    def app_sends_binary(self, leg_id: int, tap_id: int, payload: bytes) -> None:
+        """Let the application send a binary message."""
+        self.stream(leg_id, tap_id).receive_binary(payload, self.now_ms)
+
     def feed_rtp(self, leg_id: int, packet: bytes, source: str = "127.0.0.1:40000") -> None:
         """Let a packet arrive."""
         self._tell(self.legs[leg_id].receive(packet, source, self.now_ms))
@@ -483,7 +491,7 @@ class FakeEngine:
             wanted += [app_codec, own]
         if own is None:
             wanted = [app_codec]
-        if not all(name is None or name in self.transcodable_codecs for name in wanted):
+        if not all(name in (None, "MP3") or name in self.transcodable_codecs for name in wanted):
             raise MediaError(
                 "AMR-WB is only passed through here: opencore-amrwb and vo-amrwbenc are not installed"
             )

@@ -221,6 +221,8 @@ class NativeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -249,6 +251,8 @@ class NativeEngine:
                 l16_byte_order=l16_byte_order,
                 reconnect_ms=list(reconnect_ms),
                 reconnect_total_ms=reconnect_total_ms,
+                app_heard=app_heard,
+                binary_media=binary_media,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
