@@ -134,6 +134,10 @@ impl Sink for LegSink<'_> {
         }
     }
 
+    fn stream_is_full(&self, tap: TapId) -> bool {
+        self.io.streams.iter().find(|stream| stream.tap == tap).is_some_and(Stream::is_blocked)
+    }
+
     fn stream_frame(&mut self, tap: TapId, _kind: FrameKind, json: &[u8]) {
         let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) else { return };
         stream.send(Opcode::Text, json, &mut self.cx.masks, &mut self.cx.frame);

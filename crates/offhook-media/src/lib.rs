@@ -16,6 +16,7 @@ mod keys;
 mod lane;
 mod leg;
 mod lock;
+mod outlet;
 mod params;
 mod patience;
 mod piece;

@@ -198,7 +198,8 @@ class StreamSettings(_Section):
         limits.STREAM_BUFFER_MS,
         ge=100,
         le=limits.STREAM_BUFFER_MS_MAX,
-        description="Audio kept for an app that reads too slowly; beyond it the oldest is dropped.",
+        description="Audio of each track kept for an app that reads too slowly, 384 KiB at most; beyond it the "
+        "oldest is dropped.",
     )
     connect_timeout_s: float = Field(
         limits.STREAM_CONNECT_TIMEOUT_S,
