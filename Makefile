@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
+.PHONY: help setup demo test hours test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -24,6 +24,9 @@ test: setup test-core test-python ## every test of both languages that needs no 
 
 test-core: $(VENV)/.locked
 	cargo test --workspace --exclude offhook-py --locked --quiet
+
+hours: ## calls that last an hour of simulated time, with the numbers
+	cargo test --profile fast -p offhook-media --test hour --locked -- --nocapture
 
 test-python: setup
 	$(PYTEST) -q -n 2 tests --ignore tests/interop
@@ -59,24 +62,24 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
 
-interop: setup build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
+interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
 	@dpkg -s $(PEERS) >/dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
 	cargo test --package offhook-codec --test against_ffmpeg --locked --quiet
 	$(PYTEST) -q tests/interop
 
+$(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locked
+	$(BIN)/pip install --quiet --require-hashes -r $<
+	@touch $@
+
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock
 	$(PYTHON) -m venv build/pipecat-venv
 	build/pipecat-venv/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
-# A shorter run: make bench BENCH='--turns 1 --seconds 10'.
 bench: setup ## CPU, delay, memory of calls beside the floor program; needs gcc; as root in its own network namespace
-	$(BIN)/python bench/calls.py --calls 100,200 $(BENCH)
-	$(BIN)/python bench/calls.py --calls 100,200 --case stream --case echo --busy --setup-calls 0 $(BENCH)
-	$(BIN)/python bench/pressure.py
-	$(BIN)/python bench/talk.py
+	$(BIN)/python bench/all.py $(BENCH)
 
 bench-speech: setup ## accuracy and cost of the local speech engine
 	$(BIN)/python bench/speech.py

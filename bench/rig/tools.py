@@ -16,6 +16,10 @@ from rig import ports
 READY_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 10.0
 
+# What measures goes first, lest its own delays be measured; the floor is as the server's media threads are.
+INSTRUMENT_NICENESS = -15
+FLOOR_NICENESS = -10
+
 SOURCES = Path(__file__).parent.parent / "load"
 BUSY = Path(__file__).parent / "busy.py"
 RECORD = struct.Struct("<QQII")
@@ -41,10 +45,17 @@ def read_records(path: Path) -> list[Record]:
 class Program:
     """A child that says when it is ready; leaving the context ends it and waits for it."""
 
-    def __init__(self, *words: object, ready: bytes = b"READY", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: object,
+        ready: bytes = b"READY",
+        env: dict[str, str] | None = None,
+        niceness: int = 0,
+    ) -> None:
         self._words = [str(word) for word in words]
         self._ready = ready
         self._env = {**os.environ, **(env or {})}
+        self._niceness = niceness
         self._child: asyncio.subprocess.Process | None = None
         self.last_words = ""
 
@@ -52,6 +63,8 @@ class Program:
         self._child = await asyncio.create_subprocess_exec(
             *self._words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._env
         )
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, self._niceness)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._until_ready()

@@ -135,7 +135,8 @@ class Bench:
     async def floor_turn(self, case: Case) -> Cost:
         """The same load into the floor program."""
         sink_port = ports.SINK_UDP if case.floor == "udp" else ports.SINK_WEBSOCKET
-        floor = tools.Program(BUILD / "floor", case.floor, self.calls, ports.FLOOR_RTP, sink_port)
+        words = [BUILD / "floor", case.floor, self.calls, ports.FLOOR_RTP, sink_port]
+        floor = tools.Program(*words, niceness=tools.FLOOR_NICENESS)
         pairs = [(ports.LOAD_RTP + 2 * i, ports.FLOOR_RTP + 2 * i) for i in range(self.calls)]
         async with self.sink(case) as sink, floor:
             window = await self._load(floor.pid, pairs, sink.pid, case)
@@ -143,15 +144,17 @@ class Bench:
 
     def sink(self, case: Case) -> tools.Program:
         """The far end of streams and forks; its logs are written when it ends."""
-        words = [BUILD / "sink", ports.SINK_WEBSOCKET, ports.SINK_UDP, self.scratch / "arrived"]
-        return tools.Program(*words, *(["echo"] if case.echo else []))
+        words: list[object] = [BUILD / "sink", ports.SINK_WEBSOCKET, ports.SINK_UDP, self.scratch / "arrived"]
+        words += ["echo"] if case.echo else []
+        return tools.Program(*words, niceness=tools.INSTRUMENT_NICENESS)
 
     def load(self, port_pairs: list[tuple[int, int]], load_s: float, case: Case) -> tools.Program:
         """What sends into every call, for so long."""
         lines = [f"{number} {local} {remote}\n" for number, (local, remote) in enumerate(port_pairs)]
         (self.scratch / "targets").write_text("".join(lines))
-        words = [BUILD / "load", self.scratch / "targets", load_s, self.scratch / "sent"]
-        return tools.Program(*words, *([self.scratch / "back"] if case.echo else []))
+        words: list[object] = [BUILD / "load", self.scratch / "targets", load_s, self.scratch / "sent"]
+        words += [self.scratch / "back"] if case.echo else []
+        return tools.Program(*words, niceness=tools.INSTRUMENT_NICENESS)
 
     def records(self, name: str) -> list[tools.Record]:
         return tools.read_records(self.scratch / name)
@@ -181,6 +184,8 @@ class Bench:
     def _cost(self, window: Window, case: Case) -> Cost:
         sent, arrived = self.records("sent"), self.records("arrived")
         delivery = compare(sent, arrived, window.moments)
+        if not delivery.arrived:
+            raise RuntimeError("nothing arrived")
         if not case.echo:
             return Cost(self.calls, window, delivery)
         back, outbound = self.records("back"), self.records("arrived.outbound")

@@ -64,6 +64,7 @@ class Engine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Say what offer and answer agreed on. May be called again (re-INVITE): the source lock is
         reset, taps stay. `rtcp_mux=True` on a leg opened with two ports frees the second.
@@ -113,17 +114,21 @@ class Engine:
         app_codec: str | None = None,
         app_sample_rate_hz: int = 8000,
         l16_byte_order: str = "little",
-        reconnect_ms: list[int] = [],
+        reconnect_ms: list[int] = ...,
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
-        `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
+        `stream_connected`; audio is kept (up to `buffer_ms` of each track) until `begin_stream`. With `fill_gaps`
         short losses become silence, otherwise a jump of `timestamp`. `codec` is one that a leg may
         have: "G722" (8000), "OPUS" (8000, 16000, 24000, 48000), "AMR-WB" (16000, octet-aligned), "L16"
         (8000, 16000, 22050, 24000 or 48000, in `l16_byte_order`). What the leg has already is passed on
         untouched; else it is transcoded, which is refused where `transcodable` says no. With `app_codec`,
-        one of these too, the far end hears what the application sends, mixed with what is played.
+        one of these too, the far end hears what the application sends, mixed with what is played; "MP3"
+        means whole mp3 files. With `app_heard` False it is taken and dropped. With `binary_media` binary
+        messages are audio too.
         With `reconnect_ms` (at most 16) a socket that is lost, not closed by the application, is opened
         again after these pauses, within `reconnect_total_ms` (at most 60000) of the loss."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:

@@ -123,7 +123,7 @@ async def test_every_parameter_of_the_sdk_reaches_the_command(api: Api) -> None:
         )
     [(_, command)] = api.service.commands
     assert isinstance(command, domain.Answer)
-    assert command.stream == domain.StreamOptions(url=URL, tracks=(Track.TX,), codec="PCMA")
+    assert command.stream == domain.StreamOptions(url=URL, tracks=(Track.TX,), codec="PCMA", app_codec="MP3")
     assert command.transcription == domain.TranscriptionOptions(
         engine="Deepgram",
         tracks=(Track.RX, Track.TX),

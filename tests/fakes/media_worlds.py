@@ -40,7 +40,7 @@ class World(Protocol):
     async def app_closes(self, leg_id: int, tap_id: int) -> None: ...
     async def app_dies(self, leg_id: int, tap_id: int) -> None: ...
     async def app_is_back(self, leg_id: int, tap_id: int) -> None: ...
-    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None: ...
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str | bytes) -> None: ...
     async def frames(self, event: str, number: int) -> list[dict[str, Any]]: ...
     def add_refused_stream(self, leg_id: int, tap_id: int) -> None: ...
 
@@ -129,9 +129,12 @@ class FakeWorld(_Events):
     async def app_is_back(self, leg_id: int, tap_id: int) -> None:
         self.engine.connect_stream(leg_id, tap_id)
 
-    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str | bytes) -> None:
         for text in texts:
-            self.engine.app_sends(leg_id, tap_id, text)
+            if isinstance(text, bytes):
+                self.engine.app_sends_binary(leg_id, tap_id, text)
+            else:
+                self.engine.app_sends(leg_id, tap_id, text)
 
     async def frames(self, event: str, number: int) -> list[dict[str, Any]]:
         """Let time pass until the last stream has sent so many frames of a kind."""
@@ -195,7 +198,7 @@ class NativeWorld(_Events):
         usual = {"url": f"ws://localhost:{self._port}/media", "addresses": [f"127.0.0.1:{self._port}"]}
         self.engine.add_stream(leg_id, tap_id, **stream_arguments(**(usual | changes)))
 
-    async def app_says(self, leg_id: int, tap_id: int, *texts: str) -> None:
+    async def app_says(self, leg_id: int, tap_id: int, *texts: str | bytes) -> None:
         async with asyncio.timeout(WAIT_S):
             await self._app_came.wait()
             for text in texts:

@@ -84,19 +84,21 @@ async def test_every_codec_is_agreed_on_told_and_carries_digits(tmp_path: Path) 
     assert list(digits.values()) == ["19#D"] * len(clocks_hz)
 
 
-async def test_the_app_prefers_a_codec_and_else_the_caller_does(tmp_path: Path) -> None:
+async def test_the_app_prefers_a_codec_and_else_the_installation_does(tmp_path: Path) -> None:
     async with Phone() as phone, offhook(tmp_path, preferred_codecs="G729,OPUS,G722") as (app, sip_port):
         assert (await call(phone, app, sip_port, "PCMU", "G722", "OPUS")).codec == "OPUS"
         assert (await call(phone, app, sip_port, "PCMU", "G722")).codec == "G722"
-        assert (await call(phone, app, sip_port, "PCMA", "PCMU")).codec == "PCMA"
+        assert (await call(phone, app, sip_port, "OPUS", "PCMA", "PCMU")).codec == "OPUS"
+        assert (await call(phone, app, sip_port, "AMR-WB", "PCMA", "PCMU")).codec == "PCMU"
     assert told(app, "call.initiated")[0]["offered_codecs"].startswith("PCMU,G722,OPUS~USEINBANDFEC=1,48000H")
     assert told(app, "call.initiated")[0]["connection_codecs"] == "PCMU,PCMA,G722,OPUS,AMR-WB,L16"
 
 
 async def test_the_installation_says_which_codecs_there_are_and_in_which_order(tmp_path: Path) -> None:
-    config = '[sip]\ncodecs = "G722,PCMU"\ncodec_order = "ours"\n'
+    config = '[sip]\ncodecs = "G722,PCMU"\ncodec_order = "offer"\n'
     async with Phone() as phone, offhook(tmp_path, config) as (app, sip_port):
-        assert (await call(phone, app, sip_port, "PCMU", "OPUS", "G722")).codec == "G722"
+        assert (await call(phone, app, sip_port, "OPUS", "PCMU", "G722")).codec == "PCMU"
+        assert (await call(phone, app, sip_port, "OPUS", "G722", "PCMU")).codec == "G722"
         refused = await phone.call(CallPlan(uri=f"sip:app@127.0.0.1:{sip_port}", codecs=("OPUS", "PCMA")))
         assert (refused.outcome, refused.status) == ("rejected", 488)
 

@@ -163,6 +163,25 @@ async def test_forks_are_byte_for_byte_what_came_and_what_went(world: NativeWorl
         assert b"".join(item[12:] for item in heard[-10:]).count(b"\xff") < 200
 
 
+@pytest.mark.parametrize(("mode", "agreed", "told"), [("auto", None, 1), ("auto", 101, 0), ("on", 101, 1)])
+async def test_a_key_is_told_by_its_tones(
+    world: NativeWorld, mode: str, agreed: int | None, told: int
+) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1, inband_dtmf=mode, dtmf_payload_type=agreed)
+    low, high = (struct.unpack("<800h", tone(8000, hz, 100)) for hz in (852, 1477))
+    both = struct.pack("<800h", *(one + other for one, other in zip(low, high, strict=True)))
+    codes = encode_g711("PCMU", both) + b"\xff" * 800
+    for number in range(10):
+        await world.hear(1, packet(number, codes[number * 160 : number * 160 + 160]))
+    await world.until(lambda _: world.engine.stats(1)["packets_received"] == 10)
+    world.engine.close_leg(1)
+    await happened(world, events.LegClosed)
+    digits = [event for event in world.events if isinstance(event, events.DigitReceived)]
+    assert [digit.digit for digit in digits] == ["9"] * told
+    assert all(80 <= digit.duration_ms <= 120 for digit in digits)
+
+
 async def test_a_strep_fork_says_whose_packet_it_is(world: NativeWorld) -> None:
     world.engine.open_leg(1, rtcp_mux=False)
     connect(world, 1, keepalive_ms=0)

@@ -82,7 +82,8 @@ class Talk:
         if data["event_type"] == "call.initiated":
             await app.act(call, "answer", **self.answer)
         elif data["event_type"] == "call.answered":
-            await app.act(call, "streaming_start", stream_bidirectional_mode="rtp", **self.stream)
+            asked = {"stream_bidirectional_mode": "rtp"} | self.stream
+            await app.act(call, "streaming_start", **asked)
         elif data["event_type"] == "streaming.started":
             self.ready.set()
 

@@ -46,11 +46,17 @@ plain_commands = st.one_of(
         ask.Answer,
         preferred_codecs=st.sampled_from([(), ("PCMA",), ("G722",)]),
         stream=st.none() | st.builds(stream, tracks=tracks),
+        dialogflow=st.none() | st.builds(ask.DialogflowOptions, tracks=tracks),
         transcription=st.none() | st.builds(ask.TranscriptionOptions, tracks=tracks),
     ),
     st.builds(ask.Reject, cause=st.sampled_from(ask.RejectCause)),
     st.builds(ask.Hangup),
     st.builds(start_stream, tracks=tracks),
+    st.builds(
+        ask.StartStream,
+        stream=st.none() | st.builds(stream, tracks=tracks),
+        dialogflow=st.builds(ask.DialogflowOptions, tracks=tracks),
+    ),
     st.builds(ask.StopStream, stream_id=st.none() | st.sampled_from(["id-1", "id-2", "id-9"])),
     st.builds(start_fork, st.sampled_from(ask.ForkType)),
     st.builds(ask.StopFork, fork_type=st.none() | st.sampled_from(ask.ForkType)),
@@ -61,6 +67,7 @@ plain_commands = st.one_of(
 tap_commands = st.sampled_from(
     [
         start_stream(),
+        ask.StartStream(dialogflow=ask.DialogflowOptions()),
         start_fork(),
         start_transcription(interim=True),
         ask.StopStream(),
@@ -88,6 +95,7 @@ tap_facts = st.one_of(
     st.builds(facts.StreamConnected, ids),
     st.builds(facts.StreamClosed, ids, st.just("app_closed")),
     st.builds(facts.StreamFailed, ids, st.just("connection_lost"), st.just("x")),
+    st.builds(facts.AgentAnswered, ids, st.just("hi"), st.just(1.0), st.booleans(), st.just((("hello",),))),
     st.builds(facts.ForkOpened, ids),
     st.builds(facts.ForkClosed, ids),
     st.builds(transcript, is_final=st.booleans(), track=st.sampled_from(Track)),
@@ -103,6 +111,7 @@ TERMINAL = {
 }
 OPENS = {
     do.OpenStream: lambda effect: ("stream", effect.stream_id),
+    do.OpenDialogflow: lambda effect: ("stream", effect.stream_id),
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenMedia: lambda _: ("media", ""),

@@ -223,7 +223,7 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_metric_named_exists(page: Path) -> None:
     known = source()
-    rooms = "calls|http|sip|media|webhook|speech_pool|speech|legs|egress"
+    rooms = "calls|http|sip|media|webhook|speech_pool|speech|dialogflow|legs|egress"
     for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
         if room in ("calls", "http"):
             wanted = f"offhook_{room}_{name}".removesuffix("_total")

@@ -7,11 +7,13 @@
 mod amr_wb;
 mod coder;
 mod conceal;
+mod dtmf;
 mod format;
 mod g711;
 mod g722;
 mod l16;
 mod level;
+mod mp3;
 mod opus;
 mod polyphase;
 mod resample;
@@ -20,8 +22,10 @@ mod tones;
 
 pub use amr_wb::{AmrWbFrame, AmrWbPayload};
 pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
+pub use dtmf::{DtmfDetector, DtmfDigit};
 pub use format::{ByteOrder, Format, L16_RATES_HZ, OPUS_RATES_HZ};
 pub use level::rms_dbfs;
+pub use mp3::Mp3;
 pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{RESAMPLER_DELAY, Upsampler};

@@ -9,8 +9,8 @@ use crate::resample::{bessel_i0, to_i16};
 pub const POLYPHASE_DELAY: usize = 24;
 /// Rates a [`Resampler`] takes, lowest and highest.
 const RATES_HZ: std::ops::RangeInclusive<u32> = 8000..=48_000;
-/// Most phases a filter may have; 8000 to 22050 Hz needs 441.
-const PHASES: usize = 512;
+/// Most phases a filter may have; 11025 to 16000 Hz needs 640.
+const PHASES: usize = 640;
 /// Filters kept for the next resampler of the same rates.
 const KEPT_BANKS: usize = 32;
 const LANES: usize = 8;

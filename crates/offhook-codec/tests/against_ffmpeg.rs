@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use offhook_codec::{AmrWbPayload, Codec, CodecError, Decoder, Encoder, Format};
+use offhook_codec::{AmrWbPayload, Codec, CodecError, Decoder, Encoder, Format, Mp3};
 
 const FREQUENCY: f64 = 1000.0;
 const AMPLITUDE: f64 = 10_000.0;
@@ -219,4 +219,32 @@ mod ogg {
         }
         packets.split_off(2)
     }
+}
+
+#[test]
+fn mp3_decodes_to_what_ffmpeg_decodes() {
+    if !have_ffmpeg() {
+        return;
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/mp3");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // Without an Info frame ffmpeg guesses what the encoder put in front.
+        let skipped =
+            path.extension().is_none_or(|kind| kind != "mp3") || path.ends_with("tone-24000-bare.mp3");
+        if skipped {
+            continue;
+        }
+        let file = std::fs::read(&path).unwrap();
+        let (mut mp3, mut ours) = (Mp3::new(&file).unwrap(), Vec::new());
+        while mp3.decode(&mut ours) {}
+        let theirs = samples(&ffmpeg("-f mp3 -i pipe: -f s16le -ac 1 pipe:", file));
+        let count = ours.len().min(theirs.len());
+        assert!(count + 1 >= ours.len(), "{}: {} of {}", path.display(), count, ours.len());
+        let off = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.abs_diff(*theirs)).max();
+        assert!(off < Some(4), "{}: off by {off:?}", path.display());
+        files += 1;
+    }
+    assert_eq!(files, 8);
 }

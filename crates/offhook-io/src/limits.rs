@@ -53,3 +53,5 @@ pub const RECONNECT_SETTLED: Duration = Duration::from_millis(500);
 /// Legs a worker takes before the next one is used. A wake-up costs more than a packet, and legs on one
 /// worker share it; a core carries several times as many.
 pub const LEGS_PACKED_PER_WORKER: usize = 256;
+/// Niceness asked for media threads: ahead of the control plane and other programs of the machine.
+pub const WORKER_NICENESS: i32 = -10;

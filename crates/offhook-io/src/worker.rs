@@ -14,12 +14,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use offhook_media::Port;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 
 use crate::connect::Connector;
 use crate::counters::Counters;
 use crate::events::{Event, What};
 use crate::leg::{Context, ForkSockets, Leg, PART_RTCP, PART_RTP, PART_STREAMS, Shared};
-use crate::limits::{DATAGRAM_BYTES_MAX, SHUTDOWN_TIMEOUT, STREAM_READ_BYTES, SWEEP_EVERY};
+use crate::limits::{DATAGRAM_BYTES_MAX, SHUTDOWN_TIMEOUT, STREAM_READ_BYTES, SWEEP_EVERY, WORKER_NICENESS};
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::LegPorts;
 use crate::ws::MaskSource;
@@ -76,6 +78,8 @@ impl Worker {
 
     /// Work until told to stop.
     pub(crate) fn run(mut self) {
+        // A busy control plane or neighbour is to delay no packet. Without the privilege all is as before.
+        let _ = setpriority_process(Some(gettid()), WORKER_NICENESS);
         let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
         let mut now = Instant::now();
         loop {

@@ -1,5 +1,6 @@
 //! Prints what one packet received and one frame of an application cost in user space:
-//! `cargo run --release --example hot_path`.
+//! `cargo run --release --example hot_path`. With a number of packets and the name of a case it does only
+//! that, so that a tool can count instructions: what two numbers differ by is the cost of a packet.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::hint::black_box;
@@ -10,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use offhook_codec::Encoder;
 use offhook_media::{
-    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
-    SpeechParams, StreamParams, TapId, Track,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg, OpusSettings,
+    Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 
@@ -37,17 +38,26 @@ impl Sink for Count {
 
 fn main() {
     let phone = SocketAddr::from(([192, 0, 2, 1], 4000));
-    for (name, stream, fork, speech) in [
-        ("no tap", false, false, false),
-        ("stream", true, false, false),
-        ("fork", false, true, false),
-        ("speech 16 kHz", false, false, true),
-        ("stream, fork and speech", true, true, true),
+    let mut arguments = std::env::args().skip(1);
+    let packets = arguments.next().map_or(PACKETS, |count| count.parse().expect("a number of packets"));
+    let only = arguments.next();
+    for (name, stream, fork, speech, tones) in [
+        ("no tap", false, false, false, false),
+        ("stream", true, false, false, false),
+        ("fork", false, true, false, false),
+        ("speech 16 kHz", false, false, true, false),
+        ("stream, fork and speech", true, true, true, false),
+        ("in-band DTMF", false, false, false, true),
+        ("stream and in-band DTMF", true, false, false, true),
     ] {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let start = Instant::now();
         let mut sink = Count(0);
         let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
-        leg.connect(start, leg_params(phone)).expect("good parameters");
+        let inband_dtmf = if tones { InbandDtmf::On } else { InbandDtmf::Auto };
+        leg.connect(start, LegParams { inband_dtmf, ..leg_params(phone) }).expect("good parameters");
         if stream {
             leg.add_stream(start, TapId(1), stream_params()).expect("room");
             leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
@@ -64,7 +74,7 @@ fn main() {
         let mut datagram = vec![0; 172];
         let mut now = start;
         let begun = Instant::now();
-        for n in 0..PACKETS {
+        for n in 0..packets {
             let [_, _, high, low] = n.to_be_bytes();
             let seq = SeqNo(u16::from_be_bytes([high, low]));
             let header =
@@ -76,8 +86,11 @@ fn main() {
             leg.receive_rtp(now, phone, black_box(&datagram), &mut sink);
             black_box(leg.poll_timeout());
         }
-        let each = begun.elapsed() / PACKETS;
+        let each = begun.elapsed() / packets;
         println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
+    }
+    if only.is_some() {
+        return;
     }
     for from in formats() {
         for to in formats() {
@@ -143,7 +156,7 @@ fn app_frames(phone: SocketAddr, name: &str, format: Format, frame_ms: u32) {
     let mut sink = Count(0);
     let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
     leg.connect(start, leg_params(phone)).expect("good parameters");
-    leg.add_stream(start, TapId(1), StreamParams { app_format: Some(format), ..stream_params() })
+    leg.add_stream(start, TapId(1), StreamParams { app_format: Some(format.into()), ..stream_params() })
         .expect("room");
     leg.stream_connected(start, TapId(1), &mut sink).expect("stream");
     leg.begin_stream(start, TapId(1), &mut sink).expect("stream");
@@ -184,6 +197,7 @@ fn leg_params(phone: SocketAddr) -> LegParams {
         ptime_ms: 20,
         dtmf_payload_type: Some(101),
         dtmf_clock_rate_hz: 8000,
+        inband_dtmf: InbandDtmf::Auto,
         remote_rtp: phone,
         remote_rtcp: phone,
         rtcp_mux: true,
@@ -201,6 +215,8 @@ fn stream_params() -> StreamParams {
         tx: false,
         format: Codec::Pcmu.into(),
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "32de0dea-53cb-4b21-89a4-9e1819c043bc".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

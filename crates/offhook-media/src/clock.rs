@@ -28,6 +28,11 @@ pub(crate) const fn to_us(ticks: u64) -> u64 {
     ticks.saturating_mul(1000) / TICKS_PER_MS
 }
 
+/// Ticks as nanoseconds, for measurements of time.
+pub(crate) fn to_ns(ticks: u64) -> i64 {
+    i64::try_from(ticks.saturating_mul(1_000_000) / TICKS_PER_MS).unwrap_or(i64::MAX)
+}
+
 /// A length as 64 bits.
 pub(crate) fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    Event, ForkParams, FrameKind, LegParams, MediaLeg, Port, Sink, SpeechParams, StreamParams, TapId, Track,
+    AppFormat, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, Port, Sink, SpeechParams,
+    StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -219,6 +220,10 @@ fn leg_params(a: u8, b: u8) -> LegParams {
         // Mostly one that every format has.
         ptime_ms: if b & 8 == 0 { 20 } else { u32::from(b) },
         dtmf_clock_rate_hz: format.clock_rate_hz(),
+        inband_dtmf: [InbandDtmf::Auto, InbandDtmf::On, InbandDtmf::Off, InbandDtmf::On]
+            .get(usize::from(a >> 6))
+            .copied()
+            .unwrap_or_default(),
         dtmf_payload_type: (a & 1 == 0).then_some(101),
         remote_rtp: source(0),
         remote_rtcp: source(0),
@@ -236,7 +241,9 @@ fn stream_params(b: u8) -> StreamParams {
         rx: b & 1 == 0,
         tx: b & 2 == 0,
         format: format(b >> 2),
-        app_format: (b & 16 == 0).then(|| format(b >> 1)),
+        app_format: (b & 16 == 0).then(|| if b & 32 == 0 { AppFormat::Mp3 } else { format(b >> 1).into() }),
+        app_heard: b & 64 == 0,
+        binary_media: b & 128 != 0,
         frame_ms: 20 + u32::from(b & 0x1f),
         stream_id: "s".to_owned(),
         connected_json: r#"{"event":"connected"}"#.to_owned(),

@@ -63,6 +63,7 @@ impl MediaLeg {
         self.rx.connect(now, &params);
         self.tx.connect(now, &params);
         self.reporter.connect(now);
+        self.listen_for_tones(&params);
         self.params = Some(params);
         Ok(())
     }
@@ -92,9 +93,13 @@ impl MediaLeg {
         self.rx.order(now, here, &accepted, payload, &mut |piece| {
             taps.audio(now, Track::Rx, piece, sink);
         });
-        for digit in self.rx.digits(now, &accepted).into_iter().flatten() {
-            self.tell_digit(now, digit, sink);
+        if accepted.is_event() {
+            self.taps.keys = None;
+            for digit in self.rx.digits(now, &accepted).into_iter().flatten() {
+                self.tell_event(now, digit, sink);
+            }
         }
+        self.tell_tones(now, sink);
     }
 
     /// Take a datagram from the RTCP port.
@@ -124,7 +129,7 @@ impl MediaLeg {
             taps.audio(now, Track::Rx, piece, sink);
         });
         if let Some(digit) = self.rx.expire_digit(now) {
-            self.tell_digit(now, digit, sink);
+            self.tell_event(now, digit, sink);
         }
         if self.rx.take_silence(now) {
             sink.event(Event::MediaTimeout);
@@ -134,6 +139,7 @@ impl MediaLeg {
             self.send_report(now, false, sink);
         }
         self.taps.handle_timeout(now, self.clock.position(now), sink);
+        self.tell_tones(now, sink);
     }
 
     /// When `handle_timeout` wants to be called next.
@@ -157,10 +163,10 @@ impl MediaLeg {
     /// Add a stream whose socket is not open yet; its audio begins with `stream_connected`.
     pub fn add_stream(&mut self, _now: Instant, tap: TapId, params: StreamParams) -> Result<(), Refused> {
         self.check_tap(tap)?;
-        let app_format = params.app_format;
+        let (app_format, app_heard) = (params.app_format, params.app_heard);
         self.taps.add(tap, Tap::Stream(Box::new(StreamTap::new(tap, params, self.format())?)));
         if let Some(format) = app_format {
-            self.tx.playout.add_voice(tap, format);
+            self.tx.playout.add_voice(tap, format, app_heard);
         }
         Ok(())
     }
@@ -220,10 +226,18 @@ impl MediaLeg {
         }
     }
 
-    /// Take a binary message from the application: answered by error 100003.
-    pub fn receive_stream_binary(&mut self, now: Instant, tap: TapId, sink: &mut impl Sink) {
+    /// Take a binary message from the application: audio if that was agreed on, else answered by
+    /// error 100003.
+    pub fn receive_stream_binary(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        message: Vec<u8>,
+        sink: &mut impl Sink,
+    ) {
         if let Ok(stream) = self.taps.stream(tap) {
-            stream.receive_binary(now, sink);
+            stream.receive_binary(now, message, self.tx.playout.voice(tap), sink);
+            self.wake(now);
         }
     }
 
@@ -303,8 +317,12 @@ impl MediaLeg {
             resyncs: rx.reorder.resyncs,
             gap_ms: to_ms(rx.reorder.gap),
             jitter_us: to_us(u64::from(rx.stats.jitter()).saturating_mul(rx.tick)),
+            jitter_buffer_ms: u64::try_from(rx.reorder.patience.current().as_millis()).unwrap_or(0),
+            slipped_samples: rx.reorder.slipped,
+            drift_ppm: rx.reorder.drift.ppm(),
             digits_received: rx.digits,
             digits_dropped: rx.digits_dropped,
+            digits_inband: rx.digits_inband,
             packets_sent: tx.packets,
             bytes_sent: tx.bytes,
             played_ms: to_ms(tx.playout.played),
@@ -362,19 +380,49 @@ impl MediaLeg {
         }
     }
 
-    fn tell_digit(&mut self, now: Instant, received: DigitReceived, sink: &mut impl Sink) {
+    /// Begin or end listening for the tones of keys, as was agreed on.
+    fn listen_for_tones(&mut self, params: &LegParams) {
+        let wanted = params.hears_tones() && !self.rx.sends_events;
+        self.taps.keys = if wanted { Some(self.taps.keys.take().unwrap_or_default()) } else { None };
+    }
+
+    /// Tell of a key that came as a telephone-event.
+    fn tell_event(&mut self, now: Instant, received: DigitReceived, sink: &mut impl Sink) {
         let clock_rate_hz = self.params.as_ref().map_or(8000, |params| params.dtmf_clock_rate_hz);
         let duration_ms = u64::from(received.duration) * 1000 / u64::from(clock_rate_hz);
+        self.tell_digit(now, (received.digit, duration_ms), duration_ms, sink);
+    }
+
+    /// Tell of the keys that were heard by their tones.
+    fn tell_tones(&mut self, now: Instant, sink: &mut impl Sink) {
+        while let Some(heard) = self.taps.keys.as_mut().and_then(|keys| keys.next()) {
+            let duration_ms = u64::from(heard.duration_ms);
+            let began_ms_ago = duration_ms.saturating_add(u64::from(heard.ended_ms_ago));
+            if self.tell_digit(now, (heard.digit, duration_ms), began_ms_ago, sink) {
+                self.rx.digits_inband = self.rx.digits_inband.saturating_add(1);
+            }
+        }
+    }
+
+    /// Tell of a key, if so many may be told.
+    fn tell_digit(
+        &mut self,
+        now: Instant,
+        (digit, duration_ms): (char, u64),
+        began_ms_ago: u64,
+        sink: &mut impl Sink,
+    ) -> bool {
         if !self.rx.count_digit(now) {
-            return;
+            return false;
         }
         sink.event(Event::Digit {
-            digit: received.digit,
-            at_ms: self.clock.ms(now).saturating_sub(duration_ms),
+            digit,
+            at_ms: self.clock.ms(now).saturating_sub(began_ms_ago),
             duration_ms: u32::try_from(duration_ms).unwrap_or(u32::MAX),
         });
-        let occurred_at = self.clock.unix(now).saturating_sub(Duration::from_millis(duration_ms));
-        self.taps.digit(received.digit, occurred_at, sink);
+        let occurred_at = self.clock.unix(now).saturating_sub(Duration::from_millis(began_ms_ago));
+        self.taps.digit(digit, occurred_at, sink);
+        true
     }
 
     fn send_due(&mut self, now: Instant, sink: &mut impl Sink) {

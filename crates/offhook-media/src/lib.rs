@@ -6,14 +6,19 @@
 pub mod limits;
 
 mod app_frame;
+mod backlog;
 mod clock;
+mod drift;
 mod fork;
 mod frame;
 mod framer;
+mod keys;
 mod lane;
 mod leg;
 mod lock;
+mod outlet;
 mod params;
+mod patience;
 mod piece;
 mod player;
 mod playout;
@@ -23,6 +28,7 @@ mod report;
 mod rx;
 mod seed;
 mod sink;
+mod slip;
 mod speech;
 mod stats;
 mod stream;
@@ -33,8 +39,11 @@ mod voice;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use backlog::AppFormat;
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
-pub use params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track};
+pub use params::{
+    ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
+};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -12,16 +12,16 @@ pub const PLAYOUT_MS_MAX: u64 = 60_000;
 pub const DIGITS_MAX: usize = 256;
 /// Packets of played audio that may leave in one wake-up.
 pub const PLAYOUT_BURST_MAX: u32 = 3;
-/// Packets held back while an earlier one is awaited.
-pub const REORDER_PACKETS_MAX: usize = 3;
-/// How long a packet is held back at most.
-pub const REORDER_HOLD: Duration = Duration::from_millis(60);
+/// Packets held back while an earlier one is awaited: [`PATIENCE_MAX`] of 5 ms each, and some more.
+pub const REORDER_PACKETS_MAX: usize = 50;
 /// Longest gap that is filled with silence; a longer one is a jump of the media clock.
 pub const GAP_FILL_MS_MAX: u64 = 1000;
 /// How long after the first packet the address of the SDP may still take the lock over.
 pub const LOCK_GRACE: Duration = Duration::from_secs(3);
 /// How far received audio may run ahead of real time; a clock that is 0.01 % fast takes a day.
 pub const LEAD_MS_MAX: u64 = 10_000;
+/// A key whose packets or tones have stopped for this long has been released.
+pub const DIGIT_EXPIRY: Duration = Duration::from_millis(200);
 /// Digits that are told in one second; nobody types faster, so more is an attack or a fault.
 pub const DIGITS_PER_SECOND_MAX: u32 = 25;
 /// Least time between two reports of a changed SSRC.
@@ -32,6 +32,12 @@ pub const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 pub const APP_FRAME_BYTES_MAX: usize = 4 << 20;
 /// Audio that one media frame of an application may bring, in milliseconds (contract 4.5).
 pub const APP_AUDIO_MS_MAX: u64 = 30_000;
+/// Bytes of whole payloads and mp3 files that may wait: a minute of mp3 at its highest rate.
+pub const APP_KEPT_BYTES_MAX: usize = 60 * 320_000 / 8;
+/// Least time between two mp3 files of one application (contract 4.3).
+pub const APP_MP3_INTERVAL: Duration = Duration::from_secs(1);
+/// How much too early an mp3 file may come, for the network's sake.
+pub const APP_MP3_JITTER: Duration = Duration::from_millis(100);
 /// After this long without audio what is short of a packet is sent, with silence behind it (contract 4.5).
 pub const APP_IDLE: Duration = Duration::from_millis(60);
 /// Audio that comes this long after it was needed begins anew; less is a stall, and counted as one.
@@ -42,9 +48,26 @@ pub const MARKS_WAITING_MAX: usize = 1000;
 pub const MARK_NAME_BYTES_MAX: usize = 1024;
 /// Error frames sent on one stream in one second; further errors are only counted.
 pub const ERROR_FRAMES_PER_SECOND_MAX: u32 = 10;
-/// Audio one stream may hold back before it is begun or while its socket is full.
+/// Audio of each track one stream may hold back before it is begun or while its socket is full.
 pub const STREAM_BUFFER_MS_MAX: u32 = 30_000;
+/// What that may cost of memory, both tracks together. Where the stream ends it becomes JSON all at once, half
+/// as long again, and even then an application that does not read costs less than 1 MB.
+pub const STREAM_BUFFER_BYTES_MAX: usize = 384 * 1024;
+/// What a kept frame costs beside its payload, for there are formats whose payloads have one byte.
+pub const KEPT_FRAME_BYTES: usize = 128;
 /// After this long without audio a speech tap gives out what it holds.
 pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
 /// Silence a speech tap adds when a track stops, so that a sentence can end.
 pub const SPEECH_IDLE_FILL_MS_MAX: u64 = 2000;
+/// Least and longest time a packet is held back while an earlier one is awaited.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// See [`PATIENCE_MIN`].
+pub const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// Gaps in the numbers that are remembered, to learn how late a packet came.
+pub const HOLES_REMEMBERED_MAX: usize = 32;
+/// The least transit of so much time is one measurement of the far end's clock.
+pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
+/// Measurements that are kept.
+pub const DRIFT_WINDOWS: usize = 18;
+/// No clock in use is more wrong than this; what moves faster is the network, in ppm.
+pub const DRIFT_PPM_MAX: i64 = 200;

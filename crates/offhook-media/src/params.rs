@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use offhook_codec::{Format, OpusSettings};
 
+use crate::backlog::AppFormat;
 use crate::frame::is_json_object;
 use crate::lane::passes;
 use crate::limits::STREAM_BUFFER_MS_MAX;
@@ -42,6 +43,8 @@ pub struct LegParams {
     pub dtmf_payload_type: Option<u8>,
     /// The clock that its durations are counted by.
     pub dtmf_clock_rate_hz: u32,
+    /// Whether keys are told by their tones.
+    pub inband_dtmf: InbandDtmf,
     /// Where the SDP says that RTP goes.
     pub remote_rtp: SocketAddr,
     /// Where the SDP says that RTCP goes.
@@ -58,6 +61,18 @@ pub struct LegParams {
     pub keepalive: Duration,
     /// Report a silence of this length once; `None` for never.
     pub media_timeout: Option<Duration>,
+}
+
+/// When the tones of keys are listened for in the audio that is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InbandDtmf {
+    /// When telephone-event was not agreed on, and the codec keeps tones as they are.
+    #[default]
+    Auto,
+    /// Always, until the first telephone-event comes.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Where the packets of a leg are copied to, byte for byte.
@@ -82,6 +97,7 @@ pub struct Strep {
 
 /// A stream of JSON frames to an application (contract 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice")]
 pub struct StreamParams {
     /// Stream what the phone sends as track "inbound".
     pub rx: bool,
@@ -90,7 +106,11 @@ pub struct StreamParams {
     /// What the application is sent.
     pub format: Format,
     /// What the application may send to be heard by the far end; `None` when it may not.
-    pub app_format: Option<Format>,
+    pub app_format: Option<AppFormat>,
+    /// Somebody hears it; otherwise it is taken and dropped.
+    pub app_heard: bool,
+    /// Binary messages of the application are audio, as the payload of its media frames is.
+    pub binary_media: bool,
     /// Audio per media frame, 20 to 100 ms.
     pub frame_ms: u32,
     /// Goes into every frame.
@@ -119,6 +139,19 @@ pub struct SpeechParams {
 }
 
 impl LegParams {
+    /// Whether tones are to be listened for, as far as offer and answer say.
+    pub(crate) fn hears_tones(&self) -> bool {
+        self.receiving
+            && match self.inband_dtmf {
+                // Opus and AMR-WB are made for voices, and decoding them only for this costs most.
+                InbandDtmf::Auto => {
+                    self.dtmf_payload_type.is_none() && self.format.payload_bytes(20).is_some()
+                }
+                InbandDtmf::On => self.format.decodable(),
+                InbandDtmf::Off => false,
+            }
+    }
+
     /// Whether a leg would take these; for callers that want to know at once.
     pub fn check(&self) -> Result<(), Refused> {
         let dtmf_wrong = |dtmf: u8| dtmf > 127 || dtmf == self.payload_type;
@@ -159,7 +192,7 @@ impl StreamParams {
             (!is_json_object(&self.stop_json), "stop_json"),
         ])?;
         let sends = |leg| passes(leg, self.format) || (Format::decodable(leg) && self.format.encodable());
-        let heard = |app: Format| app.decodable() && leg.is_none_or(Format::encodable);
+        let heard = |app: AppFormat| app.decodable() && leg.is_none_or(Format::encodable);
         if leg.is_none_or(sends) && self.app_format.is_none_or(heard) {
             Ok(())
         } else {

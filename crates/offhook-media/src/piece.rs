@@ -4,6 +4,7 @@ use offhook_codec::{CodecError, Decoder, Format, LONGEST_CONCEALED_MS};
 
 use crate::clock::{Position, tick_of, ticks, to_ms, wide};
 use crate::limits::GAP_FILL_MS_MAX;
+use crate::slip::{Slip, slip_pcm};
 
 /// One payload of a track, in order.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +74,20 @@ impl Hearing {
         self.end = self.end.max(piece.at);
         self.pcm.clear();
         decoder.decode(piece.payload, &mut self.pcm)?;
+        follow(piece.ticks, tick_of(rate_hz), &mut self.pcm);
         out(Pcm { at: self.end, rate_hz, samples: &self.pcm, made_up: false });
         self.end = self.end.saturating_add(wide(self.pcm.len()).saturating_mul(tick_of(rate_hz)));
         Ok(())
+    }
+}
+
+/// Make the samples of a payload that was slipped as a whole last as long as it does.
+fn follow(ticks: u64, tick: u64, pcm: &mut Vec<i16>) {
+    let length = wide(pcm.len()).saturating_mul(tick);
+    if length.saturating_add(tick) == ticks {
+        slip_pcm(pcm, Slip::In);
+    } else if length == ticks.saturating_add(tick) {
+        slip_pcm(pcm, Slip::Out);
     }
 }
 

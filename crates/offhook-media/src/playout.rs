@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use offhook_codec::{Format, L16_RATES_HZ};
+use offhook_codec::L16_RATES_HZ;
 use offhook_rtp::{TelephoneEventSender, event_of};
 
+use crate::backlog::AppFormat;
 use crate::clock::{tick_of, ticks, to_ms, wide};
 use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
 use crate::params::{LegParams, Refused, TapId};
@@ -127,8 +128,12 @@ impl Playout {
     }
 
     /// Let the application of a stream be heard.
-    pub(crate) fn add_voice(&mut self, tap: TapId, format: Format) {
-        self.voices.push((tap, Voice::new(format, self.leg_rate_hz)));
+    pub(crate) fn add_voice(&mut self, tap: TapId, format: AppFormat, heard: bool) {
+        let mut voice = Voice::new(format, self.leg_rate_hz);
+        if !heard {
+            voice.mute();
+        }
+        self.voices.push((tap, voice));
     }
 
     /// The queue of a stream, if its application may be heard.

@@ -21,7 +21,7 @@ enum Way {
 }
 
 impl Rate {
-    /// Between two rates that L16 may have.
+    /// Between two rates that L16 or mp3 may have.
     pub(crate) fn new(from_hz: u32, to_hz: u32) -> Self {
         let way = match Resampler::new(from_hz, to_hz) {
             Some(_) if to_hz == 2 * from_hz => Way::Double(Box::default()),

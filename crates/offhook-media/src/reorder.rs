@@ -4,9 +4,15 @@ use std::time::Instant;
 
 use offhook_codec::Format;
 
-use crate::clock::{Position, tick_of, ticks, wide};
-use crate::limits::{GAP_FILL_MS_MAX, LEAD_MS_MAX, REORDER_HOLD, REORDER_PACKETS_MAX};
+use crate::clock::{Position, tick_of, ticks, to_ns, wide};
+use crate::drift::Drift;
+use crate::limits::{GAP_FILL_MS_MAX, LEAD_MS_MAX, REORDER_PACKETS_MAX};
+use crate::patience::Patience;
 use crate::piece::Piece;
+use crate::slip::{Slip, slip_payload, slips_bytes};
+
+/// Buffers that are kept for packets to come.
+const SPARE_MAX: usize = 4;
 
 /// What a packet brings to the track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,12 @@ pub(crate) struct Reorder {
     pub(crate) gap: u64,
     /// Payloads whose length cannot be told: not of the format.
     pub(crate) undecodable: u64,
+    /// Samples left out or put in, to follow the far end's clock.
+    pub(crate) slipped: u64,
+    pub(crate) patience: Patience,
+    pub(crate) drift: Drift,
+    /// A payload that is a sample longer or shorter than it came.
+    slip_payload: Vec<u8>,
 }
 
 impl Reorder {
@@ -66,6 +78,10 @@ impl Reorder {
             resyncs: 0,
             gap: 0,
             undecodable: 0,
+            slipped: 0,
+            patience: Patience::default(),
+            drift: Drift::default(),
+            slip_payload: Vec::new(),
         }
     }
 
@@ -74,6 +90,8 @@ impl Reorder {
         self.late = self.late.saturating_add(wide(self.held.len()));
         self.held.clear();
         self.next_number = None;
+        self.patience.restart();
+        self.drift.restart();
         let tick = tick_of(format.clock_rate_hz());
         if tick != self.tick {
             self.next_timestamp = None;
@@ -91,6 +109,12 @@ impl Reorder {
         payload: &[u8],
         out: &mut impl FnMut(Piece<'_>),
     ) {
+        self.patience.arrived(now, number);
+        if let Content::Audio(timestamp) = content
+            && self.next_number.is_none_or(|next| number >= next)
+        {
+            self.drift.arrived(now, timestamp, self.format.clock_rate_hz());
+        }
         loop {
             let next = *self.next_number.get_or_insert(number);
             if number < next {
@@ -106,7 +130,7 @@ impl Reorder {
                 self.hold(now, number, content, payload);
                 return;
             }
-            // Enough packets have come after the missing one: it is lost.
+            // So many packets have come after the missing one that it is lost.
             self.skip(here, out);
         }
     }
@@ -119,7 +143,7 @@ impl Reorder {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.held.iter().map(|held| held.arrived).min()?.checked_add(REORDER_HOLD)
+        self.held.iter().map(|held| held.arrived).min()?.checked_add(self.patience.current())
     }
 
     /// The numbering starts anew: give out what is held, then believe the next packet.
@@ -129,6 +153,8 @@ impl Reorder {
         }
         self.next_number = None;
         self.next_timestamp = None;
+        self.patience.restart();
+        self.drift.restart();
     }
 
     fn hold(&mut self, now: Instant, number: u64, content: Content, payload: &[u8]) {
@@ -154,7 +180,9 @@ impl Reorder {
         while self.held.first().is_some_and(|held| Some(held.number) == self.next_number) {
             let held = self.held.remove(0);
             self.release(here, held.number, held.content, &held.payload, out);
-            self.spare.push(held.payload);
+            if self.spare.len() < SPARE_MAX {
+                self.spare.push(held.payload);
+            }
         }
     }
 
@@ -184,10 +212,25 @@ impl Reorder {
             return;
         }
         let ticks = u64::from(length).saturating_mul(self.tick);
+        let slip = self.slip(ticks, payload);
+        let ticks = slip.map_or(ticks, |slip| slip.apply(ticks, slip_ticks(self.format)));
         self.next_at = at.saturating_add(ticks);
         self.next_timestamp = Some(timestamp.wrapping_add(length));
         self.heard = true;
+        let payload = if slip.is_some() && slips_bytes(self.format) { &self.slip_payload } else { payload };
         out(Piece { at, ticks, format: self.format, payload });
+    }
+
+    /// Whether this payload is to last a sample more or less; in `slip_payload` it does.
+    fn slip(&mut self, ticks: u64, payload: &[u8]) -> Option<Slip> {
+        let sample_ns = to_ns(slip_ticks(self.format));
+        let slip = self.drift.next_slip(to_ns(ticks), sample_ns)?;
+        if slips_bytes(self.format) && !slip_payload(self.format, payload, slip, &mut self.slip_payload) {
+            return None;
+        }
+        self.drift.slipped(slip, sample_ns);
+        self.slipped = self.slipped.saturating_add(1);
+        Some(slip)
     }
 
     /// The position of the sample with this RTP timestamp.
@@ -201,9 +244,15 @@ impl Reorder {
         }
         if self.heard {
             self.resyncs = self.resyncs.saturating_add(1);
+            self.drift.restart();
         }
         self.next_at.max(here - here % self.tick)
     }
+}
+
+/// Ticks that are slipped at once: a sample, or the two that one byte of G.722 holds.
+fn slip_ticks(format: Format) -> u64 {
+    tick_of(if slips_bytes(format) { format.clock_rate_hz() } else { format.sample_rate_hz() })
 }
 
 #[cfg(test)]
@@ -270,28 +319,46 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_believed_after_three_more_packets() {
+    fn a_loss_is_believed_when_no_more_can_be_held() {
         let mut bench = Bench::new();
-        for n in [0, 2, 3, 4] {
+        bench.audio(0, 0);
+        let last = REORDER_PACKETS_MAX as u64 + 1;
+        for n in 2..=last {
             bench.audio(0, n);
         }
         assert_eq!(bench.out, [(0, 0)]);
-        bench.audio(0, 5);
-        assert_eq!(bench.out, [(0, 0), (320, 2), (480, 3), (640, 4), (800, 5)]);
+        bench.audio(0, last + 1);
+        assert_eq!(bench.out.len() as u64, last + 1);
         bench.audio(0, 1);
-        assert_eq!((bench.reorder.late, bench.reorder.gap), (1, ticks(20)));
+        assert_eq!((bench.reorder.late, bench.reorder.gap), (1, 160 * 882));
     }
 
     #[test]
-    fn a_loss_is_believed_after_sixty_milliseconds() {
+    fn a_loss_is_believed_after_twenty_milliseconds_where_the_order_is_kept() {
         let mut bench = Bench::new();
         bench.audio(0, 0);
         bench.audio(40, 2);
-        bench.timeout(99);
+        bench.timeout(59);
         assert_eq!(bench.out.len(), 1);
-        bench.timeout(100);
+        bench.timeout(60);
         assert_eq!(bench.out, [(0, 0), (320, 2)]);
         assert_eq!(bench.reorder.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_loss_is_believed_later_where_packets_come_late() {
+        let mut bench = Bench::new();
+        // Every tenth packet is 90 ms late, more often after a while than it is given up.
+        let due = |n: u64| n * 20 + if n % 10 == 3 { 90 } else { 0 };
+        let mut arrivals: Vec<_> = (0..600).map(|n| (due(n), n)).collect();
+        arrivals.sort_unstable();
+        for (ms, n) in arrivals {
+            bench.timeout(ms);
+            bench.audio(ms, n);
+        }
+        assert!(bench.reorder.late <= 3, "{} late", bench.reorder.late);
+        let numbers: Vec<u8> = bench.out.iter().rev().take(500).rev().map(|(_, n)| *n).collect();
+        assert!(numbers.windows(2).all(|two| two[1] == two[0].wrapping_add(1)));
     }
 
     #[test]

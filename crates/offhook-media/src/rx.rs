@@ -8,7 +8,7 @@ use offhook_rtp::{Arrival, DigitReceived, ReceiverStats, RtpPacket, TelephoneEve
 use offhook_codec::{Codec, Format};
 
 use crate::clock::{Clock, Position, tick_of};
-use crate::limits::{DATAGRAM_BYTES_MAX, DIGITS_PER_SECOND_MAX, STARTED_INTERVAL};
+use crate::limits::{DATAGRAM_BYTES_MAX, DIGIT_EXPIRY, DIGITS_PER_SECOND_MAX, STARTED_INTERVAL};
 use crate::lock::{Admission, SourceLock};
 use crate::params::LegParams;
 use crate::piece::Piece;
@@ -16,8 +16,6 @@ use crate::reorder::{Content, Reorder};
 
 /// Comfort noise (RFC 3389): never audio for a tap (contract 7, row 13).
 const COMFORT_NOISE: u8 = 13;
-/// A key whose packets have stopped for this long has been released.
-const DIGIT_EXPIRY: Duration = Duration::from_millis(200);
 
 /// What a datagram turned out to be.
 #[derive(Debug)]
@@ -33,6 +31,10 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
+    pub(crate) const fn is_event(&self) -> bool {
+        self.event.is_some()
+    }
+
     pub(crate) const fn is_audio(&self) -> bool {
         matches!(self.content, Content::Audio(_))
     }
@@ -59,6 +61,10 @@ pub(crate) struct Receiver {
     pub(crate) bytes: u64,
     pub(crate) digits: u64,
     pub(crate) digits_dropped: u64,
+    /// Digits that were told by their tones.
+    pub(crate) digits_inband: u64,
+    /// The far end sends telephone-events: its tones say nothing more.
+    pub(crate) sends_events: bool,
     format: Format,
     /// Ticks of one count of the RTP clock.
     pub(crate) tick: u64,
@@ -83,6 +89,8 @@ impl Receiver {
             bytes: 0,
             digits: 0,
             digits_dropped: 0,
+            digits_inband: 0,
+            sends_events: false,
             format,
             tick: tick_of(format.clock_rate_hz()),
             told_ssrc: None,
@@ -105,6 +113,7 @@ impl Receiver {
             (self.format, self.tick) = (params.format, tick);
             self.reorder.change_format(params.format);
         }
+        self.sends_events &= params.dtmf_payload_type.is_some();
         self.lock = Some(SourceLock::new(params.remote_rtp));
         self.hear(now, params);
     }
@@ -204,6 +213,7 @@ impl Receiver {
     /// Digits that this packet ends; also those whose end was lost.
     pub(crate) fn digits(&mut self, now: Instant, accepted: &Accepted) -> [Option<DigitReceived>; 2] {
         let Some(event) = accepted.event else { return [None, None] };
+        self.sends_events = true;
         let digits = self.keys.receive(accepted.timestamp, event);
         self.digit_due = if self.keys.holds() { now.checked_add(DIGIT_EXPIRY) } else { None };
         digits

@@ -56,10 +56,16 @@ counters! {
         gap_ms,
         /// Interarrival jitter of what we receive, in microseconds.
         jitter_us,
+        /// How long a packet is held back for a missing one now, in ms.
+        jitter_buffer_ms,
+        /// Samples left out or put in, one at a time, to follow the far end's clock.
+        slipped_samples,
         /// Digits received.
         digits_received,
         /// Digits that came faster than anybody types.
         digits_dropped,
+        /// Digits that were told by their tones; they are received ones too.
+        digits_inband,
         /// RTP packets sent to the far end.
         packets_sent,
         /// Their bytes, headers included.
@@ -90,7 +96,9 @@ counters! {
         rtt_us,
     }
     /// The taps that are open now.
-    extra taps: Vec<(TapId, TapStats)>
+    extra taps: Vec<(TapId, TapStats)>,
+    /// How much faster the far end's clock is than ours, in parts per million; 0 until it is known.
+    extra drift_ppm: i64
 }
 
 /// What a tap is.
@@ -140,6 +148,8 @@ counters! {
         discarded_ms,
         /// Audio of the application refused because 60 s waited already, in ms.
         overflow_ms,
+        /// Payloads of the application that did not decode; silence was heard instead.
+        app_undecodable,
         /// How often the application's audio came after it was needed.
         underruns,
         /// Silence the far end heard by that, in ms.

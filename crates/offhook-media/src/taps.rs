@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Position;
 use crate::fork::ForkTap;
+use crate::keys::Keys;
 use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
 use crate::piece::{Hearing, Piece};
@@ -45,6 +46,8 @@ pub(crate) struct Taps {
     list: Vec<(TapId, Tap)>,
     rx: Hearing,
     tx: Hearing,
+    /// There while the tones of keys are listened for.
+    pub(crate) keys: Option<Box<Keys>>,
 }
 
 impl Taps {
@@ -75,7 +78,7 @@ impl Taps {
 
     /// Audio of a track, in order. It is decoded once, and only if somebody wants samples.
     pub(crate) fn audio(&mut self, now: Instant, track: Track, piece: Piece<'_>, sink: &mut impl Sink) {
-        let mut decode = false;
+        let mut decode = track == Track::Rx && self.keys.is_some();
         for (_, tap) in &mut self.list {
             match tap {
                 Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
@@ -91,7 +94,11 @@ impl Taps {
             return hearing.rest();
         }
         let list = &mut self.list;
+        let mut keys = self.keys.as_deref_mut().filter(|_| track == Track::Rx);
         hearing.take(piece, &mut |pcm| {
+            if let Some(keys) = &mut keys {
+                keys.samples(now, pcm);
+            }
             for (_, tap) in &mut *list {
                 match tap {
                     Tap::Stream(stream) => stream.samples(track, pcm, sink),
@@ -147,6 +154,9 @@ impl Taps {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, sink: &mut impl Sink) {
+        if let Some(keys) = &mut self.keys {
+            keys.handle_timeout(now);
+        }
         for (_, tap) in &mut self.list {
             if let Tap::Speech(speech) = tap {
                 speech.handle_timeout(now, here, sink);
@@ -159,7 +169,7 @@ impl Taps {
             Tap::Speech(speech) => speech.poll_timeout(),
             _ => None,
         });
-        speech.min()
+        speech.chain(self.keys.as_ref().and_then(|keys| keys.poll_timeout())).min()
     }
 
     pub(crate) fn stats(&self, playout: &Playout) -> Vec<(TapId, TapStats)> {

@@ -201,7 +201,7 @@ fn what_an_application_says_is_heard_by_every_phone() {
         for from in stream_formats() {
             let what = format!("{from:?} to {to:?}");
             let mut bench = Bench::new(leg(to));
-            let app_format = Some(from);
+            let app_format = Some(from.into());
             bench.add_stream(StreamParams { rx: false, tx: false, app_format, ..stream_params() });
             for payload in payloads(from, 600.0, PACKETS) {
                 let text =
@@ -255,7 +255,11 @@ fn a_lost_packet_of_a_decoded_track_is_made_up_at_its_level() {
 #[test]
 fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
     let mut bench = Bench::new(leg(Codec::Pcmu.into()));
-    bench.add_stream(StreamParams { format: l16(16_000), app_format: Some(pcmu()), ..stream_params() });
+    bench.add_stream(StreamParams {
+        format: l16(16_000),
+        app_format: Some(pcmu().into()),
+        ..stream_params()
+    });
     bench.add_speech(Track::Rx, 16_000, 100);
     let long = tone(500.0, 8000, 8000 * 30);
     bench.leg.play(bench.start, &long, 8000).unwrap();
@@ -296,7 +300,7 @@ fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
 #[test]
 fn what_an_application_has_said_outlives_a_change_of_the_codec() {
     let mut bench = Bench::new(leg(Codec::Pcmu.into()));
-    bench.add_stream(StreamParams { rx: false, app_format: Some(l16(16_000)), ..stream_params() });
+    bench.add_stream(StreamParams { rx: false, app_format: Some(l16(16_000).into()), ..stream_params() });
     let say = |bench: &mut Bench, text: &str| {
         let now = bench.now();
         bench.leg.receive_stream_text(now, STREAM, text, &mut bench.record);
@@ -419,7 +423,7 @@ fn parameters_no_codec_can_meet_are_refused() {
     }
     for params in [
         StreamParams { format: opus(16_000), frame_ms: 30, ..stream_params() },
-        StreamParams { app_format: Some(l16(11_025)), ..stream_params() },
+        StreamParams { app_format: Some(l16(11_025).into()), ..stream_params() },
     ] {
         assert!(bench.leg.add_stream(bench.start, STREAM, params).is_err());
     }

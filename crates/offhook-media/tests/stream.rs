@@ -188,7 +188,7 @@ fn wrong_frames_are_answered_by_errors_but_not_for_ever() {
         &mut bench.record,
     );
     bench.leg.receive_stream_text(now, STREAM, r#"{"event":"media"}"#, &mut bench.record);
-    bench.leg.receive_stream_binary(now, STREAM, &mut bench.record);
+    bench.leg.receive_stream_binary(now, STREAM, vec![7; 160], &mut bench.record);
     let codes: Vec<_> =
         bench.record.events_named("error").iter().map(|frame| frame["payload"]["code"].clone()).collect();
     assert_eq!(codes, [100_004, 100_003, 100_003]);
@@ -281,7 +281,7 @@ fn a_socket_lost_before_the_start_waits_for_the_owner_as_the_first_did() {
 #[test]
 fn what_the_app_has_said_plays_on_without_it_and_its_marks_come_back_on_the_next_socket() {
     let mut bench = Bench::new(leg_params());
-    bench.add_stream(StreamParams { app_format: Some(pcmu()), ..stream_params() });
+    bench.add_stream(StreamParams { app_format: Some(pcmu().into()), ..stream_params() });
     // 180 ms of 0x80.
     let said = format!(r#"{{"event":"media","media":{{"payload":"{}"}}}}"#, "gICA".repeat(480));
     for text in [said.as_str(), r#"{"event":"mark","mark":{"name":"end"}}"#] {

@@ -13,7 +13,7 @@ use serde_json::json;
 /// Two-way stream in PCMU; nothing else is sent to the application.
 fn talking(format: Format) -> Bench {
     let mut bench = Bench::new(leg_params());
-    bench.add_stream(StreamParams { rx: false, app_format: Some(format), ..stream_params() });
+    bench.add_stream(StreamParams { rx: false, app_format: Some(format.into()), ..stream_params() });
     bench
 }
 
@@ -270,7 +270,7 @@ fn too_many_marks_are_refused_and_none_of_the_others_is_lost() {
 #[test]
 fn what_is_said_before_the_start_frame_is_heard_and_its_marks_come_after() {
     let mut bench = Bench::new(leg_params());
-    let params = StreamParams { app_format: Some(pcmu()), ..stream_params() };
+    let params = StreamParams { app_format: Some(pcmu().into()), ..stream_params() };
     bench.leg.add_stream(bench.start, STREAM, params).unwrap();
     bench.leg.stream_connected(bench.start, STREAM, &mut bench.record).unwrap();
     bench.say(&numbered(0, 160));
@@ -383,7 +383,12 @@ fn tone(n: i32, hz: f64, rate: f64) -> i16 {
 #[test]
 fn silence_when_idle_fills_a_stall_with_packets() {
     let mut bench = Bench::new(LegParams { silence_when_idle: true, ..leg_params() });
-    bench.add_stream(StreamParams { rx: false, tx: false, app_format: Some(pcmu()), ..stream_params() });
+    bench.add_stream(StreamParams {
+        rx: false,
+        tx: false,
+        app_format: Some(pcmu().into()),
+        ..stream_params()
+    });
     bench.run_to(105);
     bench.say(&numbered(0, 320));
     bench.run_to(190);
@@ -410,7 +415,7 @@ fn the_end_of_a_stream_ends_its_voice() {
 #[test]
 fn an_application_may_talk_before_the_far_end_can_hear() {
     let mut bench = Bench::unconnected();
-    bench.add_stream(StreamParams { app_format: Some(pcmu()), ..stream_params() });
+    bench.add_stream(StreamParams { app_format: Some(pcmu().into()), ..stream_params() });
     bench.say(&numbered(0, 200));
     bench.run_to(500);
     assert_eq!(bench.leg.poll_timeout(), None, "nobody is woken for nothing");
@@ -475,7 +480,7 @@ proptest! {
     fn whatever_the_application_does_the_law_holds(acts in prop::collection::vec(act(), 1..60), ptime in 1..4_u32) {
         let ptime_ms = ptime * 10;
         let mut bench = Bench::new(LegParams { ptime_ms, ..leg_params() });
-        bench.add_stream(StreamParams { rx: false, tx: false, app_format: Some(pcmu()), ..stream_params() });
+        bench.add_stream(StreamParams { rx: false, tx: false, app_format: Some(pcmu().into()), ..stream_params() });
         let (mut law, mut ear) = (Law::default(), Ear::default());
         let mut ms = 0;
         let mut place = 0;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_io::{EngineError, Event, What};
-use offhook_media::{ByteOrder, Format, LegStats, OPUS_RATES_HZ, TapKind, TapStats, Track};
+use offhook_media::{ByteOrder, Format, InbandDtmf, LegStats, OPUS_RATES_HZ, TapKind, TapStats, Track};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -96,6 +96,15 @@ pub(crate) fn track(name: &str) -> Result<Track, Refusal> {
     }
 }
 
+pub(crate) fn inband_dtmf(name: &str) -> Result<InbandDtmf, Refusal> {
+    match name {
+        "auto" => Ok(InbandDtmf::Auto),
+        "on" => Ok(InbandDtmf::On),
+        "off" => Ok(InbandDtmf::Off),
+        _ => Err(bad(format!("inband_dtmf is auto, on or off, not {name:?}"))),
+    }
+}
+
 pub(crate) const fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
@@ -115,6 +124,7 @@ pub(crate) fn leg_stats<'py>(py: Python<'py>, stats: &LegStats) -> PyResult<Boun
     for (name, value) in stats.counters() {
         dict.set_item(name, value)?;
     }
+    dict.set_item("drift_ppm", stats.drift_ppm)?;
     let taps = PyDict::new(py);
     for (tap, stats) in &stats.taps {
         taps.set_item(tap.0, tap_stats(py, stats)?)?;

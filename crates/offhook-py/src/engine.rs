@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use offhook_io::{EngineConfig, ReconnectPlan, StreamTarget};
-use offhook_media::{ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
+use offhook_media::{AppFormat, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{
-    Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples, stream_format,
-    track,
+    self, Refusal, address, amr_modes, bad, byte_order, event, leg_format, leg_stats, ms, samples,
+    stream_format, track,
 };
 
 /// Workers, the RTP port pool and all media legs of one process.
@@ -71,7 +71,7 @@ impl Engine {
     #[pyo3(signature = (leg_id, *, codec, payload_type, clock_rate_hz, ptime_ms, dtmf_payload_type, remote_rtp,
         remote_rtcp, rtcp_mux, sending=true, receiving=true, silence_when_idle=false, keepalive_ms=5000,
         media_timeout_ms=0, sample_rate_hz=0, octet_align=false, amr_mode_set=Vec::new(), opus_fec=false,
-        opus_max_bitrate=0, dtmf_clock_rate_hz=8000))]
+        opus_max_bitrate=0, dtmf_clock_rate_hz=8000, inband_dtmf="auto"))]
     fn connect_leg(
         &self,
         leg_id: u64,
@@ -94,6 +94,7 @@ impl Engine {
         opus_fec: bool,
         opus_max_bitrate: u32,
         dtmf_clock_rate_hz: u32,
+        inband_dtmf: &str,
     ) -> Result<(), Refusal> {
         let params = LegParams {
             format: leg_format(codec, clock_rate_hz, sample_rate_hz, octet_align)?,
@@ -108,6 +109,7 @@ impl Engine {
             ptime_ms,
             dtmf_payload_type,
             dtmf_clock_rate_hz,
+            inband_dtmf: convert::inband_dtmf(inband_dtmf)?,
             remote_rtp: address(remote_rtp)?,
             remote_rtcp: address(remote_rtcp)?,
             rtcp_mux,
@@ -151,7 +153,7 @@ impl Engine {
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
         fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little", reconnect_ms=vec![],
-        reconnect_total_ms=10000))]
+        reconnect_total_ms=10000, app_heard=true, binary_media=false))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -178,14 +180,21 @@ impl Engine {
         l16_byte_order: &str,
         reconnect_ms: Vec<u64>,
         reconnect_total_ms: u64,
+        app_heard: bool,
+        binary_media: bool,
     ) -> Result<(), Refusal> {
         let l16 = byte_order(l16_byte_order)?;
-        let app_format = |codec| stream_format(codec, app_sample_rate_hz, l16, "app_sample_rate_hz");
+        let app_format = |codec| match codec {
+            "MP3" => Ok(AppFormat::Mp3),
+            _ => stream_format(codec, app_sample_rate_hz, l16, "app_sample_rate_hz").map(AppFormat::Raw),
+        };
         let params = StreamParams {
             rx,
             tx,
             format: stream_format(codec, sample_rate_hz, l16, "sample_rate_hz")?,
             app_format: app_codec.map(app_format).transpose()?,
+            app_heard,
+            binary_media,
             frame_ms,
             stream_id,
             connected_json,

@@ -140,9 +140,7 @@ class Calls:
         self._enter(runner)
         log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
         runner.feed(outgoing_call(plan, targets[0]))
-        data = {**leg.status(now), "is_alive": False}
-        if leg.inline_stream_id is not None:
-            data["stream_id"] = leg.inline_stream_id
+        data = {**leg.status(now), "is_alive": False, **leg.inline_streams}
         reply = Reply(data)
         self._dialled.remember(keyed, reply, now)
         return reply

@@ -125,7 +125,7 @@ class LegRunner:
                 self._media_open = False
                 self._log.info("media closed", **_summary(event.stats))
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
-            case media_events.MediaStarted() | media_events.PlayEnded():
+            case media_events.MediaStarted():
                 pass
             case _:
                 self._taps.on_media_event(event)
@@ -268,6 +268,8 @@ class LegRunner:
                     self.feed(facts.MediaClosed())
             case do.OpenStream():
                 self._taps.open_stream(effect)
+            case do.OpenDialogflow():
+                self._taps.open_dialogflow(effect)
             case do.BeginStream():
                 self._taps.begin_stream(effect.stream_id, after=self._notices.pop(effect.stream_id, None))
             case do.CloseStream():
@@ -361,6 +363,7 @@ class LegRunner:
             silence_when_idle=self._silence_when_idle,
             keepalive_s=settings.keepalive_s,
             timeout_s=settings.timeout_s,
+            inband_dtmf=settings.inband_dtmf,
         )
 
     def _accept(self, effect: do.AcceptCall) -> None:
@@ -449,6 +452,10 @@ def _summary(stats: media_events.LegStats) -> dict[str, int]:
         "rx_lost": stats["packets_lost"],
         "rx_foreign": stats["packets_foreign"],
         "rx_malformed": stats["packets_malformed"],
+        "rx_late": stats["packets_late"],
         "jitter_us": stats["jitter_us"],
+        "jitter_buffer_ms": stats["jitter_buffer_ms"],
+        "drift_ppm": stats["drift_ppm"],
+        "slipped_samples": stats["slipped_samples"],
         "tx_packets": stats["packets_sent"],
     }

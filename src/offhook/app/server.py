@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from offhook.app.calls import Calls
+from offhook.app.dialogflow import Agents
 from offhook.app.keys import InstallationKeys, load_or_create_keys
 from offhook.app.metrics import make_registry
 from offhook.app.preflight import find_warnings
@@ -38,7 +39,7 @@ from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.store import Deliveries, Store
+from offhook.edge.store import Deliveries, DialogflowConnections, Store
 from offhook.edge.webhook import Outbox, Poster, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
@@ -118,6 +119,7 @@ class _Server:
                 ours_first=settings.sip.codec_order == "ours",
                 opaque=frozenset(codec for codec in CODECS if not media.transcodable(codec)),
             ),
+            agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
             tasks=TaskSet(),
         )
         self._calls = Calls(
@@ -131,6 +133,8 @@ class _Server:
         await self._start_webhooks(stack, outbox, egress, keys)
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
+        stack.push_async_callback(services.agents.close)
+        services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
         http = self._http(services, keys)
@@ -183,6 +187,7 @@ class _Server:
             ),
             clock=self._clock,
             registry=make_registry(services, self._calls),
+            dialogflow=services.agents,
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)

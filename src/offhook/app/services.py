@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from offhook.app.settings import Settings
+from offhook.app.dialogflow import Agents
+from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
 from offhook.base.clock import Clock
 from offhook.base.tasks import TaskSet
 from offhook.call.codecs import CodecPolicy
-from offhook.edge.egress import Egress
+from offhook.edge.egress import Egress, EgressUnresolved
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.edge.speech.service import SpeechService
@@ -22,6 +23,11 @@ LEG_COUNTERS = (
     "effects_failed_total",
     "events_stored_late_total",
 )
+
+
+async def _nowhere(host: str, port: int) -> list[tuple[str, int]]:
+    del port
+    raise EgressUnresolved(host, "there is no network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Services:
     outbox: Outbox
     egress: Egress
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
+    agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))

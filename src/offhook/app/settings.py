@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from offhook.base import limits
 from offhook.base.errors import ConfigError
 from offhook.base.log import LogFormat
+from offhook.edge.dialogflow.protocol import BargeIn
 from offhook.proto.sdp import CODECS, is_codec
 from offhook.proto.sip import SipSyntaxError, SipUri
 
@@ -98,7 +99,7 @@ class SipSettings(_Section):
         "and L16 or one rate of it, as in L16/16000.",
     )
     codec_order: Literal["offer", "ours"] = Field(
-        "offer",
+        "ours",
         description="Whose order decides when an answer names no preferred_codecs: the caller's or that of codecs.",
     )
 
@@ -158,6 +159,11 @@ class MediaSettings(_Section):
         description="Send a packet of silence each ptime while nothing is played, on calls whose answer "
         "does not say.",
     )
+    inband_dtmf: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Tell keys by their tones. auto: on calls without telephone-event. on: on every call, until "
+        "its first telephone-event.",
+    )
     drain_s: float = Field(
         5,
         ge=0,
@@ -193,7 +199,8 @@ class StreamSettings(_Section):
         limits.STREAM_BUFFER_MS,
         ge=100,
         le=limits.STREAM_BUFFER_MS_MAX,
-        description="Audio kept for an app that reads too slowly; beyond it the oldest is dropped.",
+        description="Audio of each track kept for an app that reads too slowly, 384 KiB at most; beyond it the "
+        "oldest is dropped.",
     )
     connect_timeout_s: float = Field(
         limits.STREAM_CONNECT_TIMEOUT_S,
@@ -208,6 +215,11 @@ class StreamSettings(_Section):
     )
     l16_byte_order: Literal["little", "big"] = Field(
         "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+    )
+    binary_media: bool = Field(
+        False,
+        description="Binary messages of an app are audio, as the payload of its media frames is; otherwise they "
+        "are answered by error 100003.",
     )
     ping_s: float = Field(
         limits.STREAM_PING_S,
@@ -255,6 +267,34 @@ class SpeechSettings(_Section):
     )
 
 
+class DialogflowSettings(_Section):
+    """Conversations with Google Dialogflow agents (extra `dialogflow`)."""
+
+    language: str = Field(
+        "en-US", description="BCP-47 code of what callers speak, where the command does not say."
+    )
+    barge_in: BargeIn = Field(
+        "agent",
+        description='Whether callers may interrupt a reply: "agent": when the agent says so, "always" or "never".',
+    )
+    welcome_event: str = Field(
+        "", description='Event that the agent answers before the caller speaks, for example "WELCOME".'
+    )
+    endpoint: str = Field(
+        "", description="https://host:port to use instead of Google's endpoint of the agent's location."
+    )
+    ca_file: str = Field(
+        "", description="PEM file of certificate authorities to trust instead of the public ones."
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("it must begin with https:// or http://")
+        return value
+
+
 class EgressSettings(_Section):
     """Which addresses an API caller may make this server talk to."""
 
@@ -293,6 +333,11 @@ class CompatSettings(_Section):
         False,
         description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
         "whatever runs.",
+    )
+    strict_target_legs: bool = Field(
+        False,
+        description="An app that speaks to the opposite leg (the default) of a call that is not bridged is heard "
+        "by nobody.",
     )
 
 
@@ -353,6 +398,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)

@@ -14,6 +14,7 @@ from offhook.base import limits
 from offhook.base.clock import Clock, iso_time
 from offhook.base.urls import masked_url
 from offhook.call import effects as do
+from offhook.call.codecs import MP3
 from offhook.call.payloads import stream_track
 
 
@@ -43,7 +44,7 @@ CountersOf = Callable[[int], Mapping[int, Mapping[str, Any]] | None]
 class StreamEntry:
     """One stream. `counters` are the last ones, kept when it has ended."""
 
-    effect: do.OpenStream
+    effect: do.OpenStream | do.OpenDialogflow
     media_leg_id: int
     started_at: float
     state: StreamState = StreamState.CONNECTING
@@ -59,6 +60,8 @@ class StreamEntry:
     @property
     def call_control_id(self) -> str:
         """Return the id of the call."""
+        if isinstance(self.effect, do.OpenDialogflow):
+            return self.effect.identity.call_control_id
         return str(self.effect.stop["call_control_id"])
 
 
@@ -82,7 +85,7 @@ class StreamBook:
 
     # What happens
 
-    def opening(self, effect: do.OpenStream, media_leg_id: int) -> None:
+    def opening(self, effect: do.OpenStream | do.OpenDialogflow, media_leg_id: int) -> None:
         """Begin the entry of a stream."""
         self._live[effect.stream_id] = StreamEntry(effect, media_leg_id, self._clock.now())
 
@@ -179,13 +182,9 @@ def _shown(entry: StreamEntry, taps: Mapping[int, Mapping[str, Any]]) -> dict[st
         "record_type": "stream",
         "stream_id": effect.stream_id,
         "call_control_id": entry.call_control_id,
-        "call_leg_id": effect.start["call_leg_id"],
-        "call_session_id": effect.start["call_session_id"],
-        "stream_url": masked_url(effect.url),
+        **_of_kind(effect),
         "state": entry.state.value,
         "stream_track": stream_track(effect.tracks),
-        "to_app": {"codec": effect.codec, "sample_rate": effect.sample_rate_hz},
-        "from_app": _from_app(effect),
         "started_at": iso_time(entry.started_at),
         "connected_at": None if entry.connected_at is None else iso_time(entry.connected_at),
         "ended_at": None if entry.ended_at is None else iso_time(entry.ended_at),
@@ -212,7 +211,31 @@ def _is_wanted(state: StreamState, wanted: str) -> bool:
             return state == wanted
 
 
+def _of_kind(effect: do.OpenStream | do.OpenDialogflow) -> dict[str, Any]:
+    """Return what a stream to an app and one to an agent tell differently."""
+    if isinstance(effect, do.OpenDialogflow):
+        audio = {"codec": "L16", "sample_rate": effect.sample_rate_hz}
+        return {
+            "call_leg_id": effect.identity.call_leg_id,
+            "call_session_id": effect.identity.call_session_id,
+            "stream_url": None,
+            "stream_type": "dialogflow",
+            "to_app": audio,
+            "from_app": audio,
+        }
+    return {
+        "call_leg_id": effect.start["call_leg_id"],
+        "call_session_id": effect.start["call_session_id"],
+        "stream_url": masked_url(effect.url),
+        "stream_type": "websocket",
+        "to_app": {"codec": effect.codec, "sample_rate": effect.sample_rate_hz},
+        "from_app": _from_app(effect),
+    }
+
+
 def _from_app(effect: do.OpenStream) -> dict[str, Any] | None:
     if effect.app_codec is None:
         return None
-    return {"codec": effect.app_codec, "sample_rate": effect.app_sample_rate_hz}
+    # Each mp3 file tells its own rate.
+    rate_hz = None if effect.app_codec == MP3 else effect.app_sample_rate_hz
+    return {"codec": effect.app_codec, "sample_rate": rate_hz}

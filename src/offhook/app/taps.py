@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from offhook import __version__
+from offhook.app.dialogflow import LegTalks
 from offhook.app.services import Services
 from offhook.app.stream_book import StreamState
 from offhook.base import limits
@@ -64,6 +65,7 @@ class LegTaps:
         self._fork_ids: dict[int, str] = {}
         self._transcriptions: dict[str, _Transcription] = {}
         self._speech_taps: dict[int, _Transcription] = {}
+        self._talks = LegTalks(services, media_leg_id, feed, self._tasks)
 
     def on_media_event(self, event: media_events.MediaEvent) -> None:
         """Take an event of one tap."""
@@ -87,15 +89,20 @@ class LegTaps:
                 if (stream_id := self._forget_stream(event.tap_id)) is not None:
                     self._stream_failed(stream_id, event.reason, event.detail)
             case media_events.AudioChunk():
-                self._push_audio(event)
+                if not self._talks.on_audio(event):
+                    self._push_audio(event)
             case media_events.TapClosed():
-                self._on_tap_closed(event.tap_id)
+                if not self._talks.on_tap_closed(event.tap_id):
+                    self._on_tap_closed(event.tap_id)
+            case media_events.PlayEnded():
+                self._talks.on_play_ended()
             case _:
                 log.debug("media event of no tap", kind=type(event).__name__)
 
     async def close(self) -> None:
         """Leave nothing behind."""
         await self._tasks.close()
+        await self._talks.close_all()
         self._book.leg_released(self._media_leg_id)
         handles = [handle for item in self._transcriptions.values() for handle in item.handles.values()]
         await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
@@ -106,6 +113,10 @@ class LegTaps:
         """Look the host up and connect, beside the queue."""
         self._book.opening(effect, self._media_leg_id)
         self._connecting[effect.stream_id] = self._start(self._connect_stream(effect), "connect stream")
+
+    def open_dialogflow(self, effect: do.OpenDialogflow) -> None:
+        """Let an agent listen and speak, beside the queue."""
+        self._talks.open(effect)
 
     async def _connect_stream(self, effect: do.OpenStream) -> None:
         stream_id = effect.stream_id
@@ -157,6 +168,8 @@ class LegTaps:
             fill_gaps=settings.fill_gaps == "silence",
             app_codec=effect.app_codec,
             app_sample_rate_hz=effect.app_sample_rate_hz,
+            app_heard=effect.app_heard,
+            binary_media=settings.binary_media,
             l16_byte_order=settings.l16_byte_order,
             reconnect_ms=_ms(limits.STREAM_RECONNECT_S if effect.reconnect else ()),
             reconnect_total_ms=round(limits.STREAM_RECONNECT_TOTAL_S * 1000),
@@ -183,7 +196,9 @@ class LegTaps:
         """End a stream, connected or not."""
         stream_id, reason = effect.stream_id, effect.reason
         task = self._connecting.pop(stream_id, None)
-        if task is not None:
+        if stream_id in self._talks:
+            self._talks.close(stream_id, reason)
+        elif task is not None:
             task.cancel()
             self._stream_stopped(stream_id, reason)
         elif (tap_id := self._stream_taps.get(stream_id)) is not None:

@@ -92,6 +92,36 @@ SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
 
+# Dialogflow
+DIALOGFLOW_SESSIONS_MAX = 1_000
+DIALOGFLOW_CONNECT_TIMEOUT_S = 8.0
+"""Name look-up, TCP, TLS and what must be asked before the first turn."""
+DIALOGFLOW_TURN_AUDIO_MS = 55_000
+"""Audio of one turn; Google refuses more than a minute."""
+DIALOGFLOW_TURN_MAX_S = 75.0
+DIALOGFLOW_LIMIT_AFTER_MS = 1_000
+"""A turn that Google ended by its own limits after so much audio is no failure."""
+DIALOGFLOW_LIMIT_LOST_AFTER_MS = 10_000
+"""The same for a turn that broke without saying why."""
+DIALOGFLOW_ANSWER_TIMEOUT_S = 20.0
+"""How long an agent, and what stands behind it, may think."""
+DIALOGFLOW_TAIL_TIMEOUT_S = 3.0
+"""How long the stream may stay open after the answer; its audio may come last."""
+DIALOGFLOW_RETRY_S = (0.25, 0.5, 1.0, 2.0)
+"""Pauses after failed turns in a row; then the session has failed."""
+DIALOGFLOW_QUEUED_MS = 10_000
+"""Audio that waits for the next turn; beyond it the oldest is dropped and counted."""
+DIALOGFLOW_PREROLL_MS = 400
+"""Kept of what is said while a reply plays that must not be interrupted."""
+DIALOGFLOW_REPLY_GRACE_S = 2.0
+DIALOGFLOW_REPLY_MS_MAX = 55_000
+"""Reply audio played at once; the media core's queue holds a minute."""
+DIALOGFLOW_ANSWERS_PER_TURN_MAX = 20
+"""Parts of an answer; Google's agents give up to five."""
+DIALOGFLOW_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+DIALOGFLOW_KEEPALIVE_S = 60.0
+DIALOGFLOW_SERVICE_ACCOUNT_BYTES_MAX = 32 * 1024
+
 # SIP
 SIP_MESSAGE_BYTES_MAX = 64 * 1024
 SIP_HEADERS_MAX = 256

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class StreamOptions:
     `codec` is what the app is sent, None for the leg's own (but see `app_codec`). `app_codec` is
     what the far end hears when the app sends it, None when the app only listens. `sample_rate_hz`
     is the rate asked for of a codec that has several, in both directions; None for the usual one.
-    `reconnect`: whether a lost socket is opened again.
+    `target_legs` says who hears the app. `reconnect`: whether a lost socket is opened again.
     """
 
     url: str
@@ -35,9 +35,29 @@ class StreamOptions:
     codec: str | None = None
     app_codec: str | None = None
     sample_rate_hz: int | None = None
+    target_legs: TargetLegs = TargetLegs.OPPOSITE
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogflowOptions:
+    """A conversation with the Dialogflow agent of the call's application (contract 2.1).
+
+    `language` is a BCP-47 code, None for the server's usual one. `partial_replies` lets the agent
+    answer in parts.
+    """
+
+    tracks: tuple[Track, ...] = (Track.RX,)
+    language: str | None = None
+    analyze_sentiment: bool = False
+    partial_replies: bool = False
+
+    @property
+    def track(self) -> Track:
+        """Return whom the agent hears: of both, the far end of the call."""
+        return Track.RX if Track.RX in self.tracks else Track.TX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +85,7 @@ class Answer(Command):
     silence_when_idle: bool = False
     webhook_url: str | None = None
     stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
 
 
@@ -125,6 +146,7 @@ class Dial(Command):
     silence_when_idle: bool = False
     webhook_url: str | None = None
     stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
 
 
@@ -154,9 +176,15 @@ class StopFork(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartStream(Command):
-    """Stream the leg's audio over a WebSocket."""
+    """Stream the leg's audio over a WebSocket, or to a Dialogflow agent, or both; at least one is set."""
 
-    stream: StreamOptions
+    stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
+
+    @property
+    def count(self) -> int:
+        """Return how many streams it opens."""
+        return (self.stream is not None) + (self.dialogflow is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

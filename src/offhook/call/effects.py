@@ -6,8 +6,8 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import Dial, ForkType, TranscriptionOptions
-from offhook.call.values import Header, Track, UdpTarget, WebhookRoute
+from offhook.call.commands import Dial, DialogflowOptions, ForkType, TranscriptionOptions
+from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
 
@@ -92,7 +92,8 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
-    With `app_codec` the far end hears what the app sends; with `reconnect` a lost socket is opened again.
+    With `app_codec` the far end hears what the app sends, unless `app_heard` is False; with `reconnect`
+    a lost socket is opened again.
     """
 
     stream_id: str
@@ -106,6 +107,25 @@ class OpenStream:
     start: dict[str, Any]
     stop: dict[str, Any]
     reconnect: bool = True
+    app_heard: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDialogflow:
+    """Let a Dialogflow agent hear one track and speak; answered by the facts of a stream.
+
+    `sample_rate_hz` is that of the audio in both directions.
+    """
+
+    stream_id: str
+    identity: LegIdentity
+    options: DialogflowOptions
+    sample_rate_hz: int
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the tracks asked for."""
+        return self.options.tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +202,7 @@ Effect = (
     | RejectCall
     | EndCall
     | OpenStream
+    | OpenDialogflow
     | BeginStream
     | CloseStream
     | OpenFork

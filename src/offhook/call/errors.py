@@ -36,6 +36,7 @@ TITLES = {
     "90055": "Call transcription can not be stopped",
     "90057": "Invalid call control event type for webhook_urls",
     "90102": "Command is invalid",
+    "100001": "Invalid Dialogflow API",
 }
 
 

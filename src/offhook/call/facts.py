@@ -173,6 +173,23 @@ class TranscriptReady:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAnswered:
+    """A Dialogflow agent answered an utterance, or an event; `is_final` is False for a part of an answer.
+
+    `messages` are the alternatives of each text message. `sentiment` is (score, magnitude).
+    """
+
+    stream_id: str
+    transcript: str
+    confidence: float
+    is_final: bool
+    messages: tuple[tuple[str, ...], ...]
+    intent: str | None = None
+    language: str | None = None
+    sentiment: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionClosed:
     """The engine has told its last final; `detail` is set when it broke down."""
 
@@ -208,6 +225,7 @@ Fact = (
     | ForkClosed
     | TranscriptReady
     | TranscriptionClosed
+    | AgentAnswered
     | DigitReceived
 )
 

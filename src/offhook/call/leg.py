@@ -99,8 +99,8 @@ class CallLeg:
         self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
-        self.inline_stream_id: str | None = None
-        """The id of the stream that begins with the answer."""
+        self.inline_streams: dict[str, str] = {}
+        """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         self._taps = Taps()
         self._memory = CommandMemory()
         self._media_open = False
@@ -224,7 +224,7 @@ class CallLeg:
             tap_commands.check(command, self._taps, self._compat)
             match command:
                 case ask.StartStream():
-                    self._check_audio(self.media, stream=command.stream)
+                    self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
                 case ask.StartTranscription():
                     self._check_audio(self.media, transcription=command.transcription)
                 case _:
@@ -246,17 +246,29 @@ class CallLeg:
             media = self._agree(command)
             if media is None:
                 raise CommandError("10027", "the caller offers no codec that this server speaks")
-            self._check_audio(media, stream=command.stream, transcription=command.transcription)
+            self._check_audio(
+                media,
+                stream=command.stream,
+                dialogflow=command.dialogflow,
+                transcription=command.transcription,
+            )
 
     def _check_audio(
         self,
         media: NegotiatedMedia | None,
         *,
         stream: ask.StreamOptions | None = None,
+        dialogflow: ask.DialogflowOptions | None = None,
         transcription: ask.TranscriptionOptions | None = None,
     ) -> None:
         if media is not None:
-            tap_commands.check_audio(media, self._codecs.opaque, stream=stream, transcription=transcription)
+            tap_commands.check_audio(
+                media,
+                self._codecs.opaque,
+                stream=stream,
+                dialogflow=dialogflow,
+                transcription=transcription,
+            )
 
     # Commands: then how
 
@@ -271,8 +283,8 @@ class CallLeg:
             case ask.Hangup():
                 return {}, self._hang_up(command, now)
             case ask.StartStream():
-                stream_id = self._new_id()
-                return {"stream_id": stream_id}, self._open_stream(stream_id, command.stream)
+                data = self._stream_ids(command)
+                return data, self._open_streams(command, data)
             case ask.StopStream():
                 return {}, taps.close_streams(command.stream_id, "command")
             case ask.StartFork():
@@ -295,9 +307,7 @@ class CallLeg:
         self._media_open = True
         if command.webhook_url is not None:
             self.route = replace(self.route, url=command.webhook_url)
-        data = {}
-        if command.stream is not None:
-            self.inline_stream_id = data["stream_id"] = self._new_id()
+        data = self.inline_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
             do.OpenMedia(self.media, codecs, command.silence_when_idle),
@@ -312,6 +322,36 @@ class CallLeg:
         verdict = verdicts.ENDED_BY_APP if self._plan is None else verdicts.ENDED_BY_CALLING_APP
         return self._end(verdict, now, do.EndCall(command.headers))
 
+    def _stream_ids(self, command: ask.Answer | ask.Dial | ask.StartStream) -> dict[str, str]:
+        """Return the ids of what a command opens, as its answer tells them."""
+        ids = {}
+        if command.stream is not None:
+            ids["stream_id"] = self._new_id()
+        if command.dialogflow is not None:
+            ids["dialogflow_stream_id" if ids else "stream_id"] = self._new_id()
+        return ids
+
+    def _open_streams(
+        self, command: ask.Answer | ask.Dial | ask.StartStream, ids: dict[str, str]
+    ) -> list[do.Effect]:
+        effects: list[do.Effect] = []
+        if command.stream is not None:
+            effects += self._open_stream(ids["stream_id"], command.stream)
+        if command.dialogflow is not None:
+            stream_id = ids.get("dialogflow_stream_id", ids["stream_id"])
+            alone = command.stream is None
+            effects += self._open_dialogflow(stream_id, command.dialogflow, alone=alone)
+        return effects
+
+    def _open_dialogflow(
+        self, stream_id: str, options: ask.DialogflowOptions, *, alone: bool
+    ) -> list[do.Effect]:
+        record, media = self._known()
+        effect = tap_commands.opened_dialogflow(stream_id, options, record=record, media=media)
+        if self._compat.single_stream and alone:
+            return self._taps.replace_by_dialogflow(effect)
+        return self._taps.open_dialogflow(effect)
+
     def _open_stream(self, stream_id: str, options: ask.StreamOptions) -> list[do.Effect]:
         record, media = self._known()
         effect = tap_commands.opened_stream(
@@ -322,6 +362,7 @@ class CallLeg:
             user_id=self._user_id,
             client_state=self.client_state,
             opaque=self._codecs.opaque,
+            compat=self._compat,
         )
         if self._compat.single_stream:
             return self._taps.replace_by_stream(effect)
@@ -369,8 +410,7 @@ class CallLeg:
             told["stream_url"] = plan.stream.url
             told["stream_track"] = payloads.stream_track(plan.stream.tracks)
         effects: list[do.Effect] = [self._notify("call.answered", told, now)]
-        if plan.stream is not None and self.inline_stream_id is not None:
-            effects += self._open_stream(self.inline_stream_id, plan.stream)
+        effects += self._open_streams(plan, self.inline_streams)
         if plan.transcription is not None:
             effects += self._open_transcription(plan.transcription)
         return effects
@@ -383,8 +423,7 @@ class CallLeg:
         self.client_state = plan.client_state
         if plan.webhook_url is not None:
             self.route = replace(self.route, url=plan.webhook_url)
-        if plan.stream is not None:
-            self.inline_stream_id = self._new_id()
+        self.inline_streams = self._stream_ids(plan)
         self._record = CallRecord(self.identity, Direction.OUTGOING, call, now)
         self._media_open = True
         codecs = self._codecs.offered(plan.preferred_codecs)

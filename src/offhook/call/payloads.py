@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offhook.base.clock import iso_time
-from offhook.call.facts import IncomingCall, OutgoingCall, Payload, TranscriptReady
+from offhook.call.facts import AgentAnswered, IncomingCall, OutgoingCall, Payload, TranscriptReady
 from offhook.call.headers import custom_headers, sip_headers
 from offhook.call.values import Direction, Header, LegIdentity, QualityStats, Track
 from offhook.call.verdicts import Verdict
@@ -129,6 +129,23 @@ def transcription(fact: TranscriptReady) -> Payload:
             "utterance_id": fact.utterance_id,
         }
     }
+
+
+def agent_answer(fact: AgentAnswered) -> Payload:
+    """Return what `dialogflow.detectintent.response` adds; intent, language and sentiment are ours."""
+    told: Payload = {
+        "confidence": fact.confidence,
+        "fulfillment_messages": [{"text": list(texts)} for texts in fact.messages],
+        "intent": fact.intent,
+        "is_final": fact.is_final,
+        "language": fact.language,
+        "stream_id": fact.stream_id,
+        "transcript": fact.transcript,
+    }
+    if fact.sentiment is not None:
+        score, magnitude = fact.sentiment
+        told["sentiment"] = {"magnitude": magnitude, "score": score}
+    return told
 
 
 def stream_track(tracks: Sequence[Track]) -> str:

@@ -7,6 +7,7 @@ from offhook.call import payloads
 from offhook.call.codecs import MP3, codec_to_app, stream_rate_hz, why_opaque
 from offhook.call.commands import (
     Command,
+    DialogflowOptions,
     StartFork,
     StartStream,
     StartTranscription,
@@ -16,12 +17,15 @@ from offhook.call.commands import (
     StreamOptions,
     TranscriptionOptions,
 )
-from offhook.call.effects import OpenFork, OpenStream
+from offhook.call.effects import OpenDialogflow, OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps, speaks_rtp
+from offhook.call.values import TargetLegs
 from offhook.proto.sdp import NegotiatedMedia
+
+WIDE_BAND_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Compat:
     """Refuse `transcription_stop` when nothing is being transcribed."""
     single_stream: bool = False
     """A call has room for one stream or fork; the next one takes the place of the last."""
+    strict_target_legs: bool = False
+    """An app that speaks to the opposite leg of a call without one is heard by nobody."""
 
 
 def check(command: Command, taps: Taps, compat: Compat) -> None:
@@ -39,7 +45,7 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
     match command:
         case StartStream() | StartFork() if compat.single_stream:
             pass  # whatever runs makes room
-        case StartStream() if len(taps.streams) >= limits.STREAMS_PER_LEG_MAX:
+        case StartStream() if len(taps.streams) + command.count > limits.STREAMS_PER_LEG_MAX:
             detail = f"a call has at most {limits.STREAMS_PER_LEG_MAX} streams at once"
             raise CommandError("90045", detail)
         case StartStream(stream=StreamOptions(app_codec=codec)) if speaks_rtp(codec) and any(
@@ -49,6 +55,10 @@ def check(command: Command, taps: Taps, compat: Compat) -> None:
                 "a call has one stream whose app speaks raw audio; stop it first, or start one that does not"
             )
             raise CommandError("90045", detail, "/stream_bidirectional_mode")
+        case StartStream(dialogflow=DialogflowOptions()) if any(
+            stream.url is None for stream in taps.running_streams()
+        ):
+            raise CommandError("90045", "a call talks with one agent; stop it first", "/enable_dialogflow")
         case StopStream() if not any(taps.running_streams()):
             raise CommandError("90048", "no stream is running on this call")
         case StopStream(stream_id=str(wanted)) if not any(
@@ -75,6 +85,7 @@ def check_audio(
     opaque: frozenset[str],
     *,
     stream: StreamOptions | None = None,
+    dialogflow: DialogflowOptions | None = None,
     transcription: TranscriptionOptions | None = None,
 ) -> None:
     """Raise `CommandError` when taps of a call would need a codec that is only passed on here.
@@ -83,11 +94,15 @@ def check_audio(
         media: what the call is in.
         opaque: codecs that can be neither decoded nor made.
         stream: the stream to be opened, if any.
+        dialogflow: the conversation with an agent to be begun, if any.
         transcription: the transcription to be started, if any.
     """
     leg = media.codec_name
     if transcription is not None and leg in opaque:
         raise CommandError("10038", f"the call cannot be transcribed: {why_opaque(leg)}")
+    if dialogflow is not None and leg in opaque:
+        detail = f"the call cannot be led by an agent: {why_opaque(leg)}"
+        raise CommandError("10038", detail, "/enable_dialogflow")
     if stream is None:
         return
     to_app = codec_to_app(stream, media)
@@ -112,6 +127,7 @@ def opened_stream(
     user_id: str,
     client_state: str | None,
     opaque: frozenset[str] = frozenset(),
+    compat: Compat | None = None,
 ) -> OpenStream:
     """Return the effect that opens a stream, with what its start and stop frames will say.
 
@@ -137,11 +153,27 @@ def opened_stream(
         sample_rate_hz=rate_hz,
         app_codec=app_codec,
         app_sample_rate_hz=stream_rate_hz(options.app_codec or codec, options, media),
+        app_heard=_is_app_heard(options.target_legs, compat or Compat()),
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
         stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
         reconnect=options.reconnect,
     )
+
+
+def _is_app_heard(target_legs: TargetLegs, compat: Compat) -> bool:
+    """Tell whether anybody hears an app on a leg that is not bridged (contract 4.6)."""
+    return target_legs is not TargetLegs.OPPOSITE or not compat.strict_target_legs
+
+
+def opened_dialogflow(
+    stream_id: str, options: DialogflowOptions, *, record: CallRecord, media: NegotiatedMedia
+) -> OpenDialogflow:
+    """Return the effect that begins a conversation with an agent, in wide band where the call is."""
+    narrow = media.codec_name in ("PCMU", "PCMA") or (
+        media.codec_name == "L16" and media.clock_rate_hz < WIDE_BAND_HZ
+    )
+    return OpenDialogflow(stream_id, record.identity, options, 8_000 if narrow else WIDE_BAND_HZ)
 
 
 def opened_fork(fork_id: str, command: StartFork, media: NegotiatedMedia) -> tuple[OpenFork, Payload]:

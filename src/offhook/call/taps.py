@@ -30,11 +30,13 @@ from offhook.call.effects import (
     CloseStream,
     CloseTranscription,
     Effect,
+    OpenDialogflow,
     OpenFork,
     OpenStream,
     OpenTranscription,
 )
 from offhook.call.facts import (
+    AgentAnswered,
     ForkClosed,
     ForkOpened,
     Payload,
@@ -44,7 +46,7 @@ from offhook.call.facts import (
     TranscriptionClosed,
     TranscriptReady,
 )
-from offhook.call.payloads import stream_track, transcription
+from offhook.call.payloads import agent_answer, stream_track, transcription
 from offhook.call.values import Track
 
 TapFact = (
@@ -55,6 +57,7 @@ TapFact = (
     | ForkClosed
     | TranscriptReady
     | TranscriptionClosed
+    | AgentAnswered
 )
 
 CONNECTION_FAILED = "connection_failed"
@@ -75,26 +78,33 @@ class Tell:
 
 @dataclass(slots=True)
 class Stream:
-    """A stream between its `OpenStream` and its last fact."""
+    """A stream between its `OpenStream` or `OpenDialogflow` and its last fact.
+
+    `url` is None for one to Dialogflow.
+    """
 
     stream_id: str
-    url: str
+    url: str | None
     tracks: tuple[Track, ...]
     codec: str
     two_way: bool = False
     connected: bool = False
     closing: bool = False
-    held: OpenStream | None = None
+    held: OpenStream | OpenDialogflow | None = None
     """Set while it waits for the tap whose place it takes to be gone."""
 
     @property
     def told(self) -> Payload:
         """Return what `streaming.started` says, and `.stopped` with the reason."""
-        return {
-            "stream_id": self.stream_id,
-            "stream_track": stream_track(self.tracks),
-            "stream_url": self.url,
-        }
+        told: Payload = {"stream_id": self.stream_id, "stream_track": stream_track(self.tracks)}
+        if self.url is None:
+            return {**told, "stream_type": self.stream_type}
+        return {**told, "stream_url": self.url}
+
+    @property
+    def stream_type(self) -> str:
+        """Return what `streaming.failed` calls this kind of stream."""
+        return "dialogflow" if self.url is None else "websocket"
 
     def stopped(self, reason: str) -> Tell:
         """Return the `streaming.stopped` of this stream."""
@@ -102,14 +112,17 @@ class Stream:
 
     def failure(self, reason: str, detail: str) -> Tell:
         """Return the `streaming.failed` of this stream."""
+        params: Payload = {"track": stream_track(self.tracks)}
+        if self.url is not None:
+            params["stream_url"] = self.url
         return Tell(
             "streaming.failed",
             {
                 "failure_detail": detail,
                 "failure_reason": reason,
                 "stream_id": self.stream_id,
-                "stream_params": {"stream_url": self.url, "track": stream_track(self.tracks)},
-                "stream_type": "websocket",
+                "stream_params": params,
+                "stream_type": self.stream_type,
             },
         )
 
@@ -172,6 +185,11 @@ class Taps:
         )
         return [effect]
 
+    def open_dialogflow(self, effect: OpenDialogflow) -> list[Effect]:
+        """Keep book of a conversation with an agent from now on."""
+        self.streams[effect.stream_id] = Stream(effect.stream_id, None, effect.tracks, "L16")
+        return [effect]
+
     def open_fork(self, effect: OpenFork, told: Payload) -> list[Effect]:
         """Keep book of a fork from now on; `told` is what its webhooks will say."""
         self.forks[effect.fork_id] = Fork(effect.fork_id, effect.fork_type, told)
@@ -181,6 +199,15 @@ class Taps:
         """Let a stream take the place of every stream and fork; it opens when the last of them is gone."""
         effects = self._make_room()
         opening = self.open_stream(effect)
+        if not self._must_wait():
+            return effects + opening
+        self.streams[effect.stream_id].held = effect
+        return effects
+
+    def replace_by_dialogflow(self, effect: OpenDialogflow) -> list[Effect]:
+        """Let an agent take the place of every stream and fork; it opens when the last of them is gone."""
+        effects = self._make_room()
+        opening = self.open_dialogflow(effect)
         if not self._must_wait():
             return effects + opening
         self.streams[effect.stream_id].held = effect
@@ -288,6 +315,10 @@ class Taps:
                 return self._fork_closed(fact)
             case TranscriptReady():
                 return [Tell("call.transcription", transcription(fact))] if self._wanted(fact) else []
+            case AgentAnswered():
+                stream = self.streams.get(fact.stream_id)
+                connected = stream is not None and stream.connected
+                return [Tell("dialogflow.detectintent.response", agent_answer(fact))] if connected else []
             case _:
                 self.transcriptions.pop(fact.transcription_id, None)
                 return []

@@ -49,6 +49,16 @@ class LegState(StrEnum):
     """`call.hangup` has been told. Nothing happens any more."""
 
 
+class TargetLegs(StrEnum):
+    """Who hears what the app of a stream says (contract 4.6)."""
+
+    SELF = "self"
+    """The far end of the leg the stream was started on."""
+    OPPOSITE = "opposite"
+    """The far end of the leg that is bridged to it; of its own leg where none is."""
+    BOTH = "both"
+
+
 class Track(StrEnum):
     """One direction of a leg's audio: rx is from the phone to us."""
 

@@ -67,6 +67,7 @@ def test_a_stream_is_shown_from_its_first_try_to_its_end() -> None:
         "call_leg_id": "leg",
         "call_session_id": "session",
         "stream_url": "wss://...@app.example:8443/media?...",
+        "stream_type": "websocket",
         "state": "connecting",
         "stream_track": "both_tracks",
         "to_app": {"codec": "PCMU", "sample_rate": 8000},

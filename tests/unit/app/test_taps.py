@@ -43,6 +43,7 @@ async def test_the_settings_of_streams_reach_the_media_core(monkeypatch: pytest.
         "connect_retry_s": [0.5],
         "ping_s": 0,
         "l16_byte_order": "big",
+        "binary_media": True,
     }
     house = House(flags={"stream": flags})
     opened: list[dict[str, Any]] = []
@@ -67,6 +68,7 @@ async def test_the_settings_of_streams_reach_the_media_core(monkeypatch: pytest.
         [500],
         0,
     )
+    assert options["binary_media"] is True
     assert options["headers"] == [
         ("User-Agent", f"offhook/{__version__}"),
         ("x-telnyx-streaming-auth-token", "hidden"),

@@ -67,7 +67,7 @@ def test_an_answer_starts_what_the_plan_asks_for() -> None:
     told = payload(effects, "call.answered")
     assert (told["codec"], told["stream_url"], told["stream_track"]) == ("PCMU", URL, "inbound_track")
     assert told["custom_headers"] == [{"name": "X-Ticket", "value": "7"}]
-    assert effects[2].stream_id == desk.leg.inline_stream_id  # type: ignore[attr-defined]
+    assert {"stream_id": effects[2].stream_id} == desk.leg.inline_streams  # type: ignore[attr-defined]
 
 
 def test_early_audio_is_connected_and_not_again_by_the_same_answer() -> None:

@@ -11,7 +11,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.errors import CommandError
 from offhook.call.tap_commands import Compat
-from offhook.call.values import LegState, Track, UdpTarget
+from offhook.call.values import LegState, TargetLegs, Track, UdpTarget
 from tests.fakes.legs import (
     URL,
     Desk,
@@ -474,6 +474,86 @@ def test_a_stop_of_a_fork_that_runs_is_told_once() -> None:
     assert told(desk.tell(facts.ForkClosed("id-1"))) == ["call.fork.stopped"]
 
 
+# Dialogflow
+
+
+ASK_AGENT = ask.StartStream(dialogflow=ask.DialogflowOptions(analyze_sentiment=True))
+ANSWER = facts.AgentAnswered("id-1", "hello", 1.0, True, (("Hi!", "Hey!"),), "greeting", "en", (0.5, 2.0))
+
+
+def test_an_agent_is_a_stream_of_its_own_type() -> None:
+    desk = answered()
+    reply, effects = desk.command_for_reply(ASK_AGENT)
+    assert reply == ask.Reply({"result": "ok", "stream_id": "id-1"})
+    assert effects == [
+        do.OpenDialogflow("id-1", desk.leg.identity, ask.DialogflowOptions(analyze_sentiment=True), 8_000)
+    ]
+    effects = desk.tell(facts.StreamConnected("id-1"))
+    assert kinds(effects) == [do.Notify, do.BeginStream]
+    started = payload(effects, "streaming.started")
+    assert (started["stream_type"], started["stream_track"]) == ("dialogflow", "inbound_track")
+    assert "stream_url" not in started
+    answer = payload(desk.tell(ANSWER), "dialogflow.detectintent.response")
+    assert {name: answer[name] for name in ("confidence", "transcript", "is_final", "stream_id")} == {
+        "confidence": 1.0,
+        "transcript": "hello",
+        "is_final": True,
+        "stream_id": "id-1",
+    }
+    assert answer["fulfillment_messages"] == [{"text": ["Hi!", "Hey!"]}]
+    assert answer["sentiment"] == {"score": 0.5, "magnitude": 2.0}
+    stopped = payload(desk.tell(facts.StreamClosed("id-1", "agent_ended")), "streaming.stopped")
+    assert stopped["stop_reason"] == "agent_ended"
+    assert desk.tell(ANSWER) == []
+
+
+def test_an_agent_that_fails_is_told_with_its_type_and_without_a_url() -> None:
+    desk = answered()
+    desk.command(ASK_AGENT)
+    failed = payload(
+        desk.tell(facts.StreamFailed("id-1", "dialogflow_not_configured", "no connection")),
+        "streaming.failed",
+    )
+    assert failed["failure_reason"] == "dialogflow_not_configured"
+    assert failed["failure_detail"] == "no connection"
+    assert failed["stream_type"] == "dialogflow"
+    assert failed["stream_params"] == {"track": "inbound_track"}
+
+
+def test_an_agent_and_an_app_begin_together_and_stop_together() -> None:
+    desk = answered()
+    both = ask.StartStream(stream=start_stream().stream, dialogflow=ask.DialogflowOptions())
+    reply, effects = desk.command_for_reply(both)
+    assert reply.data == {"result": "ok", "stream_id": "id-1", "dialogflow_stream_id": "id-2"}
+    assert kinds(effects) == [do.OpenStream, do.OpenDialogflow]
+    assert kinds(desk.command(ask.StopStream())) == [do.CloseStream, do.CloseStream]
+
+
+def test_a_call_talks_with_one_agent_at_a_time() -> None:
+    desk = answered()
+    desk.command(ASK_AGENT)
+    assert refused(desk, ASK_AGENT) == ("90045", "/enable_dialogflow")
+    desk.command(ask.StopStream())
+    assert kinds(desk.command(ASK_AGENT)) == [do.OpenDialogflow]
+
+
+def test_two_streams_need_room_for_two() -> None:
+    desk = answered()
+    for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
+        desk.command(start_stream())
+    both = ask.StartStream(stream=start_stream().stream, dialogflow=ask.DialogflowOptions())
+    assert refused(desk, both) == ("90045", None)
+    desk.command(ASK_AGENT)
+
+
+def test_an_agent_takes_the_place_of_a_stream_where_there_is_room_for_one() -> None:
+    desk = answered(compat=Compat(single_stream=True))
+    desk.command(start_stream())
+    desk.tell(facts.StreamConnected("id-1"))
+    assert kinds(desk.command(ASK_AGENT)) == [do.CloseStream]
+    assert kinds(desk.tell(facts.StreamClosed("id-1", "replaced"))) == [do.Notify, do.OpenDialogflow]
+
+
 # Room for one (contract 4.5, compat.single_stream)
 
 
@@ -553,3 +633,22 @@ def test_an_app_that_plays_mp3_takes_nobodys_place() -> None:
     for _ in range(limits.STREAMS_PER_LEG_MAX - 1):
         desk.command(start_stream(app_codec="MP3"))
     assert refused(desk, start_stream(app_codec="MP3")) == ("90045", None)
+
+
+@pytest.mark.parametrize(
+    ("target_legs", "strict", "heard"),
+    [
+        (TargetLegs.OPPOSITE, False, True),
+        (TargetLegs.OPPOSITE, True, False),
+        (TargetLegs.SELF, True, True),
+        (TargetLegs.BOTH, True, True),
+    ],
+)
+def test_an_app_is_heard_on_a_leg_that_is_not_bridged(
+    target_legs: TargetLegs, strict: bool, heard: bool
+) -> None:
+    desk = answered(compat=Compat(strict_target_legs=strict))
+    _, effects = desk.command_for_reply(start_stream(app_codec="PCMU", target_legs=target_legs))
+    (effect,) = effects
+    assert isinstance(effect, do.OpenStream)
+    assert effect.app_heard is heard

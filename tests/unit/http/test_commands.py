@@ -6,7 +6,7 @@ import pytest
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 from offhook.edge.http.commands import ACTIONS, Rules
 from offhook.edge.http.problems import Refusal
 
@@ -62,7 +62,7 @@ def test_a_streams_track_becomes_rx_and_tx(track: str, tracks: tuple[Track, ...]
 
 def test_a_stream_has_telnyxs_defaults() -> None:
     assert build("streaming_start", stream_url=URL) == domain.StartStream(
-        stream=domain.StreamOptions(url=URL, tracks=(Track.RX,), codec=None)
+        stream=domain.StreamOptions(url=URL, tracks=(Track.RX,), codec=None, app_codec="MP3")
     )
 
 
@@ -75,7 +75,11 @@ def test_a_stream_carries_all_that_was_asked_for() -> None:
         custom_parameters=[{"name": "a", "value": "1"}, {"name": "b", "value": "2"}],
     ).stream
     assert stream == domain.StreamOptions(
-        url=URL, codec="PCMA", auth_token="token", custom_parameters=(("a", "1"), ("b", "2"))
+        url=URL,
+        codec="PCMA",
+        app_codec="MP3",
+        auth_token="token",
+        custom_parameters=(("a", "1"), ("b", "2")),
     )
 
 
@@ -100,17 +104,6 @@ def test_defaults_sent_explicitly_change_nothing() -> None:
         custom_parameters=[],
     )
     assert explicit == build("streaming_start", stream_url=URL)
-
-
-@pytest.mark.parametrize("command", ["streaming_start", "answer"])
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("enable_dialogflow", True),
-    ],
-)
-def test_a_value_of_a_later_version_is_refused_by_name(command: str, field: str, value: object) -> None:
-    assert refusals(command, stream_url=URL, **{field: value}) == [("10038", f"/{field}")]
 
 
 @pytest.mark.parametrize("command", ["streaming_start", "answer"])
@@ -179,12 +172,13 @@ def test_an_app_may_speak(codec: str, rate_hz: object, legs: str) -> None:
     }
     command = build("streaming_start", stream_url=URL, **asked)
     assert (command.stream.app_codec, command.stream.sample_rate_hz) == (codec, int(str(rate_hz)))
+    assert command.stream.target_legs is TargetLegs(legs)
 
 
-def test_an_app_only_listens_unless_the_mode_says_otherwise() -> None:
+def test_an_app_speaks_mp3_unless_the_mode_says_otherwise() -> None:
     for codec in ("PCMU", "L16", "OPUS"):
         command = build("streaming_start", stream_url=URL, stream_bidirectional_codec=codec)
-        assert command.stream.app_codec is None
+        assert command.stream.app_codec == "MP3"
 
 
 def test_linear_audio_to_the_app_has_the_rate_asked_for() -> None:
@@ -194,9 +188,18 @@ def test_linear_audio_to_the_app_has_the_rate_asked_for() -> None:
     assert (command.stream.codec, command.stream.sample_rate_hz) == ("L16", 16000)
 
 
-def test_dialogflow_is_refused_even_without_a_url() -> None:
-    assert refusals("streaming_start", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
-    assert refusals("answer", enable_dialogflow=True) == [("10038", "/enable_dialogflow")]
+@pytest.mark.parametrize("command", ["streaming_start", "answer"])
+def test_an_agent_needs_no_url_and_may_have_an_app_beside_it(command: str) -> None:
+    config = {"analyze_sentiment": True, "partial_automated_agent_reply": True, "language_code": "de"}
+    alone = build(command, enable_dialogflow=True, stream_track="both_tracks", dialogflow_config=config)
+    assert alone.stream is None
+    assert alone.dialogflow == domain.DialogflowOptions(
+        tracks=(Track.RX, Track.TX), language="de", analyze_sentiment=True, partial_replies=True
+    )
+    beside = build(command, enable_dialogflow=True, stream_url=URL)
+    assert beside.stream is not None
+    assert beside.dialogflow == domain.DialogflowOptions()
+    assert build(command, stream_url=URL, dialogflow_config=config).dialogflow is None
 
 
 def test_a_stream_needs_its_url() -> None:
@@ -295,7 +298,11 @@ def test_an_answer_carries_all_that_was_asked_for() -> None:
         silence_when_idle=True,
         webhook_url="https://app.example/hook",
         stream=domain.StreamOptions(
-            url=URL, tracks=(Track.RX, Track.TX), auth_token="token", custom_parameters=(("a", "1"),)
+            url=URL,
+            tracks=(Track.RX, Track.TX),
+            app_codec="MP3",
+            auth_token="token",
+            custom_parameters=(("a", "1"),),
         ),
         transcription=domain.TranscriptionOptions(engine="Telnyx", tracks=(Track.RX, Track.TX)),
     )

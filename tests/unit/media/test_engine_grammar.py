@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_w
 
 pytestmark = pytest.mark.unit
 
+MP3 = (Path(__file__).parents[2] / "data/mp3/tone-24000-mono.mp3").read_bytes()
+"""One second."""
 ENDS = (events.TapClosed, events.StreamClosed, events.StreamFailed)
 
 
@@ -296,6 +299,8 @@ async def test_parameters_a_leg_cannot_use_are_refused_at_once(world: World) -> 
         arguments = {"track": "rx", "sample_rate_hz": 8000, "chunk_ms": 20, name: value}
         with pytest.raises(MediaError, match=f"{name} is out of range"):
             world.engine.add_speech(1, 2, **arguments)
+    with pytest.raises(MediaError, match="inband_dtmf is auto, on or off"):
+        connect(world, 1, inband_dtmf="sometimes")
     for tap_id in range(32):
         world.engine.add_fork(1, tap_id, rx="127.0.0.1:9", tx=None)
     with pytest.raises(MediaError, match="32 taps, which is the most there may be"):
@@ -525,7 +530,59 @@ async def test_formats_that_no_stream_has_are_refused(world: World) -> None:
         with pytest.raises(MediaError, match=f"{name} is out of range"):
             world.add_stream(1, 2, **arguments)
     with pytest.raises(MediaError, match="does not speak codec"):
-        world.add_stream(1, 2, app_codec="MP3")
+        world.add_stream(1, 2, app_codec="MP2")
+
+
+# mp3
+
+
+async def test_an_mp3_file_is_heard_for_its_time_and_its_mark_comes_behind(world: World) -> None:
+    await talking(world, "MP3")
+    await world.app_says(1, 2, media(MP3), mark("end"))
+    await world.frames("mark", 1)
+    stats = world.engine.stats(1)["taps"][2]
+    assert 1000 <= stats["played_ms"] <= 1060
+    assert (stats["queued_ms"], stats["app_frames_refused"]) == (0, 0)
+
+
+async def test_clear_ends_an_mp3_file(world: World) -> None:
+    await talking(world, "MP3")
+    await world.app_says(1, 2, media(MP3), mark("end"), CLEAR)
+    await world.frames("mark", 1)
+    stats = world.engine.stats(1)["taps"][2]
+    assert stats["queued_ms"] == 0
+    assert stats["discarded_ms"] >= 900
+
+
+async def test_raw_audio_in_mp3_mode_and_too_many_files_are_answered_by_their_codes(world: World) -> None:
+    await talking(world, "MP3")
+    await world.app_says(1, 2, media(b"\xff" * 160), media(MP3), media(MP3))
+    raw, often = await world.frames("error", 2)
+    assert (raw["payload"]["code"], often["payload"]["code"]) == (100004, 100005)
+    assert "stream_bidirectional_mode" in raw["payload"]["detail"]
+    assert world.engine.stats(1)["taps"][2]["app_frames_refused"] == 2
+
+
+async def test_binary_messages_are_audio_where_that_was_agreed_on(world: World) -> None:
+    await talking(world, binary_media=True)
+    await world.app_says(1, 2, b"\x80" * 320, mark("end"))
+    await world.frames("mark", 1)
+    assert await heard(world, 2) == b"\x80" * 320
+
+
+async def test_binary_messages_are_refused_where_it_was_not(world: World) -> None:
+    await talking(world)
+    await world.app_says(1, 2, b"\x80" * 320)
+    (error,) = await world.frames("error", 1)
+    assert error["payload"]["code"] == 100003
+
+
+async def test_an_app_that_nobody_is_to_hear_is_counted_as_discarded(world: World) -> None:
+    await talking(world, app_heard=False)
+    await world.app_says(1, 2, media(b"\x80" * 1600), mark("end"))
+    await world.frames("mark", 1)
+    stats = world.engine.stats(1)["taps"][2]
+    assert (stats["discarded_ms"], stats["played_ms"], stats["tx_frames"]) == (200, 0, 0)
 
 
 async def test_it_is_told_what_waits_for_the_app_and_for_its_marks(world: World) -> None:

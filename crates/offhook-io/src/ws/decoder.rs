@@ -5,8 +5,8 @@
 pub enum Incoming {
     /// A text message, fragments joined.
     Text(String),
-    /// A binary message; its content does not matter here.
-    Binary,
+    /// A binary message, fragments joined.
+    Binary(Vec<u8>),
     /// To be answered by a pong with the same bytes.
     Ping(Vec<u8>),
     /// The answer to a ping of ours.
@@ -140,7 +140,7 @@ impl Decoder {
         let message = std::mem::take(&mut self.message);
         match kind {
             DataKind::Text => String::from_utf8(message).map(Incoming::Text).map_err(|_| WsError::NotUtf8),
-            DataKind::Binary => Ok(Incoming::Binary),
+            DataKind::Binary => Ok(Incoming::Binary(message)),
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
             Incoming::Text("two".into()),
             Incoming::Text(String::from_utf8(big).unwrap()),
             Incoming::Pong,
-            Incoming::Binary,
+            Incoming::Binary(vec![0, 1]),
             Incoming::Close(Some(1000)),
         ];
         for size in [1, 2, 3, 7, 1_000, wire.len()] {

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, LegParams, MediaLeg, OpusSettings, Port, Sink,
-    SpeechParams, StreamParams, TapId, Track,
+    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg, OpusSettings,
+    Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
@@ -156,6 +156,7 @@ pub fn leg_params() -> LegParams {
         ptime_ms: 20,
         dtmf_payload_type: Some(101),
         dtmf_clock_rate_hz: 8000,
+        inband_dtmf: InbandDtmf::Auto,
         remote_rtp: phone(),
         remote_rtcp: phone_rtcp(),
         rtcp_mux: false,
@@ -181,6 +182,8 @@ pub fn stream_params() -> StreamParams {
         tx: true,
         format: pcmu(),
         app_format: None,
+        app_heard: true,
+        binary_media: false,
         frame_ms: 20,
         stream_id: "stream-1".to_owned(),
         connected_json: r#"{"event":"connected","version":"1.0.0"}"#.to_owned(),

@@ -21,7 +21,9 @@ def listen(
         int, typer.Option("--port", metavar="P", min=0, max=65535, help="Port to listen at.")
     ] = 9001,
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
-    echo: Annotated[bool, typer.Option("--echo", help="Send the caller's audio back to the call.")] = False,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="Send the caller's audio back; the stream must be in mode rtp.")
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option("--record", metavar="DIR", help="Write one WAV file a track into this folder."),

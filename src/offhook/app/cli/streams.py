@@ -110,9 +110,11 @@ def _show(stream: dict[str, Any]) -> None:
     to_app, from_app = stream["to_app"], stream["from_app"]
     formats = f"to app {to_app['codec']}/{to_app['sample_rate']}"
     if from_app is not None:
-        formats += f", from app {from_app['codec']}/{from_app['sample_rate']}"
+        rate = from_app["sample_rate"]
+        formats += f", from app {from_app['codec']}" + (f"/{rate}" if rate else "")
+    where = stream["stream_url"] or stream["stream_type"]
     people.print(
-        f"[{colour}]{state:12}[/{colour}] {escape(stream['stream_id'])}  {escape(stream['stream_url'])}\n"
+        f"[{colour}]{state:12}[/{colour}] {escape(stream['stream_id'])}  {escape(where)}\n"
         f"             call {escape(stream['call_control_id'])}\n"
         f"             {stream['stream_track']}, {formats}, since {stream['started_at']}",
         soft_wrap=True,

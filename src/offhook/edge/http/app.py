@@ -25,6 +25,7 @@ from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.commands import ACTIONS, DIAL, Action, Rules, dial
 from offhook.edge.http.cursors import CURSOR_PARAMETERS, cut
+from offhook.edge.http.dialogflow import DialogflowService, dialogflow_router
 from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
 from offhook.edge.http.guard import Guard
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
@@ -90,6 +91,7 @@ def create_app(
     clock: Clock,
     registry: CollectorRegistry,
     metrics_need_key: bool = False,
+    dialogflow: DialogflowService | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -100,6 +102,7 @@ def create_app(
         clock: for the memory of retried requests and the latency metric.
         registry: what `/metrics` shows; the API adds its own metrics to it.
         metrics_need_key: ask for an API key at `/metrics` too.
+        dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
     """
     api = _Api(service, auth, rules, clock, RetryMemory())
     app = FastAPI(
@@ -111,6 +114,8 @@ def create_app(
         redirect_slashes=False,
     )
     telnyx = _call_control(api)
+    if dialogflow is not None:
+        telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.codecs import STREAM_RATES_HZ
+from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.errors import Problem
-from offhook.call.values import Header, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 from offhook.edge.http import fields, schemas
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.problems import Refusal
@@ -58,7 +58,8 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         headers=_headers(body.sip_headers) + _headers(body.custom_headers),
         silence_when_idle=_silence_when_idle(body, rules),
         webhook_url=body.webhook_url,
-        stream=_inline_stream(body),
+        stream=_stream(body),
+        dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
     )
 
@@ -95,17 +96,14 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
         webhook_url=body.webhook_url,
-        stream=_inline_stream(body),
+        stream=_stream(body),
+        dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
     )
 
 
 def _preferred_codecs(body: schemas.Answer) -> tuple[str, ...]:
     return tuple(body.preferred_codecs.split(",")) if body.preferred_codecs else ()
-
-
-def _inline_stream(body: schemas.Answer) -> domain.StreamOptions | None:
-    return _stream(body) if body.stream_url is not None or body.enable_dialogflow else None
 
 
 def _inline_transcription(body: schemas.Answer, rules: Rules) -> domain.TranscriptionOptions | None:
@@ -164,7 +162,7 @@ def streaming_start(body: schemas.StreamingStart, rules: Rules) -> domain.StartS
     """Return the command of a stream."""
     if body.stream_url is None and not body.enable_dialogflow:
         raise _refusal("10004", "The parameter `stream_url` is required.", "/stream_url")
-    return domain.StartStream(**_common(body), stream=_stream(body))
+    return domain.StartStream(**_common(body), stream=_stream(body), dialogflow=_dialogflow(body))
 
 
 def streaming_stop(body: schemas.StreamingStop, rules: Rules) -> domain.StopStream:
@@ -237,17 +235,29 @@ def _headers(headers: list[schemas.CustomHeader] | list[schemas.SipHeader]) -> t
     return tuple(Header(header.name, header.value) for header in headers)
 
 
-def _stream(body: schemas.StreamBody) -> domain.StreamOptions:
+def _dialogflow(body: schemas.StreamBody) -> domain.DialogflowOptions | None:
+    if not body.enable_dialogflow:
+        return None
+    config = body.dialogflow_config or schemas.DialogflowConfig()
+    return domain.DialogflowOptions(
+        tracks=STREAM_TRACKS[body.stream_track],
+        language=config.language_code,
+        analyze_sentiment=config.analyze_sentiment,
+        partial_replies=config.partial_automated_agent_reply,
+    )
+
+
+def _stream(body: schemas.StreamBody) -> domain.StreamOptions | None:
+    if body.stream_url is None:
+        return None
     speaks = body.stream_bidirectional_mode == "rtp"
-    if body.enable_dialogflow:
-        raise Refusal(422, _not_yet("enable_dialogflow", "it does False"))
-    assert body.stream_url is not None, "a stream without a URL is refused above"
     return domain.StreamOptions(
         url=body.stream_url,
         tracks=STREAM_TRACKS[body.stream_track],
         codec=None if body.stream_codec == "default" else body.stream_codec,
         # In mp3 mode the parameter says nothing; raw audio is then answered by an error frame.
-        app_codec=body.stream_bidirectional_codec if speaks else None,
+        app_codec=body.stream_bidirectional_codec if speaks else MP3,
+        target_legs=TargetLegs(body.stream_bidirectional_target_legs),
         sample_rate_hz=_rate_hz(body, speaks=speaks),
         auth_token=body.stream_auth_token or None,
         custom_parameters=tuple((item.name, item.value) for item in body.custom_parameters),

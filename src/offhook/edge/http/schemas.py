@@ -57,6 +57,7 @@ class DialogflowConfig(Body):
 
     analyze_sentiment: bool = False
     partial_automated_agent_reply: bool = False
+    language_code: Annotated[str, Field(max_length=35, pattern="^[A-Za-z0-9-]+$")] | None = None
 
 
 class StreamBody(Body):
@@ -314,7 +315,8 @@ class StreamResource(BaseModel):
     call_control_id: str
     call_leg_id: str
     call_session_id: str
-    stream_url: str
+    stream_url: str | None
+    stream_type: str
     state: str
     stream_track: str
     to_app: StreamFormat

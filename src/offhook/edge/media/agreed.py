@@ -13,6 +13,7 @@ def connect_agreed(
     silence_when_idle: bool,
     keepalive_s: float = MEDIA_KEEPALIVE_S,
     timeout_s: float = 0.0,
+    inband_dtmf: str = "auto",
 ) -> None:
     """Connect an open leg as agreed; again after a re-INVITE.
 
@@ -20,6 +21,7 @@ def connect_agreed(
         silence_when_idle: keep sending while there is nothing to say.
         keepalive_s: how often a leg that sends nothing else sends one packet of silence.
         timeout_s: report a silent far end after so long; 0 is never.
+        inband_dtmf: whether keys are told by their tones, as in `MediaEngine.connect_leg`.
 
     Raises:
         MediaError: no such leg, or the engine cannot do this.
@@ -45,6 +47,7 @@ def connect_agreed(
         silence_when_idle=silence_when_idle,
         keepalive_ms=round(keepalive_s * 1000),
         media_timeout_ms=round(timeout_s * 1000),
+        inband_dtmf=inband_dtmf,
     )
 
 

@@ -47,6 +47,7 @@ class MediaEngine(Protocol):
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Say what offer and answer agreed on. Again on re-INVITE: taps stay, with the codecs they have.
 
@@ -55,6 +56,8 @@ class MediaEngine(Protocol):
             sample_rate_hz: what Opus is coded at; 0 is 48000.
             amr_mode_set: AMR-WB modes that may be sent; empty is all.
             opus_max_bitrate: in bit/s; 0 is no bound.
+            inband_dtmf: whether keys are told by their tones: "on" until the first telephone-event,
+                "off", or "auto": if telephone-event was not agreed on and the codec keeps tones.
         """
         ...
 
@@ -102,12 +105,16 @@ class MediaEngine(Protocol):
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends. What the leg's codec is not is
-        transcoded; that is refused where `transcodable` says no. With `reconnect_ms` a socket that is
-        lost is opened again after these pauses, within `reconnect_total_ms`.
+        With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
+        `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
+        as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
+        With `reconnect_ms` a socket that is lost is opened again after these pauses, within
+        `reconnect_total_ms`.
         """
         ...
 

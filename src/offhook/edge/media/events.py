@@ -58,6 +58,8 @@ class TapStats(TypedDict):
     """Audio of the application dropped by its `clear`, or by the end of the stream."""
     overflow_ms: int
     """Audio of the application refused because 60 s waited already."""
+    app_undecodable: int
+    """Payloads of the application that did not decode; silence was heard instead."""
     underruns: int
     """How often the application's audio came after it was needed."""
     inserted_silence_ms: int
@@ -91,8 +93,16 @@ class LegStats(TypedDict):
     resyncs: int
     gap_ms: int
     jitter_us: int
+    jitter_buffer_ms: int
+    """How long a packet is held back for a missing one now; in order, none is."""
+    slipped_samples: int
+    """Samples left out or put in, one at a time, to follow the far end's clock."""
+    drift_ppm: int
+    """How much faster the far end's clock is than ours; 0 until it is known."""
     digits_received: int
     digits_dropped: int
+    digits_inband: int
+    """Digits told by their tones; they are among those received."""
     packets_sent: int
     bytes_sent: int
     played_ms: int

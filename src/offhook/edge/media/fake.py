@@ -15,6 +15,7 @@ from offhook.edge.media.fake_audio import FakeFormat, resample
 from offhook.edge.media.fake_checks import (
     L16_RATES_HZ,
     check_address,
+    check_app_codec,
     check_byte_order,
     check_codec,
     check_ranges,
@@ -134,11 +135,14 @@ class FakeEngine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Take what offer and answer agreed on."""
         check_codec(codec)
         if any(not 0 <= mode <= 8 for mode in amr_mode_set):
             raise MediaError("amr_mode_set is out of range")
+        if inband_dtmf not in ("auto", "on", "off"):
+            raise MediaError(f"inband_dtmf is auto, on or off, not {inband_dtmf!r}")
         check_ranges(
             clock_rate_hz=clock_rate_hz_of(codec, clock_rate_hz) == clock_rate_hz,
             payload_type=0 <= payload_type <= 127,
@@ -231,12 +235,14 @@ class FakeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
         check_byte_order(l16_byte_order)
         check_codec(codec)
         if app_codec is not None:
-            check_codec(app_codec)
+            check_app_codec(app_codec)
         check_ranges(
             sample_rate_hz=is_rate(codec, sample_rate_hz),
             app_sample_rate_hz=app_codec is None or is_rate(app_codec, app_sample_rate_hz),
@@ -271,11 +277,12 @@ class FakeEngine:
             connected_json=connected_json,
             start_json=start_json,
             stop_json=stop_json,
-            buffer_frames=buffer_ms // frame_ms,
+            buffer_frames=buffer_ms // frame_ms * (rx + tx),
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
             tries_max=len(reconnect_ms),
-            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
+            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz, heard=app_heard),
+            binary_media=binary_media,
         )
         self._add_tap(leg_id, stream)
         if self.auto_connect and leg_id in self.legs:
@@ -411,6 +418,10 @@ class FakeEngine:
         """Let the application send a message."""
         self.stream(leg_id, tap_id).receive(text, self.now_ms)
 
+    def app_sends_binary(self, leg_id: int, tap_id: int, payload: bytes) -> None:
+        """Let the application send a binary message."""
+        self.stream(leg_id, tap_id).receive_binary(payload, self.now_ms)
+
     def feed_rtp(self, leg_id: int, packet: bytes, source: str = "127.0.0.1:40000") -> None:
         """Let a packet arrive."""
         self._tell(self.legs[leg_id].receive(packet, source, self.now_ms))
@@ -480,7 +491,7 @@ class FakeEngine:
             wanted += [app_codec, own]
         if own is None:
             wanted = [app_codec]
-        if not all(name is None or name in self.transcodable_codecs for name in wanted):
+        if not all(name in (None, "MP3") or name in self.transcodable_codecs for name in wanted):
             raise MediaError(
                 "AMR-WB is only passed through here: opencore-amrwb and vo-amrwbenc are not installed"
             )

@@ -8,6 +8,7 @@ from offhook.edge.media.engine import MediaError
 __all__ = [
     "L16_RATES_HZ",
     "check_address",
+    "check_app_codec",
     "check_byte_order",
     "check_codec",
     "check_ranges",
@@ -35,6 +36,12 @@ def check_codec(codec: str) -> None:
         raise MediaError(f'the media core does not speak codec "{codec}"')
 
 
+def check_app_codec(codec: str) -> None:
+    """Refuse a codec in which no application may speak."""
+    if codec != "MP3":
+        check_codec(codec)
+
+
 def check_byte_order(order: str) -> None:
     """Refuse what is no order of bytes."""
     if order not in ("little", "big"):
@@ -56,8 +63,8 @@ def is_framed(codec: str, clock_rate_hz: int, ptime_ms: int) -> bool:
 
 
 def is_rate(codec: str, sample_rate_hz: int) -> bool:
-    """Tell whether a stream may have this codec at this rate."""
-    return sample_rate_hz in _RATES_HZ[codec]
+    """Tell whether a stream may have this codec at this rate; mp3 files tell theirs themselves."""
+    return codec == "MP3" or sample_rate_hz in _RATES_HZ[codec]
 
 
 def check_ranges(**good: bool) -> None:

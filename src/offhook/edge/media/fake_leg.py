@@ -15,7 +15,7 @@ from offhook.edge.media.fake_audio import (
     parse_rtp,
     resample,
 )
-from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive
+from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive, receive_binary
 
 __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
 
@@ -45,6 +45,7 @@ def empty_tap_stats(kind: str) -> TapStats:
         "queued_ms": 0,
         "discarded_ms": 0,
         "overflow_ms": 0,
+        "app_undecodable": 0,
         "underruns": 0,
         "inserted_silence_ms": 0,
         "app_lateness_ms": 0,
@@ -94,6 +95,7 @@ class FakeStream:
     sample_rate_hz: int = 8000
     byte_order: str = "little"
     voice: FakeVoice | None = None
+    binary_media: bool = False
     tries_max: int = 0
     connected: bool = False
     begun: bool = False
@@ -157,6 +159,13 @@ class FakeStream:
         """Take a message of the application."""
         if self.connected:
             for frame in receive(text, self.voice, now_ms, self.stats):
+                self._send_or_keep({**frame, "stream_id": self.stream_id})
+
+    def receive_binary(self, payload: bytes, now_ms: int) -> None:
+        """Take a binary message of the application."""
+        if self.connected:
+            voice = self.voice if self.binary_media else None
+            for frame in receive_binary(payload, voice, now_ms, self.stats):
                 self._send_or_keep({**frame, "stream_id": self.stream_id})
 
     def has_words(self, size: int, now_ms: int) -> bool:
@@ -486,8 +495,12 @@ class FakeLeg:
             "resyncs": 0,
             "gap_ms": 0,
             "jitter_us": 0,
+            "jitter_buffer_ms": 0,
+            "slipped_samples": 0,
+            "drift_ppm": 0,
             "digits_received": 0,
             "digits_dropped": 0,
+            "digits_inband": 0,
             "packets_sent": len(self.sent_packets),
             "bytes_sent": sum(len(packet) for packet in self.sent_packets),
             "played_ms": self._played_ms,

@@ -138,6 +138,7 @@ class NativeEngine:
         opus_fec: bool = False,
         opus_max_bitrate: int = 0,
         dtmf_clock_rate_hz: int = 8000,
+        inband_dtmf: str = "auto",
     ) -> None:
         """Say what offer and answer agreed on. Again on re-INVITE: taps stay."""
         with _refusals(self._refused):
@@ -162,6 +163,7 @@ class NativeEngine:
                 opus_fec=opus_fec,
                 opus_max_bitrate=opus_max_bitrate,
                 dtmf_clock_rate_hz=dtmf_clock_rate_hz,
+                inband_dtmf=inband_dtmf,
             )
 
     def close_leg(self, leg_id: int) -> None:
@@ -219,6 +221,8 @@ class NativeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
+        app_heard: bool = True,
+        binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""
         with _refusals(self._refused):
@@ -247,6 +251,8 @@ class NativeEngine:
                 l16_byte_order=l16_byte_order,
                 reconnect_ms=list(reconnect_ms),
                 reconnect_total_ms=reconnect_total_ms,
+                app_heard=app_heard,
+                binary_media=binary_media,
             )
 
     def begin_stream(self, leg_id: int, tap_id: int) -> None:

@@ -197,7 +197,7 @@ class WorkerSlot:
             pipe.write(self._load)
             while True:
                 self._wake.clear()
-                while self._ready and (batch := self._next_batch()):
+                while self._ready and not pipe.is_closing() and (batch := self._next_batch()):
                     # `drain` returns at once until the pipe is full: then audio waits in its sessions.
                     pipe.write(batch)
                     await pipe.drain()
@@ -214,6 +214,8 @@ class WorkerSlot:
         ping = pack_message({"op": "ping"})
         while True:
             await asyncio.sleep(SPEECH_PING_S)
+            if pipe.is_closing():
+                return  # the worker is being ended; uvloop refuses to write then
             # A worker that does not read gets no second ping: its input stays bounded.
             if self._ready and not pipe.transport.get_write_buffer_size():
                 pipe.write(ping)

@@ -53,6 +53,16 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (event_id, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE dialogflow_connections (
+        connection_id TEXT PRIMARY KEY,
+        dialogflow_api TEXT NOT NULL,
+        service_account TEXT NOT NULL,
+        conversation_profile_id TEXT,
+        location TEXT,
+        environment TEXT
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -1,0 +1,75 @@
+"""Reply audio as Google sends it: WAV or bare samples, linear or G.711, to s16le."""
+
+import struct
+from array import array
+
+from offhook.edge.dialogflow.protocol import DialogflowError
+
+RATES_HZ = (8_000, 16_000)
+"""What a call leg plays."""
+
+_WAVE_LINEAR, _WAVE_ALAW, _WAVE_MULAW = 1, 6, 7
+_ENCODINGS = {_WAVE_LINEAR: "LINEAR16", _WAVE_ALAW: "ALAW", _WAVE_MULAW: "MULAW"}
+
+
+def decode_reply(data: bytes, *, encoding: str, sample_rate_hz: int) -> tuple[bytes, int]:
+    """Return (s16le, rate) of reply audio; `encoding` and rate count where no WAV header says better.
+
+    Raises:
+        DialogflowError: the audio is in a format that was not asked for, or damaged.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        encoding, sample_rate_hz, data = _read_wav(data)
+    match encoding:
+        case "LINEAR16":
+            pcm = data[: len(data) & ~1]
+        case "MULAW":
+            pcm = _expand(data, _MULAW)
+        case "ALAW":
+            pcm = _expand(data, _ALAW)
+        case _:
+            raise DialogflowError("the agent's audio is in a format that cannot be played")
+    if sample_rate_hz not in RATES_HZ:
+        raise DialogflowError("the agent's audio has a sample rate that cannot be played")
+    return pcm, sample_rate_hz
+
+
+def _read_wav(data: bytes) -> tuple[str, int, bytes]:
+    encoding, rate_hz, at = "", 0, 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + size]  # a stream's header may claim more than there is
+        if name == b"fmt ":
+            if len(body) < 16:
+                break
+            kind, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+            if channels != 1 or bits != (16 if kind == _WAVE_LINEAR else 8):
+                break
+            encoding = _ENCODINGS.get(kind, "")
+        elif name == b"data":
+            return encoding, rate_hz, body
+        at += 8 + size + (size & 1)
+    raise DialogflowError("the agent's audio is damaged")
+
+
+def _expand(data: bytes, table: "array[int]") -> bytes:
+    return array("h", [table[byte] for byte in data]).tobytes()
+
+
+def _mulaw(byte: int) -> int:
+    """ITU-T G.711, table 2a."""
+    byte = ~byte & 0xFF
+    magnitude = (((byte & 0x0F) << 3) + 0x84 << (byte >> 4 & 7)) - 0x84
+    return -magnitude if byte & 0x80 else magnitude
+
+
+def _alaw(byte: int) -> int:
+    """ITU-T G.711, table 1a."""
+    byte ^= 0x55
+    exponent, step = byte >> 4 & 7, (byte & 0x0F) << 4
+    magnitude = step + 8 if exponent == 0 else step + 0x108 << exponent - 1
+    return magnitude if byte & 0x80 else -magnitude
+
+
+_MULAW = array("h", map(_mulaw, range(256)))
+_ALAW = array("h", map(_alaw, range(256)))
