@@ -402,6 +402,11 @@ impl Leg {
     pub(crate) fn farewell(self, cx: &Context) {
         Counters::sub(&cx.shared.counters.legs_open);
         let stats = Box::new(self.media.stats());
+        let counters = &cx.shared.counters;
+        Counters::add_many(&counters.rx_packets_lost_total, stats.packets_lost);
+        Counters::add_many(&counters.rx_packets_late_total, stats.packets_late);
+        Counters::add_many(&counters.rx_samples_slipped_total, stats.slipped_samples);
+        Counters::add_many(&counters.rx_digits_inband_total, stats.digits_inband);
         cx.shared.events.push(Event { leg: self.io.id, tap: 0, what: What::LegClosed { stats } });
     }
 

@@ -110,7 +110,9 @@ impl Reorder {
         out: &mut impl FnMut(Piece<'_>),
     ) {
         self.patience.arrived(now, number);
-        if let Content::Audio(timestamp) = content {
+        if let Content::Audio(timestamp) = content
+            && self.next_number.is_none_or(|next| number >= next)
+        {
             let now_us = i64::try_from(to_us(here)).unwrap_or(i64::MAX);
             self.drift.arrived(now_us, timestamp, self.format.clock_rate_hz());
         }
