@@ -200,7 +200,7 @@ WAYS: dict[str, tuple[Leave, str]] = {
     "nocode": (leave_without_a_code, "stopped"),
     "c1011": (closing(1011), "the app closed with code 1011"),
     "c4001": (closing(4001), "the app closed with code 4001"),
-    "abort": (abort, "onnection"),
+    "abort": (abort, "(os error "),
     "rubbish": (break_the_protocol, "a frame that RFC 6455 does not allow"),
     "silent": (stop_answering, "no pong within 500 ms"),
 }
