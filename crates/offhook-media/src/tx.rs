@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use offhook_codec::{AmrWbPayload, Codec, Encoder, Format, OpusSettings};
 use offhook_rtp::{RtpHeader, SeqNo};
 
-use crate::clock::{Clock, Position, tick_of, ticks};
+use crate::clock::{Clock, Position, sooner, tick_of, ticks};
 use crate::limits::PLAYOUT_BURST_MAX;
 use crate::params::LegParams;
 use crate::piece::Piece;
@@ -130,7 +130,7 @@ impl Transmitter {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.next_due, self.keepalive_due, self.playout.poll_timeout()].into_iter().flatten().min()
+        sooner(self.next_due, sooner(self.keepalive_due, self.playout.poll_timeout()))
     }
 
     /// The RTP timestamp of now, for sender reports.
