@@ -27,6 +27,7 @@ mod reorder;
 mod report;
 mod rx;
 mod seed;
+mod silence;
 mod sink;
 mod slip;
 mod speech;

@@ -214,7 +214,8 @@ class StreamSettings(_Section):
         description="Pauses before the further tries to connect; an empty list: one try.",
     )
     l16_byte_order: Literal["little", "big"] = Field(
-        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+        "little",
+        description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little; media_format tells big.",
     )
     binary_media: bool = Field(
         False,
