@@ -11,6 +11,7 @@ from offhook.app.cli.check import check
 from offhook.app.cli.demo import demo
 from offhook.app.cli.keys import app as keys
 from offhook.app.cli.listen import listen
+from offhook.app.cli.phone import phone
 from offhook.app.cli.serve import serve
 from offhook.app.cli.streams import streams
 from offhook.app.cli.webhooks import webhooks
@@ -68,6 +69,7 @@ def options(
 app.command("serve")(serve)
 app.command("demo")(demo)
 app.command("call")(call)
+app.command("phone")(phone)
 app.command("listen")(listen)
 app.command("webhooks")(webhooks)
 app.command("streams")(streams)
