@@ -326,7 +326,9 @@ def check_frames(timeline: Timeline) -> None:
             assert set(frame["media"]) == {"track", "chunk", "timestamp", "payload"}
             assert frame["media"]["chunk"] == str(number)
             assert frame["stream_id"] == stream_id
-            assert len(base64.b64decode(frame["media"]["payload"], validate=True)) == 160
+            # The last may be a rest, if the machine has held a packet up.
+            size = len(base64.b64decode(frame["media"]["payload"], validate=True))
+            assert size == 160 or (number == len(media) and 0 < size < 160)
         stamps = [int(frame["media"]["timestamp"]) for frame in media]
         assert {later - earlier for earlier, later in pairwise(stamps)} == {20}
     digits = timeline.frames("dtmf")
