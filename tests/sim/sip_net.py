@@ -14,6 +14,7 @@ from offhook.proto.sip import (
     CallHandle,
     CallRejected,
     CallRinging,
+    Credentials,
     Flow,
     IncomingCall,
     OfferAnswered,
@@ -47,12 +48,11 @@ class Phone:
         self.told: dict[CallHandle, list[UserAgentEvent]] = {}
         self.on_event: Callable[[UserAgentEvent], None] = lambda event: None
 
-    def call(self, other: "Phone", **kwargs: object) -> CallHandle:
+    def call(self, other: "Phone", credentials: Credentials | None = None) -> CallHandle:
         target = f"sip:bob@127.0.0.1:{other.address[1]}"
         flow = Flow("udp", self.address, other.address)
-        handle = self.agent.invite(
-            OutgoingCall(target, "sip:alice@example.com", flow), b"v=0\r\n", self.net.now
-        )
+        request = OutgoingCall(target, "sip:alice@example.com", flow, credentials=credentials)
+        handle = self.agent.invite(request, b"v=0\r\n", self.net.now)
         self.told.setdefault(handle, [])
         self.net.pump(self)
         return handle

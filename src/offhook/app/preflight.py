@@ -8,6 +8,7 @@ from pathlib import Path
 
 from offhook.app.settings import Settings
 from offhook.app.speech import make_speech, speech_problem
+from offhook.app.trunks import Trunks
 from offhook.base.errors import ConfigError
 
 
@@ -19,6 +20,7 @@ def find_problems(settings: Settings) -> list[str]:
         *_listeners(settings),
         _rtp_ports(settings),
         _speech(settings),
+        _trunks(settings),
     ]
     return [problem for problem in problems if problem is not None]
 
@@ -35,6 +37,14 @@ def find_warnings(settings: Settings) -> list[str]:
 def _native_core() -> str | None:
     if importlib.util.find_spec("offhook._media") is None:
         return "The native media core is not built: run `make setup` in a checkout, or install a wheel."
+    return None
+
+
+def _trunks(settings: Settings) -> str | None:
+    try:
+        Trunks(settings.trunks)
+    except ConfigError as error:
+        return str(error)
     return None
 
 

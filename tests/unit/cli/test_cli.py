@@ -19,7 +19,7 @@ from offhook.base.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
-COMMANDS = ["serve", "demo", "call", "listen", "webhooks", "streams", "keys", "check"]
+COMMANDS = ["serve", "demo", "call", "phone", "listen", "webhooks", "streams", "keys", "check"]
 
 
 @pytest.fixture(autouse=True)
@@ -266,3 +266,17 @@ def test_a_public_key_that_cannot_be_one_is_refused_at_once(key: str) -> None:
     result = run("webhooks", "--port", "0", "--public-key", key)
     assert result.exit_code == 2
     assert "the public key" in result.stderr
+
+
+def test_check_shows_no_password_of_a_trunk_and_misses_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    core_is_built(monkeypatch)
+    block = '[[trunks]]\nname = "{0}"\naddress = "192.0.2.1"\nusername = "us"\n{1}\n'
+    known = block.format("a", 'password = "long and secret"')
+    (tmp_path / "offhook.toml").write_text(known + block.format("b", 'password_env = "NONE"'))
+    monkeypatch.delenv("NONE", raising=False)
+    result = run("check", "--json")
+    assert result.exit_code == 2
+    assert "long and secret" not in result.output
+    assert "The trunk b has no password" in json.loads(result.output)["problems"][0]
