@@ -9,7 +9,9 @@ from offhook.edge.sip import Listen
 from offhook.kit.answering import AnsweringPhone, AnswerPlan
 from offhook.kit.audio import Sound
 from offhook.kit.phone import CallPlan, Phone, PhoneEvent
+from offhook.kit.stream_server import StreamServer
 from offhook.proto import sip
+from offhook.proto.stream import MediaFrame, ServerFrame, StartFrame
 from tests.fakes.server import running_app, start_offhook, stop_offhook
 from tests.interop.test_calls_out import dial, hangup_of
 
@@ -82,3 +84,31 @@ async def test_the_server_calls_it_and_presses_keys(tmp_path: Path) -> None:
             assert await stop_offhook(server) == 0
     assert int(hangup["call_quality_stats"]["inbound"]["packet_count"]) > 20
     assert hangup["hangup_cause"] == "normal_clearing"
+
+
+async def test_a_call_out_streams_what_the_phone_says_from_its_answer_on(tmp_path: Path) -> None:
+    frames: list[ServerFrame] = []
+    apps = StreamServer(lambda session, frame: frames.append(frame))
+    url = await apps.start(port=0)
+    listen = Listen("udp", "127.0.0.1", 0)
+    try:
+        async with (
+            running_app() as app,
+            AnsweringPhone(AnswerPlan(play=TONE, duration_s=1.5), listen) as phone,
+        ):
+            server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+            try:
+                made = await dial(server, phone.uri, stream_url=url)
+                hangup = await hangup_of(app)
+            finally:
+                assert await stop_offhook(server) == 0
+    finally:
+        await apps.close()
+    started = next(e["data"]["payload"] for e in app.events if e["data"]["event_type"] == "streaming.started")
+    assert started["stream_id"] == made["stream_id"]
+    assert app.types()[:2] == ["call.initiated", "call.answered"]
+    assert app.types()[-1] == "call.hangup"
+    assert hangup["hangup_source"] == "callee"
+    [start] = [frame for frame in frames if isinstance(frame, StartFrame)]
+    assert start.call_control_id == made["call_control_id"]
+    assert sum(isinstance(frame, MediaFrame) for frame in frames) > 40
