@@ -9,7 +9,7 @@ import base64
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
@@ -91,6 +92,10 @@ class Call:
     @property
     def app_hz(self) -> float:
         return 1_210 + 53 * self.number
+
+    def played(self) -> bytes:
+        """Return what the phone says, at 16 kHz."""
+        return tone(self.phone_hz, 16_000)
 
     @property
     def start(self) -> dict[str, Any]:
@@ -225,7 +230,7 @@ async def run(folder: Path, calls: list[Call]) -> None:
                     plan = CallPlan(
                         uri=f"sip:app@127.0.0.1:{server.sip_port}",
                         codecs=(call.leg_codec,),
-                        play=Sound(bytes(3_200) + tone(call.phone_hz, 16_000), 16_000),
+                        play=Sound(bytes(3_200) + call.played(), 16_000),
                         tail_s=1.0,
                         caller=f"phone{call.number}",
                     )
@@ -304,3 +309,68 @@ def heard_by_phone(call: Call) -> Heard:
         # Big-endian on RTP (RFC 3551 4.5.11).
         payloads = [np.frombuffer(payload, ">i2").astype("<i2").tobytes() for payload in payloads]
     return find(peers.decode(call.leg_codec, payloads), rate_hz, call.app_hz, call.phone_hz)
+
+
+class TimedCapture(PacketCapture):
+    """Knows when the first packet of each direction was seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_s: dict[int, float] = {}
+
+    def keep(self, packets: list[bytes], packet: bytes) -> None:
+        super().keep(packets, packet)
+        self.first_s.setdefault(id(packets), asyncio.get_running_loop().time())
+
+
+@dataclass
+class Echo(Call):
+    """A call whose app sends every inbound frame back as it is."""
+
+    capture: TimedCapture = field(default_factory=TimedCapture)
+
+    async def take(self, connection: ServerConnection) -> None:
+        async for message in connection:
+            frame = json.loads(message)
+            self.frames.append(frame)
+            if frame["event"] == "media" and frame["media"]["track"] == "inbound":
+                media = {"payload": frame["media"]["payload"]}
+                with suppress(ConnectionClosed):  # the call is over
+                    await connection.send(json.dumps({"event": "media", "media": media}))
+
+    def played(self) -> bytes:
+        """Return a tone that rises from 500 to 2000 Hz: like itself at one shift only."""
+        time_s = np.arange(16_000) / 16_000
+        return np.round(6_000 * np.sin(2 * np.pi * (500 + 750 * time_s) * time_s)).astype("<i2").tobytes()
+
+
+def delay_ms(call: Echo) -> tuple[float, float]:
+    """Return how much later the phone hears what it has said, and how like it that is (0 to 1)."""
+    said, heard = (
+        np.frombuffer(peers.decode("PCMU", [packet[12:] for packet in packets]), "<i2").astype(float)
+        for packets in (call.capture.sent, call.capture.received)
+    )
+    size = 1 << (said.size + heard.size).bit_length()
+    likeness = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)))
+    shift = int(np.argmax(likeness))
+    shift -= size if shift > size // 2 else 0
+    began = call.capture.first_s
+    between_s = began[id(call.capture.received)] - began[id(call.capture.sent)]
+    alike = float(likeness.max() / np.sqrt((said**2).sum() * (heard**2).sum()))
+    return shift / 8 + between_s * 1_000, alike
+
+
+async def test_what_an_app_sends_back_is_what_was_said_a_moment_later(tmp_path: Path) -> None:
+    calls = [
+        Echo(number, "PCMU", format)
+        for number, format in enumerate(FORMATS)
+        if format.mode == "rtp" and (format.codec != "AMR-WB" or peers.has_amr_wb())
+    ]
+    await run(tmp_path, list(calls))
+    told = {str(call.format): delay_ms(call) for call in calls}
+    print(told)
+    for format, (delay, alike) in told.items():
+        # How soon is for benchmarks to say; a second is no delay but a fault.
+        assert 0 < delay < 1_000, (format, told)
+        # All of it, but for a packet that a busy machine was late with: then the longer half.
+        assert alike > 0.45, (format, told)
