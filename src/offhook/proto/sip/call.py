@@ -3,6 +3,7 @@
 The two kinds are `incoming.IncomingLeg` and `outgoing.OutgoingLeg`; the user agent finds the call.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,7 +92,7 @@ class UnackedAnswer:
         self._timer = layer.timers.start(min(now + self._interval_s, self._give_up_at), self._resend)
 
 
-class Call:
+class Call(ABC):
     """One call of the user agent, from INVITE until nothing of it can be asked any more."""
 
     def __init__(self, handle: CallHandle, host: Host, call_id: str, local_tag: str) -> None:
@@ -109,13 +110,13 @@ class Call:
         self._bye_headers: Headers | None = None
 
     @property
+    @abstractmethod
     def established(self) -> bool:
         """Whether a 2xx to the first INVITE was sent or received."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hangup(self, now: float, headers: Headers) -> None:
         """End the call in the way that is right at this moment."""
-        raise NotImplementedError
 
     def cancelled(self, request: Request, now: float) -> None:
         """Take the CANCEL of an INVITE that has no final answer yet; it is itself answered already."""

@@ -5,6 +5,7 @@ Content-Length; it takes one pass and never more than the bounds of `offhook.bas
 What is wrong but still answerable is kept as `defect`, the (status, reason) to answer with.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -88,7 +89,7 @@ def reason_phrase(status: int) -> str:
     return REASONS.get(status) or REASONS.get(status // 100 * 100) or "Unknown"
 
 
-class Message:
+class Message(ABC):
     """What requests and responses share: ordered headers and a body.
 
     `fields` holds (name, value) in wire order, compact names written out. The properties read a
@@ -181,8 +182,8 @@ class Message:
         """Say whether a header that may stand once stands twice (RFC 4475 §3.3.9)."""
         return any(len(self._index.get(name, ())) > 1 for name in _ONCE)
 
-    def _start_line(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _start_line(self) -> str: ...
 
     def to_bytes(self) -> bytes:
         """Write the message, with the right Content-Length as its last header."""
