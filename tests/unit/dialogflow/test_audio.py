@@ -3,10 +3,11 @@
 import io
 import wave
 from array import array
+from enum import IntEnum
 
 import pytest
 
-from offhook.edge.dialogflow.audio import decode_reply
+from offhook.edge.dialogflow.audio import decode_reply, encoding_of
 from offhook.edge.dialogflow.protocol import DialogflowError
 from offhook.kit.audio import alaw_decode, mulaw_decode
 
@@ -76,3 +77,21 @@ def test_what_cannot_be_played_is_told(data: bytes) -> None:
 def test_compressed_audio_is_refused(encoding: str) -> None:
     with pytest.raises(DialogflowError, match="format"):
         decode_reply(b"abc", encoding=encoding, sample_rate_hz=8_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("LINEAR_16", "LINEAR16"),
+        ("UNSPECIFIED", "LINEAR16"),
+        ("MULAW", "MULAW"),
+        ("ALAW", "ALAW"),
+        ("MP3", "MP3"),
+    ],
+)
+def test_both_libraries_name_an_encoding_alike(name: str, short: str) -> None:
+    assert encoding_of(IntEnum("E", {f"OUTPUT_AUDIO_ENCODING_{name}": 1})(1)) == short
+
+
+def test_an_encoding_newer_than_the_library_is_refused_like_any_unknown_one() -> None:
+    assert encoding_of(99) == ""

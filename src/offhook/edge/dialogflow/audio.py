@@ -11,6 +11,14 @@ RATES_HZ = (8_000, 16_000)
 _WAVE_LINEAR, _WAVE_ALAW, _WAVE_MULAW = 1, 6, 7
 _ENCODINGS = {_WAVE_LINEAR: "LINEAR16", _WAVE_ALAW: "ALAW", _WAVE_MULAW: "MULAW"}
 
+_BARE = {"LINEAR_16": "LINEAR16", "UNSPECIFIED": "LINEAR16"}
+
+
+def encoding_of(member: object) -> str:
+    """Return the short name of an `OutputAudioEncoding`, which ES and CX write alike; "" for an unknown one."""
+    name: str = getattr(member, "name", "").removeprefix("OUTPUT_AUDIO_ENCODING_")
+    return _BARE.get(name, name)
+
 
 def decode_reply(data: bytes, *, encoding: str, sample_rate_hz: int) -> tuple[bytes, int]:
     """Return (s16le, rate) of reply audio; `encoding` and rate count where no WAV header says better.

@@ -18,7 +18,7 @@ from google.cloud.dialogflowcx_v3.services.sessions.transports import SessionsGr
 from offhook.base import limits
 from offhook.edge.dialogflow import names
 from offhook.edge.dialogflow.api import Metadata
-from offhook.edge.dialogflow.audio import decode_reply
+from offhook.edge.dialogflow.audio import decode_reply, encoding_of
 from offhook.edge.dialogflow.protocol import (
     Agent,
     Answered,
@@ -30,12 +30,6 @@ from offhook.edge.dialogflow.protocol import (
     UtteranceEnded,
 )
 
-_ENCODINGS = {
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_MULAW: "MULAW",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_ALAW: "ALAW",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_LINEAR_16: "LINEAR16",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_UNSPECIFIED: "LINEAR16",
-}
 _RESULT = google.StreamingRecognitionResult.MessageType
 _PARTIAL = google.DetectIntentResponse.ResponseType.PARTIAL
 _SPOKEN = ("text", "output_audio_text", "play_audio")
@@ -112,7 +106,7 @@ class CxApi:
             flags = _flags(found.query_result)
             pcm, rate_hz = decode_reply(
                 found.output_audio,
-                encoding=_ENCODINGS.get(found.output_audio_config.audio_encoding, ""),
+                encoding=encoding_of(found.output_audio_config.audio_encoding),
                 sample_rate_hz=found.output_audio_config.sample_rate_hertz or self._config.sample_rate_hz,
             )
             partial = found.response_type == _PARTIAL

@@ -8,7 +8,7 @@ from google.cloud.dialogflow_v2.services.sessions.transports import SessionsGrpc
 
 from offhook.edge.dialogflow import names
 from offhook.edge.dialogflow.api import Metadata
-from offhook.edge.dialogflow.audio import decode_reply
+from offhook.edge.dialogflow.audio import decode_reply, encoding_of
 from offhook.edge.dialogflow.protocol import (
     Agent,
     Answered,
@@ -20,12 +20,6 @@ from offhook.edge.dialogflow.protocol import (
     UtteranceEnded,
 )
 
-_ENCODINGS = {
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_MULAW: "MULAW",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_ALAW: "ALAW",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_LINEAR_16: "LINEAR16",
-    google.OutputAudioEncoding.OUTPUT_AUDIO_ENCODING_UNSPECIFIED: "LINEAR16",
-}
 _RESULT = google.StreamingRecognitionResult.MessageType
 
 
@@ -80,7 +74,7 @@ class EsApi:
             yield ReplyAudio(
                 *decode_reply(
                     response.output_audio,
-                    encoding=_ENCODINGS.get(config.audio_encoding, ""),
+                    encoding=encoding_of(config.audio_encoding),
                     sample_rate_hz=config.sample_rate_hertz or self._config.sample_rate_hz,
                 )
             )
