@@ -17,10 +17,10 @@ use offhook_media::{
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::connect::{Connector, Destination};
+use crate::context::Shared;
 use crate::counters::Counters;
 use crate::error::EngineError;
 use crate::events::{Event, EventQueue, What};
-use crate::leg::Shared;
 use crate::limits::{
     LEGS_PACKED_PER_WORKER, RECONNECT_TOTAL_MAX, RECONNECT_TRIES_MAX, STATS_TIMEOUT, WORKERS_MAX,
 };

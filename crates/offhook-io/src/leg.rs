@@ -1,8 +1,7 @@
 //! One leg on its worker: the media leg, its sockets and its streams.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
@@ -12,74 +11,14 @@ use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
 use tokio::sync::oneshot;
 
-use crate::connect::{Attempts, Connector, Destination, OpenSocket, Request};
+use crate::connect::{Attempts, Destination, OpenSocket, Request};
+use crate::context::{Context, PART_RTCP, PART_RTP, PART_STREAMS, token};
 use crate::counters::Counters;
-use crate::events::{Event, EventQueue, What};
+use crate::events::{Event, What};
 use crate::limits::STREAM_READ_BYTES;
-use crate::mailbox::Mailbox;
-use crate::ports::{BoundPort, LegPorts, PortPool, bind_udp};
+use crate::ports::{BoundPort, LegPorts};
 use crate::stream::{End, Stream};
-use crate::ws::{Incoming, MaskSource, Opcode};
-
-/// What all workers have in common.
-pub(crate) struct Shared {
-    pub counters: Arc<Counters>,
-    pub events: EventQueue,
-    pub ports: Mutex<PortPool>,
-}
-
-impl Shared {
-    pub(crate) fn pool(&self) -> MutexGuard<'_, PortPool> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What all legs of one worker have in common.
-pub(crate) struct Context {
-    pub epoll: OwnedFd,
-    pub shared: Arc<Shared>,
-    pub mailbox: Arc<Mailbox>,
-    pub connector: Connector,
-    pub forks: ForkSockets,
-    pub masks: MaskSource,
-    /// Each outgoing frame is built here.
-    pub frame: Vec<u8>,
-}
-
-/// One socket per address family: the copies of all legs of a worker leave through them. They are
-/// not connected, so that an unreachable target cannot raise an error here.
-pub(crate) struct ForkSockets {
-    bind: IpAddr,
-    v4: Option<UdpSocket>,
-    v6: Option<UdpSocket>,
-}
-
-impl ForkSockets {
-    pub(crate) fn new(bind: IpAddr) -> Self {
-        Self { bind, v4: None, v6: None }
-    }
-
-    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> std::io::Result<()> {
-        let (socket, any): (_, IpAddr) = match to {
-            SocketAddr::V4(_) => (&mut self.v4, [0_u8; 4].into()),
-            SocketAddr::V6(_) => (&mut self.v6, [0_u16; 8].into()),
-        };
-        if socket.is_none() {
-            let local = if self.bind.is_ipv4() == to.is_ipv4() { self.bind } else { any };
-            *socket = Some(bind_udp(SocketAddr::new(local, 0))?);
-        }
-        socket.as_ref().map_or(Ok(0), |socket| socket.send_to(datagram, to)).map(|_| ())
-    }
-}
-
-/// Names a descriptor in epoll: the leg's slot, and which of its descriptors.
-pub(crate) const fn token(slot: u32, part: u32) -> u64 {
-    ((slot as u64) << 32) | part as u64
-}
-
-pub(crate) const PART_RTP: u32 = 0;
-pub(crate) const PART_RTCP: u32 = 1;
-pub(crate) const PART_STREAMS: u32 = 2;
+use crate::ws::{Incoming, Opcode};
 
 /// Everything of a leg except its media state.
 struct LegIo {

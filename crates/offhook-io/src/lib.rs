@@ -11,6 +11,7 @@
 #![allow(clippy::similar_names, reason = "RTP and RTCP are what they are called")]
 
 mod connect;
+mod context;
 mod counters;
 mod engine;
 mod error;

@@ -18,9 +18,10 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
 use crate::connect::Connector;
+use crate::context::{Context, ForkSockets, PART_RTCP, PART_RTP, PART_STREAMS, Shared};
 use crate::counters::Counters;
 use crate::events::{Event, What};
-use crate::leg::{Context, ForkSockets, Leg, PART_RTCP, PART_RTP, PART_STREAMS, Shared};
+use crate::leg::Leg;
 use crate::limits::{DATAGRAM_BYTES_MAX, SHUTDOWN_TIMEOUT, STREAM_READ_BYTES, SWEEP_EVERY, WORKER_NICENESS};
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::LegPorts;
