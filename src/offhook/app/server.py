@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from offhook.app.calls import Calls
+from offhook.app.deliveries import DeliveryLog
 from offhook.app.dialogflow import Agents
 from offhook.app.keys import InstallationKeys, load_or_create_keys
 from offhook.app.metrics import make_registry
@@ -123,14 +124,14 @@ class _Server:
         )
         self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
 
-        await self._start_webhooks(stack, outbox, egress, keys)
+        sender = await self._start_webhooks(stack, outbox, egress, keys)
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
         stack.push_async_callback(services.agents.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
-        http = self._http(services, keys)
+        http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
         await http.start()
         stack.push_async_callback(http.close)
         await sip.start([Listen(*listen) for listen in settings.sip.listeners])
@@ -143,7 +144,7 @@ class _Server:
 
     async def _start_webhooks(
         self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: InstallationKeys
-    ) -> None:
+    ) -> WebhookSender:
         settings = self._settings.webhooks
         signer = WebhookSigner(keys.signing_key, standard_webhooks=settings.standard_webhooks_compat)
         sender = WebhookSender(
@@ -154,6 +155,7 @@ class _Server:
         )
         await sender.start()
         stack.push_async_callback(sender.close, limits.WEBHOOK_CLOSE_GRACE_S)
+        return sender
 
     def _media(self) -> NativeEngine:
         settings = self._settings
@@ -169,7 +171,7 @@ class _Server:
         except MediaError as error:
             raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
-    def _http(self, services: Services, keys: InstallationKeys) -> HttpServer:
+    def _http(self, services: Services, keys: InstallationKeys, log_of_deliveries: DeliveryLog) -> HttpServer:
         api = create_app(
             self._calls,
             auth=ApiKeys(keys.api_keys),
@@ -181,6 +183,7 @@ class _Server:
             clock=self._clock,
             registry=make_registry(services, self._calls),
             dialogflow=services.agents,
+            deliveries=log_of_deliveries,
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)

@@ -32,6 +32,7 @@ from offhook.edge.http.problems import Refusal, envelope, problems_of
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer, StreamsAnswer
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
+from offhook.edge.http.webhook_deliveries import DeliveryService, deliveries_router
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ def create_app(
     registry: CollectorRegistry,
     metrics_need_key: bool = False,
     dialogflow: DialogflowService | None = None,
+    deliveries: DeliveryService | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -90,6 +92,7 @@ def create_app(
         registry: what `/metrics` shows; the API adds its own metrics to it.
         metrics_need_key: ask for an API key at `/metrics` too.
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
+        deliveries: keeps the log of webhook deliveries; None: there is no such resource.
     """
     api = _Api(service, auth, rules, clock, RetryMemory())
     app = FastAPI(
@@ -103,6 +106,8 @@ def create_app(
     telnyx = _call_control(api)
     if dialogflow is not None:
         telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
+    if deliveries is not None:
+        telnyx.include_router(deliveries_router(deliveries, [Security(api.need_key)]))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))

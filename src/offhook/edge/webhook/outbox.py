@@ -19,7 +19,7 @@ from offhook.base.clock import Clock, iso_time
 from offhook.base.ids import RandomBytes, system_random, uuid4
 from offhook.base.limits import WEBHOOKS_IN_MEMORY_MAX, WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX
 from offhook.call.values import WebhookRoute
-from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, StoreError
+from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
 from offhook.edge.webhook.counters import WebhookCounters
 from offhook.proto.webhook import Event, RetrySchedule, encode_event
 
@@ -167,12 +167,24 @@ class Outbox:
         return len(rows)
 
     async def resend(self, event_id: str) -> bool:
-        """Start a failed delivery anew; False when there is no such one."""
+        """Send an ended delivery anew, and one that waits at once; False when there is no such one.
+
+        Raises:
+            StoreError: the store does not take it.
+        """
+        self.flush()
         now = self._clock.now()
         expires_at = now + self.schedule.give_up_after_s
-        revived = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
-        self.counters.parked += revived
-        return revived
+        # Counted before it is written, or a load in between would count it away twice.
+        self.counters.parked += 1
+        revival = None
+        try:
+            revival = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
+        finally:
+            if revival is not Revival.REVIVED:
+                self.counters.parked -= 1
+        self.counters.resent_total += revival is Revival.REVIVED
+        return revival is not Revival.UNKNOWN
 
     async def prune(self, *, delivered_kept_s: float, failed_kept_s: float, kept_max: int) -> int:
         """Forget ended deliveries that are old or too many; returns how many."""

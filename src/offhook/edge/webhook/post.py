@@ -1,26 +1,35 @@
 """One attempt: sign, post, follow redirects, judge the answer. Never raises for what a receiver does."""
 
 import asyncio
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
 from offhook.base.clock import Clock
-from offhook.base.limits import WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_REDIRECTS_MAX
+from offhook.base.limits import (
+    WEBHOOK_ACCEPTED_LOGGED_BYTES_MAX,
+    WEBHOOK_ANSWER_BYTES_MAX,
+    WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX,
+    WEBHOOK_REDIRECTS_MAX,
+)
 from offhook.edge.egress import Egress, EgressRefused, EgressUnresolved
 from offhook.proto.webhook import Verdict, WebhookSigner, body_of, judge_status, read_retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What became of one attempt. `reason` is fixed text, never something the receiver said."""
+    """What became of one attempt. `reason` is fixed text, never something the receiver said; what it
+    said is in `exchange`, JSON for the log of attempts."""
 
     verdict: Verdict
     status: int | None = None
     reason: str | None = None
     retry_after_s: float | None = None
+    exchange: str | None = None
 
 
 class Poster:
@@ -61,6 +70,14 @@ class Poster:
         unix_time = int(self._clock.unix_time())
         headers = self._signer.headers(body, event_id=event_id, unix_time=unix_time)
         answered: list[PostResult] = []
+        result = await self._try(url, body, headers, answered, timeout_s)
+        if result.exchange is None:
+            result = replace(result, exchange=_exchange_text(headers))
+        return result
+
+    async def _try(
+        self, url: str, body: bytes, headers: dict[str, str], answered: list[PostResult], timeout_s: float
+    ) -> PostResult:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(_parse(url), body, headers, answered)
@@ -126,9 +143,9 @@ class Poster:
                 await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
                 return location
             result = self._judge(answer)
-            answered.append(result)
-            await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
-            return result
+            answered.append(replace(result, exchange=_exchange_text(headers, answer)))
+            text = await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
+            return replace(result, exchange=_exchange_text(headers, answer, text))
 
     def _judge(self, answer: aiohttp.ClientResponse) -> PostResult:
         verdict = judge_status(answer.status)
@@ -136,6 +153,31 @@ class Poster:
             return PostResult(verdict, answer.status)
         asked = read_retry_after(answer.headers.get("Retry-After"), unix_time=self._clock.unix_time())
         return PostResult(verdict, answer.status, f"HTTP {answer.status}", asked)
+
+
+def _exchange_text(
+    sent: Mapping[str, str], answer: aiohttp.ClientResponse | None = None, body: bytes = b""
+) -> str:
+    """Return what the log of attempts keeps of an exchange: headers and body, cut to their bounds."""
+    kept: dict[str, object] = {"request": _header_list(sent.items(), WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX)}
+    if answer is not None:
+        accepted = 200 <= answer.status < 300
+        most = WEBHOOK_ACCEPTED_LOGGED_BYTES_MAX if accepted else WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX
+        kept["response"] = _header_list(answer.headers.items(), most)
+        kept["body"] = body[:most].decode("utf-8", "replace")
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def _header_list(headers: Iterable[tuple[str, str]], bytes_max: int) -> list[list[str]]:
+    kept: list[list[str]] = []
+    for name, value in headers:
+        # A cookie is a key to the receiver, and no answer to what went wrong.
+        shown = "****" if name.lower() in ("set-cookie", "set-cookie2") else value
+        bytes_max -= len(name) + len(shown)
+        if bytes_max < 0:
+            break
+        kept.append([name, shown.encode("utf-8", "replace").decode()])
+    return kept
 
 
 class _NotUsable(Exception):

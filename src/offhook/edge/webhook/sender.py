@@ -145,7 +145,9 @@ class WebhookSender:
                 finished_at = self._clock.now()
             finally:
                 self._posting.discard(task)
-        attempt = AttemptRow(number, url, started_at, finished_at, result.status, result.reason)
+        attempt = AttemptRow(
+            number, url, started_at, finished_at, result.status, result.reason, result.exchange
+        )
         return await self._settle(held, attempt, result)
 
     async def _post(self, held: Held, url: str, number: int) -> PostResult:
