@@ -285,8 +285,7 @@ class CallLeg:
         self._answer = command
         self.media = self._agree(command)
         self._media_open = True
-        if command.webhook_url is not None:
-            self.route = replace(self.route, url=command.webhook_url)
+        self.route = command.webhooks.applied_to(self.route)
         data = self._answer_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [

@@ -5,6 +5,7 @@ A pending row is either held by the process (`parked` = 0) or waits in the file 
 """
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from offhook.proto.webhook import Progress
 
 _ROW = (
     "event_id, call_leg_id, event_type, occurred_at, data, url, failover_url, timeout_s, created_at, "
-    "next_attempt_at, expires_at, attempts, url_index, url_attempts, round, refused, method"
+    "next_attempt_at, expires_at, attempts, url_index, url_attempts, round, refused, method, retries"
 )
 _VIEW = f"{_ROW}, state, ended_at, started_at"
 _PRUNED_AT_ONCE_MAX = 1_000
@@ -51,6 +52,9 @@ class DeliveryRow:
     expires_at: float
     progress: Progress = field(default_factory=Progress)
     method: str = "POST"
+    """How the primary URL is asked; the failover URL is always posted to."""
+    retries_s: tuple[float, ...] | None = None
+    """Waits between its attempts in place of the installation's schedule."""
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -176,11 +180,12 @@ class Deliveries:
 def _insert(db: sqlite3.Connection, row: DeliveryRow, parked: bool) -> None:
     p = row.progress
     db.execute(
-        f"INSERT INTO deliveries ({_ROW}, parked) VALUES ({', '.join('?' * 18)})",
+        f"INSERT INTO deliveries ({_ROW}, parked) VALUES ({', '.join('?' * 19)})",
         (
             row.event_id, row.call_leg_id, row.event_type, row.occurred_at, row.data, row.url, row.failover_url,
             row.timeout_s, row.created_at, row.next_attempt_at, row.expires_at,
-            p.attempts, p.url_index, p.url_attempts, p.round, p.refused, row.method, parked,
+            p.attempts, p.url_index, p.url_attempts, p.round, p.refused, row.method,
+            None if row.retries_s is None else json.dumps(row.retries_s), parked,
         ),
     )  # fmt: skip
 
@@ -354,10 +359,16 @@ def _view(db: sqlite3.Connection, values: tuple[Any, ...]) -> DeliveryView:
         "WHERE event_id = ? ORDER BY number",
         (values[0],),
     ).fetchall()
-    state, ended_at, started_at = values[17:]
+    state, ended_at, started_at = values[18:]
     return DeliveryView(_row(values), state, ended_at, tuple(AttemptRow(*a) for a in attempts), started_at)
 
 
 def _row(values: tuple[Any, ...]) -> DeliveryRow:
     row = DeliveryRow(*values[:11])
-    return replace(row, data=bytes(row.data), progress=Progress(*values[11:16]), method=values[16])
+    return replace(
+        row,
+        data=bytes(row.data),
+        progress=Progress(*values[11:16]),
+        method=values[16],
+        retries_s=None if values[17] is None else tuple(json.loads(values[17])),
+    )

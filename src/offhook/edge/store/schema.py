@@ -65,6 +65,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     """
     ALTER TABLE deliveries ADD COLUMN method TEXT NOT NULL DEFAULT 'POST';
+    ALTER TABLE deliveries ADD COLUMN retries TEXT;
     ALTER TABLE deliveries ADD COLUMN started_at REAL;
     UPDATE deliveries SET started_at = (SELECT min(started_at) FROM attempts
         WHERE attempts.event_id = deliveries.event_id);

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -108,6 +108,7 @@ class Outbox:
         """
         now = self._clock.now()
         occurred = iso_time(occurred_at)
+        route = route.of_event(event_type)
         event = Event(event_type, uuid4(self._random), occurred, payload)
         row = DeliveryRow(
             event_id=event.id,
@@ -121,6 +122,8 @@ class Outbox:
             created_at=now,
             next_attempt_at=now,
             expires_at=now + self.schedule.give_up_after_s,
+            method=route.method,
+            retries_s=route.retries_s.get(event_type),
         )
         self.counters.taken_total += 1
         first_attempt: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -131,6 +134,12 @@ class Outbox:
         else:
             durable = await self._park_new(row, first_attempt)
         return Receipt(row.event_id, durable, first_attempt)
+
+    def schedule_of(self, row: DeliveryRow) -> RetrySchedule:
+        """Return when `row` is tried again: its application may say so itself (contract 3.3)."""
+        if row.retries_s is None:
+            return self.schedule
+        return replace(self.schedule, fast_waits_s=row.retries_s, slow_waits_s=())
 
     async def attach(self, sink: Callable[[Held], None]) -> None:
         """Hand deliveries to `sink` from now on; what an earlier process left waits in the database."""

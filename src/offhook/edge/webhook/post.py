@@ -17,7 +17,7 @@ from offhook.base.limits import (
     WEBHOOK_REDIRECTS_MAX,
 )
 from offhook.edge.egress import Egress, EgressRefused, EgressUnresolved
-from offhook.proto.webhook import Verdict, WebhookSigner, body_of, judge_status, read_retry_after
+from offhook.proto.webhook import Verdict, WebhookSigner, body_of, judge_status, query_of, read_retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +63,51 @@ class Poster:
             await self._session.close()
 
     async def post(
-        self, data: bytes, *, event_id: str, attempt: int, url: str, timeout_s: float
+        self,
+        data: bytes,
+        *,
+        event_id: str,
+        attempt: int,
+        url: str,
+        timeout_s: float,
+        method: str = "POST",
     ) -> PostResult:
-        """Send `data` in its envelope as attempt number `attempt` and say what came of it."""
-        body = body_of(data, attempt=attempt, delivered_to=url)
+        """Send `data` as attempt number `attempt` and say what came of it.
+
+        By POST it is sent in its envelope; by GET it goes into the query, and the signature covers the
+        whole query as sent (contract 3.1).
+        """
+        try:
+            target = _parse(url)
+            if method == "GET":
+                target = _with_query(target, query_of(data))
+        except _NotUsable as err:
+            return PostResult(Verdict.REFUSED, reason=str(err))
+        body = body_of(data, attempt=attempt, delivered_to=url) if method == "POST" else None
         unix_time = int(self._clock.unix_time())
-        headers = self._signer.headers(body, event_id=event_id, unix_time=unix_time)
+        headers = self._signer.headers(
+            target.raw_query_string.encode() if body is None else body,
+            event_id=event_id,
+            unix_time=unix_time,
+            method=method,
+        )
         answered: list[PostResult] = []
-        result = await self._try(url, body, headers, answered, timeout_s)
+        result = await self._try(target, body, headers, answered, timeout_s)
         if result.exchange is None:
             result = replace(result, exchange=_exchange_text(headers))
         return result
 
     async def _try(
-        self, url: str, body: bytes, headers: dict[str, str], answered: list[PostResult], timeout_s: float
+        self,
+        url: URL,
+        body: bytes | None,
+        headers: dict[str, str],
+        answered: list[PostResult],
+        timeout_s: float,
     ) -> PostResult:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(_parse(url), body, headers, answered)
+                return await self._follow(url, body, headers, answered)
         except TimeoutError:
             # A 2xx whose body then stalls is still a yes.
             return answered[0] if answered else PostResult(Verdict.RETRY, reason="timeout")
@@ -104,17 +131,20 @@ class Poster:
             )
 
     async def _follow(
-        self, url: URL, body: bytes, headers: dict[str, str], answered: list[PostResult]
+        self, url: URL, body: bytes | None, headers: dict[str, str], answered: list[PostResult]
     ) -> PostResult:
+        query = url.raw_query_string
         for _ in range(WEBHOOK_REDIRECTS_MAX + 1):
             target = await self._exchange(url, body, headers, answered)
             if isinstance(target, PostResult):
                 return target
             url = _redirected(url, target)
+            if body is None and not url.raw_query_string:
+                url = _with_query(url, query)
         return PostResult(Verdict.RETRY, reason="too many redirects")
 
     async def _exchange(
-        self, url: URL, body: bytes, headers: dict[str, str], answered: list[PostResult]
+        self, url: URL, body: bytes | None, headers: dict[str, str], answered: list[PostResult]
     ) -> PostResult | str:
         """Post once; return the result, or the location to go to."""
         trace = SimpleNamespace(reused=False)
@@ -130,14 +160,19 @@ class Poster:
     async def _exchange_once(
         self,
         url: URL,
-        body: bytes,
+        body: bytes | None,
         headers: dict[str, str],
         answered: list[PostResult],
         trace: SimpleNamespace,
     ) -> PostResult | str:
         assert self._session is not None, "open() comes first"
-        async with self._session.post(
-            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=trace
+        async with self._session.request(
+            "GET" if body is None else "POST",
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            trace_request_ctx=trace,
         ) as answer:
             if answer.status in (307, 308) and (location := answer.headers.get("Location")):
                 await answer.content.read(WEBHOOK_ANSWER_BYTES_MAX)
@@ -192,6 +227,11 @@ def _parse(text: str) -> URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise _NotUsable("the URL is not http or https")
     return url
+
+
+def _with_query(url: URL, query: str) -> URL:
+    # Normalized now, so that a redirect that repeats the query repeats what was signed.
+    return URL(f"{url.with_fragment(None)}{'&' if url.raw_query_string else '?'}{query}")
 
 
 def _redirected(url: URL, location: str) -> URL:

@@ -159,7 +159,12 @@ class WebhookSender:
         timeout_s = min(row.timeout_s or self._settings.timeout_s, WEBHOOK_TIMEOUT_MAX_S)
         try:
             result = await self._poster.post(
-                row.data, event_id=row.event_id, attempt=number, url=url, timeout_s=timeout_s
+                row.data,
+                event_id=row.event_id,
+                attempt=number,
+                url=url,
+                timeout_s=timeout_s,
+                method=row.method if row.progress.url_index == 0 else "POST",
             )
         except Exception as err:
             # Whatever our own mistake is, it must not cost the event.
@@ -170,7 +175,7 @@ class WebhookSender:
 
     async def _settle(self, held: Held, attempt: AttemptRow, result: PostResult) -> bool:
         step = after_attempt(
-            self._outbox.schedule,
+            self._outbox.schedule_of(held.row),
             held.row.progress,
             result.verdict,
             urls=len(held.row.urls),
