@@ -44,7 +44,7 @@ from offhook.edge.webhook import Outbox, Poster, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
 from offhook.proto.sip import UserAgentConfig
-from offhook.proto.webhook import WebhookSigner
+from offhook.proto.webhook import RetrySchedule, WebhookSigner
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,15 @@ class _Server:
             denied_networks=settings.egress.denied_networks,
         )
         deliveries = Deliveries(store)
-        outbox = Outbox(deliveries, self._clock)
+        outbox = Outbox(
+            deliveries,
+            self._clock,
+            schedule=RetrySchedule(
+                fast_waits_s=settings.webhooks.retry_fast_s,
+                slow_waits_s=settings.webhooks.retry_slow_s,
+                give_up_after_s=settings.webhooks.give_up_after_s,
+            ),
+        )
         media = self._media()
         stack.callback(media.shutdown)
         sip = SipServer(
@@ -151,7 +159,15 @@ class _Server:
             outbox,
             Poster(egress, signer, self._clock),
             self._clock,
-            SenderSettings(timeout_s=settings.timeout_s),
+            SenderSettings(
+                timeout_s=settings.timeout_s,
+                in_flight_max=settings.attempts_at_once,
+                per_origin_max=settings.attempts_at_once_per_receiver,
+                per_s=settings.attempts_per_s,
+                delivered_kept_s=settings.delivered_kept_s,
+                failed_kept_s=settings.failed_kept_s,
+                ended_kept_max=settings.log_max,
+            ),
         )
         await sender.start()
         stack.push_async_callback(sender.close, limits.WEBHOOK_CLOSE_GRACE_S)

@@ -144,6 +144,7 @@ WEBHOOKS_IN_MEMORY_MAX = 8_192
 WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
 WEBHOOKS_LOADED_MAX = 256
 """Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+WEBHOOK_RETRY_WAITS_MAX = 20
 WEBHOOK_REDIRECTS_MAX = 3
 WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
 """How much of an answer is read to keep its connection usable."""
