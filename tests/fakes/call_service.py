@@ -89,9 +89,9 @@ class LegService:
         leg = self._legs.get(call_control_id)
         return None if leg is None else leg.status(self.clock.now())
 
-    def public_key(self) -> str:
-        """Return a key of the right shape."""
-        return "A" * 43 + "="
+    def public_keys(self) -> dict[str, str]:
+        """Return keys of the right shape."""
+        return {"public_key": "A" * 43 + "=", "next_public_key": "B" * 43 + "="}
 
     def streams(
         self, *, call_control_id: str | None, wanted: str, first: int, count: int

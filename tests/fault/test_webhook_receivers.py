@@ -3,7 +3,9 @@
 import asyncio
 import datetime
 import ipaddress
+import json
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from offhook.base.clock import SystemClock
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
+from offhook.kit.webhook import WebhookInvalid, verify
 from tests.fakes.server import API_KEY, App, OffhookProcess, running_app, start_offhook, stop_offhook
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
@@ -211,3 +215,55 @@ async def test_a_receiver_that_is_sick_for_a_while_gets_every_event_once_it_is_w
                 assert last == ("sick", None)
         finally:
             await stop_offhook(server)
+
+
+async def test_a_running_server_follows_a_rotation_of_its_key_and_loses_no_event(tmp_path: Path) -> None:
+    async with running_app(busy) as app, Phone() as phone:
+        server = await start(tmp_path, app.url)
+        app.api = server.api
+
+        async def keys(*arguments: str) -> dict[str, str]:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "offhook", "keys", "--data-dir", str(tmp_path / "data")),
+                *(*arguments, "--json"),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            shown: dict[str, str] = json.loads(output)
+            return shown
+
+        async def published() -> dict[str, str]:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{server.api}/offhook/public_key") as answer,
+            ):
+                return dict((await answer.json())["data"])
+
+        async def call() -> None:
+            await phone.call(CallPlan(uri=f"sip:a@127.0.0.1:{server.sip_port}", duration_s=20))
+
+        try:
+            await call()
+            await app.wait_for(lambda app: len(app.raw) == 2)
+            new = (await keys("rotate"))["next_public_key"]
+            async with asyncio.timeout(15):
+                while (await published()).get("next_public_key") != new:
+                    await asyncio.sleep(0.1)
+            assert await keys("switch") == {"public_key": new}
+            async with asyncio.timeout(15):
+                while (await published())["public_key"] != new:
+                    await asyncio.sleep(0.1)
+            assert (await published())["previous_public_key"] == server.public_key
+            await call()
+            await app.wait_for(lambda app: len(app.raw) == 4)
+        finally:
+            await stop_offhook(server)
+    old_ones, new_ones = app.raw[:2], app.raw[2:]
+    now = SystemClock().unix_time()
+    for body, headers in old_ones:
+        verify(body, headers, server.public_key, now)
+    for body, headers in new_ones:
+        verify(body, headers, new, now)
+        verify(body, headers, [server.public_key, new], now)
+        with pytest.raises(WebhookInvalid):
+            verify(body, headers, server.public_key, now)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -32,12 +33,17 @@ class Calls:
     """The registry of legs; the `CallService` of the HTTP API; the target of SIP and media events."""
 
     def __init__(
-        self, services: Services, *, call_control_ids: CallControlIds, user_id: str, public_key: str
+        self,
+        services: Services,
+        *,
+        call_control_ids: CallControlIds,
+        user_id: str,
+        public_keys: Callable[[], dict[str, str]],
     ) -> None:
         self._services = services
         self._call_control_ids = call_control_ids
         self._user_id = user_id
-        self._public_key = public_key
+        self._public_keys = public_keys
         self._runners: dict[str, LegRunner] = {}
         self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
         self._by_media_leg: dict[int, LegRunner] = {}
@@ -79,9 +85,9 @@ class Calls:
         ended = self._ended.get(call_control_id)
         return ended[1].status(now) if ended is not None else None
 
-    def public_key(self) -> str:
-        """Return the webhook public key."""
-        return self._public_key
+    def public_keys(self) -> dict[str, str]:
+        """Return the keys that verify our webhooks, see `CallService`."""
+        return self._public_keys()
 
     def streams(
         self, *, call_control_id: str | None, wanted: str, first: int, count: int

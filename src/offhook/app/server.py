@@ -17,7 +17,7 @@ import uvloop
 from offhook.app.calls import Calls
 from offhook.app.deliveries import DeliveryLog
 from offhook.app.dialogflow import Agents
-from offhook.app.keys import InstallationKeys, load_or_create_keys
+from offhook.app.keys import InstallationKeys, follow_keys, load_or_create_keys
 from offhook.app.metrics import make_registry
 from offhook.app.preflight import find_warnings
 from offhook.app.recovery import end_calls_of_last_run
@@ -40,7 +40,7 @@ from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
 from offhook.edge.store import Deliveries, DialogflowConnections, Store
-from offhook.edge.webhook import Outbox, Poster, WebhookSender
+from offhook.edge.webhook import Outbox, Poster, SigningKeys, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
 from offhook.proto.sip import UserAgentConfig
@@ -81,6 +81,7 @@ class _Server:
     async def _start(self, stack: AsyncExitStack) -> str:
         settings = self._settings
         keys = load_or_create_keys(settings.data_dir, api_keys=settings.secrets)
+        signing_keys = SigningKeys(settings.data_dir)
         store = Store.open(settings.data_dir)
         stack.callback(store.close)
         ids = CallControlIds(
@@ -130,9 +131,11 @@ class _Server:
             agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
             tasks=TaskSet(),
         )
-        self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
+        self._calls = Calls(
+            services, call_control_ids=ids, user_id=user_id, public_keys=signing_keys.published
+        )
 
-        sender = await self._start_webhooks(stack, outbox, egress, keys)
+        sender = await self._start_webhooks(stack, outbox, egress, signing_keys)
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
         stack.push_async_callback(services.agents.close)
@@ -151,13 +154,20 @@ class _Server:
         return f"offhook ready api={http.url}/v2 sip={listeners} public_key={keys.public_key}"
 
     async def _start_webhooks(
-        self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: InstallationKeys
+        self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: SigningKeys
     ) -> WebhookSender:
         settings = self._settings.webhooks
-        signer = WebhookSigner(keys.signing_key, standard_webhooks=settings.standard_webhooks_compat)
+
+        def signer() -> WebhookSigner:
+            return WebhookSigner(keys.current, standard_webhooks=settings.standard_webhooks_compat)
+
+        poster = Poster(egress, signer(), self._clock)
+        following = TaskSet()
+        following.start(follow_keys(keys, lambda: poster.sign_with(signer())), name="follow the webhook keys")
+        stack.push_async_callback(following.close)
         sender = WebhookSender(
             outbox,
-            Poster(egress, signer, self._clock),
+            poster,
             self._clock,
             SenderSettings(
                 timeout_s=settings.timeout_s,

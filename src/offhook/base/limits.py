@@ -144,6 +144,8 @@ WEBHOOKS_IN_MEMORY_MAX = 8_192
 WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
 WEBHOOKS_LOADED_MAX = 256
 """Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+KEYS_LOOKED_AT_EVERY_S = 2.0
+"""How soon a running server follows a rotation of its webhook keys."""
 WEBHOOK_RETRY_WAITS_MAX = 20
 WEBHOOK_REDIRECTS_MAX = 3
 WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024

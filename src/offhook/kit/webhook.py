@@ -10,7 +10,7 @@ The official SDK's `client.webhooks.unwrap` does the same for apps that use it.
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class VerifiedEvent:
 def verify(
     body: bytes | str,
     headers: Mapping[str, str],
-    public_key: str,
+    public_key: str | Sequence[str],
     now: float,
     *,
     tolerance_s: float = TOLERANCE_S,
@@ -50,7 +50,8 @@ def verify(
     Args:
         body: the raw request body, exactly as received.
         headers: the request's headers; the case of names does not matter.
-        public_key: the server's public key as it prints it: base64, 44 characters.
+        public_key: the server's public key as it prints it: base64, 44 characters. Several while keys
+            rotate: one of them must fit.
         now: seconds since 1970.
         tolerance_s: how far the timestamp may be from `now`, both ways.
     """
@@ -58,13 +59,11 @@ def verify(
     names = {name.lower(): value for name, value in headers.items()}
     timestamp = _required(names, TIMESTAMP_HEADER)
     signature = _base64(_required(names, SIGNATURE_HEADER), 64, "the signature header")
-    key = read_public_key(public_key)
+    keys = [read_public_key(text) for text in ([public_key] if isinstance(public_key, str) else public_key)]
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise WebhookInvalid("the timestamp header is not a number of seconds")
-    try:
-        key.verify(signature, signed_bytes(timestamp, raw))
-    except InvalidSignature:
-        raise WebhookInvalid("the signature does not match the body") from None
+    if not any(_fits(key, signature, signed_bytes(timestamp, raw)) for key in keys):
+        raise WebhookInvalid("the signature does not match the body")
     if abs(now - int(timestamp)) > tolerance_s:
         raise WebhookInvalid("the timestamp is too far from this clock")
     return _read(raw)
@@ -73,6 +72,14 @@ def verify(
 def read_public_key(text: str) -> Ed25519PublicKey:
     """Return the key in `text`, base64 of 32 bytes, or raise `WebhookInvalid`."""
     return Ed25519PublicKey.from_public_bytes(_base64(text, 32, "the public key"))
+
+
+def _fits(key: Ed25519PublicKey, signature: bytes, covered: bytes) -> bool:
+    try:
+        key.verify(signature, covered)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _required(headers: Mapping[str, str], name: str) -> str:

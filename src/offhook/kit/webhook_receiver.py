@@ -1,7 +1,7 @@
 """Receives webhooks on a port, verifies each and hands it on: for tests and for looking at them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class WebhookReceiver:
         self,
         on_webhook: Callable[[ReceivedWebhook], None],
         *,
-        public_key: str | None = None,
+        public_key: str | Sequence[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._on_webhook = on_webhook

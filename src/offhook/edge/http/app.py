@@ -161,8 +161,8 @@ def _call_control(api: _Api) -> APIRouter:
 
     @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
     async def public_key() -> Response:
-        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`."""
-        return JSONResponse({"data": {"public_key": api.service.public_key()}})
+        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`, and its neighbours."""
+        return JSONResponse({"data": api.service.public_keys()})
 
     @router.get(
         "/offhook/streams",

@@ -45,6 +45,10 @@ class Poster:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
+    def sign_with(self, signer: WebhookSigner) -> None:
+        """Sign attempts that begin from now on with another key."""
+        self._signer = signer
+
     async def open(self) -> None:
         """Make the pool."""
         reuse = aiohttp.TraceConfig()
