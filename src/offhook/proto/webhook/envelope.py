@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+"""What needs no percent-encoding (RFC 3986 section 2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,13 @@ def query_of(data: bytes) -> str:
     pairs = [(name, str(event[name])) for name in ("event_type", "id", "occurred_at")]
     for name, value in event["payload"].items():
         _flatten(str(name), value, pairs)
-    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    return "&".join(f"{_quote(name)}={_quote(value)}" for name, value in pairs)
+
+
+def _quote(text: str) -> str:
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode("utf-8", "replace")
+    )
 
 
 def _flatten(name: str, value: Any, pairs: list[tuple[str, str]]) -> None:
