@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -56,6 +57,41 @@ def verify(
         tolerance_s: how far the timestamp may be from `now`, both ways.
     """
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
+    _check(raw, headers, public_key, now, tolerance_s)
+    return _read(raw)
+
+
+def verify_query(
+    query: str,
+    headers: Mapping[str, str],
+    public_key: str | Sequence[str],
+    now: float,
+    *,
+    tolerance_s: float = TOLERANCE_S,
+) -> dict[str, str]:
+    """Return the members of a webhook that came by GET, as text by name, or raise `WebhookInvalid`.
+
+    Args:
+        query: what stands behind the question mark of the URL, exactly as received, still encoded.
+        headers: as for `verify`, and so all that follows.
+        public_key: one key or several.
+        now: seconds since 1970.
+        tolerance_s: how far the timestamp may be from `now`, both ways.
+    """
+    _check(query.encode("utf-8", "replace"), headers, public_key, now, tolerance_s)
+    members = dict(parse_qsl(query, keep_blank_values=True))
+    if not {"event_type", "id", "occurred_at"} <= members.keys():
+        raise WebhookInvalid("the query is not a webhook")
+    return members
+
+
+def _check(
+    raw: bytes,
+    headers: Mapping[str, str],
+    public_key: str | Sequence[str],
+    now: float,
+    tolerance_s: float,
+) -> None:
     names = {name.lower(): value for name, value in headers.items()}
     timestamp = _required(names, TIMESTAMP_HEADER)
     signature = _base64(_required(names, SIGNATURE_HEADER), 64, "the signature header")
@@ -66,7 +102,6 @@ def verify(
         raise WebhookInvalid("the signature does not match the body")
     if abs(now - int(timestamp)) > tolerance_s:
         raise WebhookInvalid("the timestamp is too far from this clock")
-    return _read(raw)
 
 
 def read_public_key(text: str) -> Ed25519PublicKey:
