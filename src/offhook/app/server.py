@@ -24,6 +24,7 @@ from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
+from offhook.app.trunks import Trunks
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.errors import ConfigError
@@ -132,7 +133,11 @@ class _Server:
             tasks=TaskSet(),
         )
         self._calls = Calls(
-            services, call_control_ids=ids, user_id=user_id, public_keys=signing_keys.published
+            services,
+            call_control_ids=ids,
+            user_id=user_id,
+            public_keys=signing_keys.published,
+            trunks=Trunks(settings.trunks),
         )
 
         sender = await self._start_webhooks(stack, outbox, egress, signing_keys)

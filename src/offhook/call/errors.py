@@ -23,6 +23,7 @@ TITLES = {
     "10032": "Invalid enumerated value",
     "10033": "Value outside of range",
     "10038": "Feature not permitted",
+    "90014": "Invalid value for digits",
     "90015": "Invalid Call Control ID",
     "90017": "Invalid value for client_state",
     "90018": "Call has already ended",
