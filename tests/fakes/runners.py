@@ -189,7 +189,7 @@ class House:
             self.services,
             call_control_ids=CallControlIds(b"node-fak", b"s" * 32),
             user_id="00000000-0000-4000-8000-000000000000",
-            public_key="",
+            public_keys=dict,
         )
         self.media.attach(asyncio.get_running_loop(), self.calls.on_media_event)
 

@@ -84,7 +84,7 @@ class Simulation:
             self.services,
             call_control_ids=CallControlIds(b"node-sim", b"s" * 32),
             user_id="00000000-0000-4000-8000-000000000000",
-            public_key="",
+            public_keys=dict,
         )
         self.media.attach(loop, self.calls.on_media_event)
 

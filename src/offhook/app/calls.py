@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -41,13 +42,13 @@ class Calls:
         *,
         call_control_ids: CallControlIds,
         user_id: str,
-        public_key: str,
+        public_keys: Callable[[], dict[str, str]],
         trunks: Trunks | None = None,
     ) -> None:
         self._services = services
         self._call_control_ids = call_control_ids
         self._user_id = user_id
-        self._public_key = public_key
+        self._public_keys = public_keys
         self._runners: dict[str, LegRunner] = {}
         self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
         self._by_media_leg: dict[int, LegRunner] = {}
@@ -91,9 +92,9 @@ class Calls:
         ended = self._ended.get(call_control_id)
         return ended[1].status(now) if ended is not None else None
 
-    def public_key(self) -> str:
-        """Return the webhook public key."""
-        return self._public_key
+    def public_keys(self) -> dict[str, str]:
+        """Return the keys that verify our webhooks, see `CallService`."""
+        return self._public_keys()
 
     def streams(
         self, *, call_control_id: str | None, wanted: str, first: int, count: int
@@ -161,8 +162,8 @@ class Calls:
         route = self._route()
         if plan.connection_id != DEFAULT_APPLICATION_ID:
             raise CommandError("10015", "`connection_id` is not that of an application.", "/connection_id")
-        if route is None and plan.webhook_url is not None:
-            route = WebhookRoute(plan.webhook_url, None, self._services.settings.webhooks.timeout_s)
+        if route is None and plan.webhooks.url is not None:
+            route = WebhookRoute(plan.webhooks.url, None, self._services.settings.webhooks.timeout_s)
         if route is None:
             detail = "The application has no webhook URL: set OFFHOOK_WEBHOOK_URL or give `webhook_url`."
             raise CommandError("10015", detail, "/connection_id")

@@ -238,6 +238,47 @@ class WebhookSettings(_Section):
     )
     failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
+    retry_fast_s: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(
+        (1.0, 2.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits between the first attempts at each URL; an empty list: one attempt.",
+    )
+    retry_slow_s: tuple[Annotated[float, Field(ge=1, le=86_400)], ...] = Field(
+        (15.0, 60.0, 300.0, 900.0, 3600.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits before the rounds over all URLs that follow; the last repeats. An empty list: give up "
+        "after the first attempts, as Telnyx does.",
+    )
+    give_up_after_s: float = Field(
+        86_400.0, ge=1, le=30 * 86_400, description="No attempt begins later than this after the event."
+    )
+    attempts_at_once: int = Field(
+        limits.WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX, ge=1, le=10_000, description="Attempts under way, altogether."
+    )
+    attempts_at_once_per_receiver: int = Field(
+        limits.WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX,
+        ge=1,
+        le=10_000,
+        description="The same to one receiver (scheme, host and port).",
+    )
+    attempts_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=100_000,
+        description="Attempts a second to one receiver, after as many at once; further ones wait. 0: any number.",
+    )
+    delivered_kept_s: float = Field(
+        3 * 86_400.0, ge=0, le=365 * 86_400, description="How long delivered events stay in the log."
+    )
+    failed_kept_s: float = Field(
+        30 * 86_400.0,
+        ge=0,
+        le=365 * 86_400,
+        description="How long events that were given up stay in the log.",
+    )
+    log_max: int = Field(
+        limits.WEBHOOKS_ENDED_KEPT_MAX, ge=0, le=10_000_000, description="How many of both stay at most."
+    )
     standard_webhooks_compat: bool = Field(
         False,
         description="Also send the three Standard-Webhooks headers, which SDK versions 4.88.1 to 4.177 insist on. "

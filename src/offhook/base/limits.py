@@ -152,14 +152,29 @@ WEBHOOKS_IN_MEMORY_MAX = 8_192
 WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
 WEBHOOKS_LOADED_MAX = 256
 """Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+KEYS_LOOKED_AT_EVERY_S = 2.0
+"""How soon a running server follows a rotation of its webhook keys."""
+WEBHOOK_RETRY_WAITS_MAX = 20
 WEBHOOK_REDIRECTS_MAX = 3
 WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
 """How much of an answer is read to keep its connection usable."""
 WEBHOOK_ATTEMPTS_LOGGED_MAX = 50
 """Attempts kept in the log of one delivery."""
+WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX = 10_000
+"""How much of a refusing answer's headers, and of its body, the log of attempts keeps (contract 3.3)."""
+WEBHOOK_ACCEPTED_LOGGED_BYTES_MAX = 500
+"""The same for an answer that accepted the event: there are many, and they say little."""
+WEBHOOK_SEARCH_CHARACTERS_MAX = 200
+"""The longest text that the log of deliveries is searched for."""
+WEBHOOK_SEARCH_EVENT_TYPES_MAX = 50
 WEBHOOKS_ENDED_KEPT_MAX = 100_000
 STORE_JOBS_QUEUED_MAX = 10_000
 STORE_JOBS_PER_COMMIT_MAX = 500
+STORE_READERS_MAX = 2
+"""Searches at once; they run beside the writer."""
+STORE_READS_WAITING_MAX = 32
+STORE_READ_TIMEOUT_S = 5.0
+"""How long a search may take."""
 
 # Outgoing addresses
 DNS_TIMEOUT_S = 3.0

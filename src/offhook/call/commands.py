@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Answer(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
@@ -144,7 +144,7 @@ class Dial(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None

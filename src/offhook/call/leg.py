@@ -305,8 +305,7 @@ class CallLeg:
         self._answer = command
         self.media = self._agree(command)
         self._media_open = True
-        if command.webhook_url is not None:
-            self.route = replace(self.route, url=command.webhook_url)
+        self.route = command.webhooks.applied_to(self.route)
         data = self.inline_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
@@ -421,8 +420,7 @@ class CallLeg:
         self._deadline = now + plan.timeout_s
         self._time_limit_s = plan.time_limit_s
         self.client_state = plan.client_state
-        if plan.webhook_url is not None:
-            self.route = replace(self.route, url=plan.webhook_url)
+        self.route = plan.webhooks.applied_to(self.route)
         self.inline_streams = self._stream_ids(plan)
         self._record = CallRecord(self.identity, Direction.OUTGOING, call, now)
         self._media_open = True

@@ -10,6 +10,7 @@ from offhook.base import limits
 from offhook.base.errors import ConfigError, LimitReached
 from offhook.call import commands as ask
 from offhook.call.errors import CommandError
+from offhook.call.values import WebhookWishes
 from offhook.proto import sip
 from offhook.proto.sdp import SessionDescription, make_answer, negotiate
 from tests.fakes.runners import HandClock, House
@@ -220,7 +221,7 @@ async def test_a_dial_that_nobody_would_hear_of_is_refused(monkeypatch: pytest.M
     far = Far()
     with pytest.raises(CommandError, match="10015"):
         far.house.calls.dial(plan())
-    far.house.calls.dial(plan(webhook_url="https://app.example/hook"))
+    far.house.calls.dial(plan(webhooks=WebhookWishes("https://app.example/hook")))
 
 
 def test_the_longest_beginning_of_a_number_decides_its_trunk() -> None:

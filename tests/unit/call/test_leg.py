@@ -11,7 +11,7 @@ from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState, WebhookRoute
+from offhook.call.values import Header, LegState, WebhookRoute, WebhookWishes
 from tests.fakes.legs import (
     IN_STATE,
     QUALITY,
@@ -235,7 +235,9 @@ def test_a_call_whose_ack_brings_no_media_is_ended() -> None:
 
 def test_the_taps_of_an_answer_open_after_call_answered() -> None:
     command = ask.Answer(
-        stream=stream(), transcription=ask.TranscriptionOptions(), webhook_url="https://other.example/"
+        stream=stream(),
+        transcription=ask.TranscriptionOptions(),
+        webhooks=WebhookWishes("https://other.example/"),
     )
     desk = ringing()
     reply, _ = desk.command_for_reply(command)
@@ -249,6 +251,29 @@ def test_the_taps_of_an_answer_open_after_call_answered() -> None:
     assert effects[1].stream_id == "id-1"
     expected = WebhookRoute("https://other.example/", ROUTE.failover_url, ROUTE.timeout_s)
     assert effects[0].route == expected
+
+
+def test_an_answer_says_which_events_go_where_and_how_often() -> None:
+    desk = ringing()
+    retries_s = {"call.hangup": (0.5,)}
+    urls = {"call.hangup": "https://end.example/"}
+    wishes = WebhookWishes("https://other.example/", "GET", urls, "GET", retries_s)
+    desk.command(ask.Answer(webhooks=wishes))
+    (answered, *_) = desk.tell(facts.AckReceived())
+    assert isinstance(answered, do.Notify)
+    route = answered.route
+    assert route.of_event("call.answered") == WebhookRoute(
+        "https://other.example/", ROUTE.failover_url, ROUTE.timeout_s, "GET"
+    )
+    assert route.of_event("call.hangup") == WebhookRoute(
+        "https://end.example/", ROUTE.failover_url, ROUTE.timeout_s, "GET", retries_s=retries_s
+    )
+
+
+def test_what_an_answer_does_not_say_of_webhooks_stays_as_it_was() -> None:
+    assert WebhookWishes(method="GET").applied_to(ROUTE) == ROUTE, "the method is that of a URL it gives"
+    given = WebhookWishes(urls={"call.hangup": "https://end.example/"}).applied_to(ROUTE)
+    assert (given.url, given.of_event("call.dtmf.received")) == (ROUTE.url, ROUTE)
 
 
 # What ends a call

@@ -10,7 +10,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState
+from offhook.call.values import Header, LegState, WebhookWishes
 from tests.fakes.legs import (
     QUALITY,
     ROUTE,
@@ -185,7 +185,7 @@ def test_the_state_of_the_client_can_change_while_it_rings() -> None:
 
 
 def test_the_webhooks_of_a_call_go_where_its_plan_says() -> None:
-    desk = dialling(webhook_url="https://other.example/hook")
+    desk = dialling(webhooks=WebhookWishes("https://other.example/hook"))
     (notice,) = [effect for effect in desk.done if isinstance(effect, do.Notify)]
     assert notice.route == replace(ROUTE, url="https://other.example/hook")
 

@@ -41,6 +41,7 @@ from offhook.edge.http.schemas import (
     StreamsAnswer,
 )
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
+from offhook.edge.http.webhook_deliveries import DeliveryService, deliveries_router
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ def create_app(
     registry: CollectorRegistry,
     metrics_need_key: bool = False,
     dialogflow: DialogflowService | None = None,
+    deliveries: DeliveryService | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -103,6 +105,7 @@ def create_app(
         registry: what `/metrics` shows; the API adds its own metrics to it.
         metrics_need_key: ask for an API key at `/metrics` too.
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
+        deliveries: keeps the log of webhook deliveries; None: there is no such resource.
     """
     api = _Api(service, auth, rules, clock, RetryMemory())
     app = FastAPI(
@@ -116,6 +119,8 @@ def create_app(
     telnyx = _call_control(api)
     if dialogflow is not None:
         telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
+    if deliveries is not None:
+        telnyx.include_router(deliveries_router(deliveries, [Security(api.need_key)]))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))
@@ -196,8 +201,8 @@ def _call_control(api: _Api) -> APIRouter:
 
     @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
     async def public_key() -> Response:
-        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`."""
-        return JSONResponse({"data": {"public_key": api.service.public_key()}})
+        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`, and its neighbours."""
+        return JSONResponse({"data": api.service.public_keys()})
 
     @router.get(
         "/offhook/streams",

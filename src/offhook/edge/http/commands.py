@@ -15,7 +15,7 @@ from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
 from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.errors import Problem
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http import fields, schemas
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.problems import Refusal
@@ -57,7 +57,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         preferred_codecs=_preferred_codecs(body),
         headers=_headers(body.sip_headers) + _headers(body.custom_headers),
         silence_when_idle=_silence_when_idle(body, rules),
-        webhook_url=body.webhook_url,
+        webhooks=_webhooks(body),
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
@@ -95,7 +95,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
-        webhook_url=body.webhook_url,
+        webhooks=_webhooks(body),
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
@@ -292,21 +292,33 @@ def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
         raise _refusal("10015", detail, f"/{name}") from None
 
 
-def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
-    unknown = [event for event in body.webhook_urls if event not in EVENT_TYPES]
-    if unknown:
-        raise _refusal("90057", "`webhook_urls` has a key that is not an event type.", "/webhook_urls")
-    for policy in body.webhook_retries_policies.values():
+def _webhooks(body: schemas.Answer) -> WebhookWishes:
+    for event, policy in body.webhook_retries_policies.items():
         if any(wait < 0 for wait in policy.retries_ms) or sum(policy.retries_ms) > WEBHOOK_RETRIES_MS_MAX:
             detail = f"`retries_ms` must add up to at most {WEBHOOK_RETRIES_MS_MAX} ms."
             raise _refusal("10033", detail, "/webhook_retries_policies")
+        if event not in EVENT_TYPES:
+            raise _refusal(
+                "90057",
+                "`webhook_retries_policies` has a key that is no event type.",
+                "/webhook_retries_policies",
+            )
+    return WebhookWishes(
+        body.webhook_url,
+        body.webhook_url_method,
+        body.webhook_urls,
+        body.webhook_urls_method,
+        {
+            event: tuple(wait_ms / 1000 for wait_ms in policy.retries_ms)
+            for event, policy in body.webhook_retries_policies.items()
+        },
+    )
+
+
+def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
     sound = body.sound_modifications
     asked = {
         "record": body.record is not None,
-        "webhook_urls": bool(body.webhook_urls),
-        "webhook_retries_policies": bool(body.webhook_retries_policies),
-        "webhook_url_method": body.webhook_url_method != "POST",
-        "webhook_urls_method": body.webhook_urls_method != "POST",
         "sound_modifications": sound is not None and any((sound.pitch, sound.semitone, sound.octaves)),
         "deepfake_detection": body.deepfake_detection is not None and body.deepfake_detection.enabled,
         "assistant": bool(body.assistant),

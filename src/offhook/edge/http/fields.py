@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from offhook.base import limits
 from offhook.call.values import UdpTarget
+from offhook.edge.http.events import EVENT_TYPES
 from offhook.proto.sip import SipSyntaxError, SipUri
 
 _UDP_TARGET = re.compile(
@@ -45,6 +46,17 @@ def _client_state(text: str) -> str:
     except (binascii.Error, ValueError):
         raise refuse("90017", "`client_state` must be base64 text.") from None
     return text
+
+
+def _web_urls(urls: dict[str, Any]) -> dict[str, str]:
+    if any(event not in EVENT_TYPES for event in urls):
+        raise refuse("90057", "A key is not an event type.")
+    check = _url(("http", "https"))
+    for url in urls.values():
+        if not isinstance(url, str):
+            raise refuse("10026", "Every URL must be a string.")
+        check(url)
+    return urls
 
 
 def _url(schemes: tuple[str, ...]) -> Any:
@@ -239,6 +251,8 @@ ClientState = Annotated[str, AfterValidator(_client_state), Field(description="B
 CommandId = Annotated[str, StringConstraints(max_length=limits.COMMAND_ID_CHARACTERS_MAX)]
 StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=["wss://app.example/media"])]
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
+WebUrls = Annotated[dict[str, Any], AfterValidator(_web_urls)]
+"""URLs by event type."""
 Target = Annotated[
     UdpTarget,
     PlainValidator(_udp_target, json_schema_input_type=str),

@@ -148,7 +148,7 @@ class Answer(CommandBody, StreamBody):
     send_silence_when_idle: bool = False
     webhook_url: fields.WebUrl | None = None
     webhook_url_method: _Method = "POST"
-    webhook_urls: dict[str, Any] = {}
+    webhook_urls: fields.WebUrls = {}
     webhook_urls_method: _Method = "POST"
     webhook_retries_policies: dict[str, RetriesPolicy] = {}
     transcription: bool = False

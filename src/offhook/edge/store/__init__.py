@@ -5,7 +5,14 @@ small facts about the installation.
 Does not know how a webhook is sent, when it is tried again, or what a call is.
 """
 
-from offhook.edge.store.deliveries import AttemptRow, Deliveries, DeliveryRow, DeliveryView
+from offhook.edge.store.deliveries import (
+    AttemptRow,
+    Deliveries,
+    DeliveryRow,
+    DeliverySearch,
+    DeliveryView,
+    Revival,
+)
 from offhook.edge.store.dialogflow import DialogflowConnections, DialogflowRow
 from offhook.edge.store.store import Store, StoreError
 
@@ -13,9 +20,11 @@ __all__ = [
     "AttemptRow",
     "Deliveries",
     "DeliveryRow",
+    "DeliverySearch",
     "DeliveryView",
     "DialogflowConnections",
     "DialogflowRow",
+    "Revival",
     "Store",
     "StoreError",
 ]
