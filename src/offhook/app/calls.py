@@ -10,7 +10,6 @@ import structlog
 
 from offhook.app.runner import LegRunner, reachable
 from offhook.app.services import Services
-from offhook.app.settings import DEFAULT_APPLICATION_ID
 from offhook.base import limits
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
@@ -18,6 +17,7 @@ from offhook.call.commands import Answer, Command, Reply, StartTranscription, Tr
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
+from offhook.edge.http.applications import ApplicationResource
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
@@ -170,8 +170,11 @@ class Calls:
             runner.hang_up()
 
     def _incoming(self, event: sip.IncomingCall) -> None:
-        route = self._route()
-        refusal = self._refusal(route)
+        application = self._services.applications.of_call(event)
+        refusal = self._refusal(application)
+        route = None if application is None else self._services.applications.webhook_route(application)
+        if refusal is None and route is None:
+            refusal = (480, "Temporarily Unavailable", "no_webhook_url")
         offer: SessionDescription | None = None
         if refusal is None and event.sdp is not None:
             try:
@@ -183,31 +186,50 @@ class Calls:
                     refusal = (488, "Not Acceptable Here", "other_ip_version")
             except SdpError:
                 refusal = (400, "Bad Request", "malformed_sdp")
-        if refusal is not None or route is None:
-            status, reason, cause = refusal or (480, "Temporarily Unavailable", "no_webhook_url")
+        if refusal is not None:
+            status, reason, cause = refusal
             self.refused_total[cause] = self.refused_total.get(cause, 0) + 1
             log.warning("call refused", cause=cause, sip_status=status)
             self._services.sip.reject(event.call, status, reason=reason)
             return
+        assert application is not None, "else the call is refused"
+        assert route is not None, "else the call is refused"
         self._services.sip.ring(event.call)
-        self._open(event, offer, route)
+        self._open(event, offer, application, route)
 
-    def _refusal(self, route: WebhookRoute | None) -> tuple[int, str, str] | None:
+    def _refusal(self, application: ApplicationResource | None) -> tuple[int, str, str] | None:
         if not self._accepting:
             return 503, "Service Unavailable", "draining"
         if len(self._runners) >= self._services.settings.limits.legs:
             return 503, "Service Unavailable", "too_many_calls"
-        if route is None:
-            return 480, "Temporarily Unavailable", "no_webhook_url"
+        if application is None:
+            return 404, "Not Found", "no_application"
+        if not application.active:
+            return 403, "Forbidden", "application_inactive"
+        most = application.inbound.channel_limit
+        if most is not None and self._incoming_of(application.id) >= most:
+            return 403, "Forbidden", "channel_limit"
         return None
 
-    def _open(self, event: sip.IncomingCall, offer: SessionDescription | None, route: WebhookRoute) -> None:
+    def _incoming_of(self, application_id: str) -> int:
+        return sum(
+            runner.leg.identity.connection_id == application_id and runner.leg.incoming
+            for runner in self._runners.values()
+        )
+
+    def _open(
+        self,
+        event: sip.IncomingCall,
+        offer: SessionDescription | None,
+        application: ApplicationResource,
+        route: WebhookRoute,
+    ) -> None:
         leg_id = UUID(uuid4(system_random))
         identity = LegIdentity(
             call_control_id=self._call_control_ids.mint(leg_id),
             call_leg_id=str(leg_id),
             call_session_id=uuid4(system_random),
-            connection_id=DEFAULT_APPLICATION_ID,
+            connection_id=application.id,
         )
         leg = CallLeg(
             identity,
@@ -215,6 +237,9 @@ class Calls:
             route=route,
             codecs=self._services.codecs,
             new_id=lambda: uuid4(system_random),
+            first_command_timeout_s=(
+                float(application.first_command_timeout_secs) if application.first_command_timeout else None
+            ),
             compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
         )
         runner = LegRunner(
@@ -251,13 +276,6 @@ class Calls:
             await self._services.speech.warm_up()
         except SpeechError as error:
             log.warning("transcription may not work", reason=str(error))
-
-    def _route(self) -> WebhookRoute | None:
-        settings = self._services.settings.webhooks
-        if settings.url is None:
-            return None
-        failover = None if settings.failover_url is None else str(settings.failover_url)
-        return WebhookRoute(str(settings.url), failover, settings.timeout_s)
 
     def _released(self, runner: LegRunner) -> None:
         call_control_id = runner.leg.identity.call_control_id

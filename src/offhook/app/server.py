@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
 from offhook.app.dialogflow import Agents
 from offhook.app.keys import InstallationKeys, load_or_create_keys
@@ -38,7 +39,7 @@ from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.store import Deliveries, DialogflowConnections, Store
+from offhook.edge.store import ApplicationTable, Deliveries, DialogflowConnections, Store
 from offhook.edge.webhook import Outbox, Poster, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
@@ -105,6 +106,8 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        applications = Applications(settings, self._clock, ApplicationTable(store))
+        await applications.load()
         services = Services(
             settings=settings,
             clock=self._clock,
@@ -113,12 +116,18 @@ class _Server:
             speech=speech,
             outbox=outbox,
             egress=egress,
+            applications=applications,
             codecs=CodecPolicy(
                 settings.sip.codec_names,
                 ours_first=settings.sip.codec_order == "ours",
                 opaque=frozenset(codec for codec in CODECS if not media.transcodable(codec)),
             ),
-            agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
+            agents=Agents(
+                DialogflowConnections(store),
+                settings.dialogflow,
+                egress.resolve,
+                lambda connection_id: applications.find(connection_id) is not None,
+            ),
             tasks=TaskSet(),
         )
         self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
@@ -181,6 +190,7 @@ class _Server:
             clock=self._clock,
             registry=make_registry(services, self._calls),
             dialogflow=services.agents,
+            applications=services.applications,
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)

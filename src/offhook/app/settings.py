@@ -231,7 +231,9 @@ class WebhookSettings(_Section):
     """The default application and how its webhooks are delivered."""
 
     url: AnyHttpUrl | None = Field(
-        None, description="webhook_event_url of the default application, which takes every incoming call."
+        None,
+        description="webhook_event_url of the default application, which takes every incoming call that no other "
+        "application claims.",
     )
     failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
@@ -339,6 +341,32 @@ class CompatSettings(_Section):
     )
 
 
+class RouteSettings(_Section):
+    """Which application takes which incoming calls; repeat the block, the first that fits decides."""
+
+    application: str = Field(min_length=1, max_length=255, description="Its id or its name.")
+    called: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Numbers or SIP users called; a * at the end stands for any rest. Empty: all.",
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Addresses or networks of the trunks or PBXs that the calls come from. Empty: all.",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            try:
+                ipaddress.ip_network(source)
+            except ValueError:
+                raise ValueError(f"{source!r} is not an address or a network") from None
+        return value
+
+
 class LogSettings(_Section):
     """Logs, on standard error."""
 
@@ -354,6 +382,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
     drain_timeout_s: float = Field(
         30, ge=0, le=86_400, description="How long SIGTERM lets running calls go on before they are hung up."
+    )
+    routes: tuple[RouteSettings, ...] = Field(
+        (), max_length=limits.ROUTES_MAX, description="Which application takes which calls."
     )
     http: HttpSettings = Field(default_factory=HttpSettings)
     sip: SipSettings = Field(default_factory=SipSettings)
@@ -431,6 +462,8 @@ def default_toml() -> str:
     sections: list[tuple[str, type[BaseModel]]] = []
     for name, field in Settings.model_fields.items():
         kind = field.annotation
+        if name == "routes":
+            continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             sections.append((name, kind))
         else:
@@ -441,6 +474,11 @@ def default_toml() -> str:
             lines += _field_lines(
                 (section, name), field.description or "", field.get_default(call_default_factory=True)
             )
+    lines += ["", "", f"# {(RouteSettings.__doc__ or '').strip()}", "#[[routes]]"]
+    for name, field in RouteSettings.model_fields.items():
+        default = "" if field.is_required() else field.default
+        for line in _field_lines(("routes", name), field.description or "", default):
+            lines.append(line if line.startswith("#") else f"#{line}")
     return "\n".join(lines) + "\n"
 
 

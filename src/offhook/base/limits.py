@@ -169,6 +169,14 @@ HTTP_KEEP_ALIVE_S = 65
 """Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
 HTTP_CLOSE_GRACE_S = 5
 PROBLEMS_PER_ANSWER_MAX = 20
+APPLICATIONS_MAX = 1_000
+"""Call Control applications that one installation keeps."""
+ROUTES_MAX = 1_000
+ROUTE_PATTERNS_MAX = 10_000
+"""Numbers, users or networks of one `[[routes]]` block."""
+APPLICATION_NAME_CHARACTERS_MAX = 255
+APPLICATION_FIRST_COMMAND_S_MAX = 600
+CHANNEL_LIMIT_MAX = 100_000
 PAGE_SIZE = 20
 PAGE_SIZE_MAX = 250
 RETRIED_COMMANDS_KEPT_S = 60.0

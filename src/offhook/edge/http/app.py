@@ -20,6 +20,7 @@ from offhook import __version__
 from offhook.base.clock import Clock
 from offhook.base.errors import LimitReached
 from offhook.call.errors import CommandError, Problem
+from offhook.edge.http.applications import ApplicationService, applications_router, connections_router
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.commands import ACTIONS, Action, Rules
@@ -79,6 +80,7 @@ def create_app(
     registry: CollectorRegistry,
     metrics_need_key: bool = False,
     dialogflow: DialogflowService | None = None,
+    applications: ApplicationService | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -90,6 +92,7 @@ def create_app(
         registry: what `/metrics` shows; the API adds its own metrics to it.
         metrics_need_key: ask for an API key at `/metrics` too.
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
+        applications: keeps the Call Control applications; None: there is no such resource.
     """
     api = _Api(service, auth, rules, clock, RetryMemory())
     app = FastAPI(
@@ -103,11 +106,17 @@ def create_app(
     telnyx = _call_control(api)
     if dialogflow is not None:
         telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
+    if applications is not None:
+        key = [Security(api.need_key)]
+        telnyx.include_router(applications_router(applications, key, clock=clock, retries=api.retries))
+        telnyx.include_router(connections_router(applications, key))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))
     app.add_exception_handler(Refusal, _tell_refusal)
     app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(CommandError, _tell_command_error)
+    app.add_exception_handler(LimitReached, _tell_limit)
     app.add_middleware(Guard, registry=registry, clock=clock)
     add_command_schemas(app)
     return app
@@ -266,6 +275,17 @@ async def _tell_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     content = envelope(error.problems, error.status)
     return JSONResponse(content, status_code=error.status, headers=error.headers)
+
+
+async def _tell_command_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CommandError)
+    return await _tell_refusal(request, Refusal(422, error.problem))
+
+
+async def _tell_limit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LimitReached)
+    problem = Problem("10007", str(error))
+    return await _tell_refusal(request, Refusal(503, problem, headers={"retry-after": "1"}))
 
 
 async def _tell_http_error(request: Request, error: Exception) -> Response:

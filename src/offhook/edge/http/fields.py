@@ -166,6 +166,8 @@ ClientState = Annotated[str, AfterValidator(_client_state), Field(description="B
 CommandId = Annotated[str, StringConstraints(max_length=limits.COMMAND_ID_CHARACTERS_MAX)]
 StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=["wss://app.example/media"])]
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
+WebUrlOrNone = Annotated[str, AfterValidator(lambda text: text and _url(("http", "https"))(text))]
+"""A URL, or the empty text for none."""
 Target = Annotated[
     UdpTarget,
     PlainValidator(_udp_target, json_schema_input_type=str),

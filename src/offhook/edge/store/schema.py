@@ -63,6 +63,14 @@ MIGRATIONS: tuple[str, ...] = (
         environment TEXT
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE applications (
+        id TEXT PRIMARY KEY,
+        members TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 
