@@ -35,6 +35,7 @@ from offhook.edge.egress import Egress
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
+from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
@@ -191,9 +192,14 @@ class _Server:
             registry=make_registry(services, self._calls),
             dialogflow=services.agents,
             applications=services.applications,
+            rate_limit=self._rate_limit(),
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)
+
+    def _rate_limit(self) -> RateLimit | None:
+        bounds = self._settings.limits
+        return RateLimit(bounds.requests, bounds.requests_window_s) if bounds.requests else None
 
     def _tell_first_start(self, keys: InstallationKeys) -> None:
         if keys.new_api_key is not None:

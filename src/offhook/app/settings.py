@@ -315,6 +315,13 @@ class LimitSettings(_Section):
     """Bounds that a machine's size decides."""
 
     legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
+    requests: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
+    )
+    requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
 
 
 class CompatSettings(_Section):

@@ -26,10 +26,11 @@ from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.commands import ACTIONS, Action, Rules
 from offhook.edge.http.dialogflow import DialogflowService, dialogflow_router
 from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
-from offhook.edge.http.guard import Guard
+from offhook.edge.http.guard import Guard, tell_allowance
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
+from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer, StreamsAnswer
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
@@ -62,13 +63,23 @@ class _Api:
     rules: Rules
     clock: Clock
     retries: RetryMemory
+    rate_limit: RateLimit | None
 
-    async def need_key(self, credentials: _Credentials) -> None:
-        """Refuse a request without an accepted key, before its body is read."""
+    async def need_key(self, request: Request, credentials: _Credentials) -> None:
+        """Refuse a request without an accepted key, or beyond its rate, before its body is read."""
         if credentials is None:
             raise Refusal(401, Problem("10009", "No API key was sent: use `Authorization: Bearer <key>`."))
         if not self.auth.accepts(credentials.credentials):
             raise Refusal(401, Problem("10009", "The API key is not one of this server's."))
+        if self.rate_limit is None:
+            return
+        allowance = self.rate_limit.take(credentials.credentials, self.clock.now())
+        tell_allowance(request.scope, allowance)
+        if allowance.exceeded:
+            problem = Problem(
+                "10011", f"Only {allowance.limit} requests fit into this time; try again later."
+            )
+            raise Refusal(429, problem, headers={"retry-after": str(allowance.reset_s)})
 
 
 def create_app(
@@ -81,6 +92,7 @@ def create_app(
     metrics_need_key: bool = False,
     dialogflow: DialogflowService | None = None,
     applications: ApplicationService | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -93,8 +105,9 @@ def create_app(
         metrics_need_key: ask for an API key at `/metrics` too.
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
         applications: keeps the Call Control applications; None: there is no such resource.
+        rate_limit: how many requests each key may send; None: any number.
     """
-    api = _Api(service, auth, rules, clock, RetryMemory())
+    api = _Api(service, auth, rules, clock, RetryMemory(), rate_limit)
     app = FastAPI(
         title="Offhook",
         version=__version__,
