@@ -34,6 +34,7 @@ from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer, StreamsAnswer
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
+from offhook.edge.http.texml import texml_router
 
 log = structlog.get_logger(__name__)
 
@@ -117,10 +118,11 @@ def create_app(
         redirect_slashes=False,
     )
     telnyx = _call_control(api)
+    key = [Security(api.need_key)]
+    telnyx.include_router(texml_router(service, key, rules=rules, clock=clock, retries=api.retries))
     if dialogflow is not None:
-        telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
+        telnyx.include_router(dialogflow_router(dialogflow, key))
     if applications is not None:
-        key = [Security(api.need_key)]
         telnyx.include_router(applications_router(applications, key, clock=clock, retries=api.retries))
         telnyx.include_router(connections_router(applications, key))
     app.include_router(telnyx, prefix="/v2")
