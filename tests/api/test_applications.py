@@ -1,5 +1,7 @@
 """`call_control_applications` and `connections` through the official SDK, kept in a real database."""
 
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,6 +320,17 @@ async def test_the_sdks_own_retry_makes_no_second_one(api: Api) -> None:
     assert first.json() == second.json()
     assert second.headers["offhook-duplicate"] == "true"
     assert len(api.applications.all()) == 2
+
+
+async def test_the_description_of_the_api_is_whole(api: Api) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as client:
+        text = (await client.get("/openapi.json")).text
+    described = json.loads(text)
+    wanted = set(re.findall(r'"\$ref":\s*"([^"]+)"', text))
+    assert "#/components/schemas/Inbound" in wanted
+    assert wanted <= {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+    body = described["paths"]["/v2/call_control_applications/{id}"]["patch"]["requestBody"]
+    assert body["content"]["application/json"]["schema"]["required"] == []
 
 
 async def test_nothing_is_shown_without_a_key(api: Api) -> None:

@@ -210,7 +210,7 @@ def applications_router(
         path,
         name="call_control_applications.create",
         responses={201: {"model": ApplicationAnswer}, 400: _ERROR, 401: _ERROR, 422: _ERROR},
-        openapi_extra=_body(Application.model_json_schema()),
+        openapi_extra=_body(),
         status_code=201,
     )
     async def create(request: Request) -> Response:
@@ -232,7 +232,7 @@ def applications_router(
         f"{path}/{{id}}",
         name="call_control_applications.update",
         responses={**one, 400: _ERROR},
-        openapi_extra=_body({**Application.model_json_schema(), "required": []}),
+        openapi_extra=_body(required=[]),
     )
     async def update(id: str, request: Request) -> Response:
         """Change what is named of an application; calls that go on keep what they began with."""
@@ -286,7 +286,11 @@ def connections_router(service: ApplicationService, key: Sequence[Depends]) -> A
 _ERROR: dict[str, Any] = {"model": ErrorAnswer}
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
+def _body(**changes: Any) -> dict[str, Any]:
+    schema = Application.model_json_schema(ref_template="#/components/schemas/{model}")
+    # What it refers to is among the components because the answers refer to it, too.
+    del schema["$defs"]
+    schema |= changes
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
