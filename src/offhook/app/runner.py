@@ -385,6 +385,10 @@ def _summary(stats: media_events.LegStats) -> dict[str, int]:
         "rx_lost": stats["packets_lost"],
         "rx_foreign": stats["packets_foreign"],
         "rx_malformed": stats["packets_malformed"],
+        "rx_late": stats["packets_late"],
         "jitter_us": stats["jitter_us"],
+        "jitter_buffer_ms": stats["jitter_buffer_ms"],
+        "drift_ppm": stats["drift_ppm"],
+        "slipped_samples": stats["slipped_samples"],
         "tx_packets": stats["packets_sent"],
     }

@@ -198,7 +198,8 @@ class StreamSettings(_Section):
         limits.STREAM_BUFFER_MS,
         ge=100,
         le=limits.STREAM_BUFFER_MS_MAX,
-        description="Audio kept for an app that reads too slowly; beyond it the oldest is dropped.",
+        description="Audio of each track kept for an app that reads too slowly, 384 KiB at most; beyond it the "
+        "oldest is dropped.",
     )
     connect_timeout_s: float = Field(
         limits.STREAM_CONNECT_TIMEOUT_S,
@@ -212,7 +213,8 @@ class StreamSettings(_Section):
         description="Pauses before the further tries to connect; an empty list: one try.",
     )
     l16_byte_order: Literal["little", "big"] = Field(
-        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+        "little",
+        description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little; media_format tells big.",
     )
     binary_media: bool = Field(
         False,
