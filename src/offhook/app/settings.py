@@ -365,6 +365,15 @@ class RouteSettings(_Section):
         description="Addresses or networks of the trunks or PBXs that the calls come from. Empty: all.",
     )
 
+    @field_validator("called")
+    @classmethod
+    def _check_called(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "+*" in value:
+            raise ValueError(
+                '"+*" would fit every call, for a plus is passed over; write "*" if that is meant'
+            )
+        return value
+
     @field_validator("sources")
     @classmethod
     def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,13 +1,16 @@
 """Which application a call is for, and what becomes of the call then."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from offhook.app.applications import Applications
 from offhook.app.settings import DEFAULT_APPLICATION_ID
 from offhook.base.errors import ConfigError
 from offhook.call import commands as ask
 from offhook.edge.http.applications import Application
+from offhook.edge.store import ApplicationTable, Store, StoreError
 from tests.fakes.runners import HandClock, House
 
 pytestmark = pytest.mark.unit
@@ -59,6 +62,30 @@ async def test_the_first_route_that_fits_decides() -> None:
     assert await called(house, "+15550002222") == DEFAULT_APPLICATION_ID
     assert await called(house, "lost") == 404
     assert house.calls.refused_total == {"no_application": 1}
+
+
+async def test_a_number_may_be_called_by_tel_and_what_names_nobody_is_the_default_applications() -> None:
+    house = House(flags={"routes": [{"application": "billing", "called": ["1*"]}]})
+    billing = await made(house)
+    for number, (uri, wanted) in enumerate([("sip:@", DEFAULT_APPLICATION_ID), ("tel:+123", billing)]):
+        house.invite(number=number, request_uri=uri)
+        await house.settle()
+        assert house.newest.identity.connection_id == wanted
+
+
+async def test_an_application_that_the_disk_does_not_take_is_not_kept(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    house = House()
+    applications = Applications(house.services.settings, house.clock, ApplicationTable(store))
+    kept = await applications.create(application())
+    store.close()
+    with pytest.raises(StoreError):
+        await applications.create(application("two"))
+    with pytest.raises(StoreError):
+        await applications.update(kept.id, lambda _: application("three"))
+    with pytest.raises(StoreError):
+        await applications.delete(kept.id)
+    assert [item.application_name for item in applications.all()] == ["default", "billing"]
 
 
 async def test_a_route_without_conditions_takes_all() -> None:
@@ -146,6 +173,7 @@ async def test_a_call_without_a_first_command_ends_in_time() -> None:
         {},
         {"application": ""},
         {"application": "a", "called": [""]},
+        {"application": "a", "called": ["1", "+*"]},
         {"application": "a", "sources": ["nowhere"]},
         {"application": "a", "sources": ["192.0.2.1/24"]},
         {"application": "a", "numbers": ["1"]},
