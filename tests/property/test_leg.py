@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from offhook.base import limits
 from offhook.call import commands as ask
@@ -340,6 +340,10 @@ class LegMachine(RuleBasedStateMachine):
         super().__init__()
         self.observer = Observer()
         self.steps = 0
+
+    @initialize(timeout_s=st.none() | st.sampled_from([0.5, 30.0, 1_000.0]))
+    def application_waits_for_a_first_command(self, timeout_s: float | None) -> None:
+        self.observer = Observer(Desk(first_command_timeout_s=timeout_s))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
     @rule(offer=st.none() | st.just(sdp()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
 from offhook.app.services import Services
 from offhook.app.settings import load_settings
@@ -79,6 +80,7 @@ class Simulation:
             ),
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=Egress(allow_private=True),
+            applications=Applications(settings, loop),
         )
         self.calls = Calls(
             self.services,

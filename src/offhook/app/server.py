@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
 from offhook.app.deliveries import DeliveryLog
 from offhook.app.dialogflow import Agents
@@ -36,11 +37,12 @@ from offhook.edge.egress import Egress
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
+from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.store import Deliveries, DialogflowConnections, Store
+from offhook.edge.store import ApplicationTable, Deliveries, DialogflowConnections, Store
 from offhook.edge.webhook import Outbox, Poster, SigningKeys, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
@@ -116,6 +118,8 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        applications = Applications(settings, self._clock, ApplicationTable(store))
+        await applications.load()
         services = Services(
             settings=settings,
             clock=self._clock,
@@ -124,12 +128,18 @@ class _Server:
             speech=speech,
             outbox=outbox,
             egress=egress,
+            applications=applications,
             codecs=CodecPolicy(
                 settings.sip.codec_names,
                 ours_first=settings.sip.codec_order == "ours",
                 opaque=frozenset(codec for codec in CODECS if not media.transcodable(codec)),
             ),
-            agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
+            agents=Agents(
+                DialogflowConnections(store),
+                settings.dialogflow,
+                egress.resolve,
+                lambda connection_id: applications.find(connection_id) is not None,
+            ),
             tasks=TaskSet(),
         )
         self._calls = Calls(
@@ -215,9 +225,15 @@ class _Server:
             registry=make_registry(services, self._calls),
             dialogflow=services.agents,
             deliveries=log_of_deliveries,
+            applications=services.applications,
+            rate_limit=self._rate_limit(),
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)
+
+    def _rate_limit(self) -> RateLimit | None:
+        bounds = self._settings.limits
+        return RateLimit(bounds.requests, bounds.requests_window_s) if bounds.requests else None
 
     def _tell_first_start(self, keys: InstallationKeys) -> None:
         if keys.new_api_key is not None:

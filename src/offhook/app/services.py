@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
@@ -41,6 +42,7 @@ class Services:
     speech: SpeechService
     outbox: Outbox
     egress: Egress
+    applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
     tasks: TaskSet = field(default_factory=TaskSet)

@@ -234,7 +234,9 @@ class WebhookSettings(_Section):
     """The default application and how its webhooks are delivered."""
 
     url: AnyHttpUrl | None = Field(
-        None, description="webhook_event_url of the default application, which takes every incoming call."
+        None,
+        description="webhook_event_url of the default application, which takes every incoming call that no other "
+        "application claims.",
     )
     failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
@@ -357,6 +359,13 @@ class LimitSettings(_Section):
     """Bounds that a machine's size decides."""
 
     legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
+    requests: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
+    )
+    requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
 
 
 class CompatSettings(_Section):
@@ -381,6 +390,41 @@ class CompatSettings(_Section):
         description="An app that speaks to the opposite leg (the default) of a call that is not bridged is heard "
         "by nobody.",
     )
+
+
+class RouteSettings(_Section):
+    """Which application takes which incoming calls; repeat the block, the first that fits decides."""
+
+    application: str = Field(min_length=1, max_length=255, description="Its id or its name.")
+    called: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Numbers or SIP users called; a * at the end stands for any rest. Empty: all.",
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Addresses or networks of the trunks or PBXs that the calls come from. Empty: all.",
+    )
+
+    @field_validator("called")
+    @classmethod
+    def _check_called(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "+*" in value:
+            raise ValueError(
+                '"+*" would fit every call, for a plus is passed over; write "*" if that is meant'
+            )
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            try:
+                ipaddress.ip_network(source)
+            except ValueError:
+                raise ValueError(f"{source!r} is not an address or a network") from None
+        return value
 
 
 class LogSettings(_Section):
@@ -433,6 +477,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
     drain_timeout_s: float = Field(
         30, ge=0, le=86_400, description="How long SIGTERM lets running calls go on before they are hung up."
+    )
+    routes: tuple[RouteSettings, ...] = Field(
+        (), max_length=limits.ROUTES_MAX, description="Which application takes which calls."
     )
     http: HttpSettings = Field(default_factory=HttpSettings)
     sip: SipSettings = Field(default_factory=SipSettings)
@@ -501,6 +548,10 @@ def load_settings(
         raise ConfigError(_explain(error)) from None
 
 
+_BLOCKS: dict[str, type[BaseModel]] = {"trunks": TrunkSettings, "routes": RouteSettings}
+"""The settings that are repeated, each in a block of its own."""
+
+
 def default_toml() -> str:
     """Return `offhook.default.toml`: every setting with its meaning, its default and its environment name."""
     lines = [
@@ -511,7 +562,7 @@ def default_toml() -> str:
     sections: list[tuple[str, type[BaseModel]]] = []
     for name, field in Settings.model_fields.items():
         kind = field.annotation
-        if name == "trunks":
+        if name in _BLOCKS:
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             sections.append((name, kind))
@@ -523,11 +574,12 @@ def default_toml() -> str:
             lines += _field_lines(
                 (section, name), field.description or "", field.get_default(call_default_factory=True)
             )
-    lines += ["", "", f"# {(TrunkSettings.__doc__ or '').strip()}", "#[[trunks]]"]
-    for name, field in TrunkSettings.model_fields.items():
-        default = "" if field.is_required() else field.default
-        for line in _field_lines(("trunks", name), field.description or "", default):
-            lines.append(line if line.startswith("# ") else f"#{line}")
+    for block, kind in _BLOCKS.items():
+        lines += ["", "", f"# {(kind.__doc__ or '').strip()}", f"#[[{block}]]"]
+        for name, field in kind.model_fields.items():
+            default = "" if field.is_required() else field.default
+            for line in _field_lines((block, name), field.description or "", default):
+                lines.append(line if line.startswith("#") else f"#{line}")
     return "\n".join(lines) + "\n"
 
 

@@ -70,6 +70,7 @@ class CallLeg:
         new_id: makes the ids of taps.
         compat: where to follow Telnyx to the letter.
         ring_timeout_s: how long the call may wait for an answer.
+        first_command_timeout_s: how long it may wait for any command; None: as long as for an answer.
         time_limit_s: how long it may last after the answer; a call that we make has its own limits.
     """
 
@@ -83,6 +84,7 @@ class CallLeg:
         new_id: Callable[[], str],
         compat: Compat | None = None,
         ring_timeout_s: float = limits.RING_TIMEOUT_S,
+        first_command_timeout_s: float | None = None,
         time_limit_s: float = limits.CALL_TIME_LIMIT_S,
     ) -> None:
         self.identity = identity
@@ -95,6 +97,8 @@ class CallLeg:
         self._new_id = new_id
         self._compat = compat or Compat()
         self._ring_timeout_s = ring_timeout_s
+        self._first_command_timeout_s = first_command_timeout_s
+        self._ring_until: float | None = None
         self._time_limit_s = time_limit_s
         self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
@@ -109,6 +113,11 @@ class CallLeg:
         self._farewell: tuple[Header, ...] = ()
         self._ended_at: float | None = None
         self._deadline: float | None = None
+
+    @property
+    def incoming(self) -> bool:
+        """Whether the far end made the call."""
+        return self._record is None or self._record.direction is Direction.INCOMING
 
     # What may be asked
 
@@ -127,6 +136,8 @@ class CallLeg:
         self._check(command)
         if command.client_state is not None:
             self.client_state = command.client_state
+        if self.state is LegState.PARKED:
+            self._deadline = self._ring_until
         data, effects = self._carry_out(command, now)
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
@@ -381,7 +392,9 @@ class CallLeg:
 
     def _ring(self, call: facts.IncomingCall, now: float) -> list[do.Effect]:
         self.state = LegState.PARKED
-        self._deadline = now + self._ring_timeout_s
+        self._ring_until = self._deadline = now + self._ring_timeout_s
+        if self._first_command_timeout_s is not None:
+            self._deadline = min(self._ring_until, now + self._first_command_timeout_s)
         self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
         return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs.spoken), now)]
 

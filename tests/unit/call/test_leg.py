@@ -161,6 +161,27 @@ def test_a_call_that_nobody_answers_is_refused_in_time() -> None:
     assert desk.wait(10_000) == []
 
 
+@pytest.mark.parametrize("timeout_s", [5.0, limits.RING_TIMEOUT_S + 60])
+def test_a_call_without_a_first_command_is_refused_in_time(timeout_s: float) -> None:
+    desk = ringing(first_command_timeout_s=timeout_s)
+    wait_s = min(timeout_s, limits.RING_TIMEOUT_S)
+    assert desk.leg.poll_timeout() == START + wait_s
+    effects = desk.wait(wait_s)
+    assert effects[0] == do.RejectCall(480)
+    assert payload(effects, "call.hangup")["hangup_cause"] == "timeout"
+
+
+def test_any_first_command_lets_the_call_wait_for_its_answer() -> None:
+    desk = ringing(first_command_timeout_s=5.0)
+    desk.wait(4)
+    with pytest.raises(CommandError):
+        desk.command(start_stream())
+    assert desk.leg.poll_timeout() == START + 5
+    desk.command(ask.UpdateClientState(client_state="eA=="))
+    assert desk.wait(limits.RING_TIMEOUT_S - 5) == []
+    assert desk.wait(1)[0] == do.RejectCall(480)
+
+
 # The answer
 
 

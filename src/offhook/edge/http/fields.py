@@ -253,6 +253,8 @@ StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=[
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
 WebUrls = Annotated[dict[str, Any], AfterValidator(_web_urls)]
 """URLs by event type."""
+WebUrlOrNone = Annotated[str, AfterValidator(lambda text: text and _url(("http", "https"))(text))]
+"""A URL, or the empty text for none."""
 Target = Annotated[
     UdpTarget,
     PlainValidator(_udp_target, json_schema_input_type=str),

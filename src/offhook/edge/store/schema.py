@@ -71,6 +71,14 @@ MIGRATIONS: tuple[str, ...] = (
         WHERE attempts.event_id = deliveries.event_id);
     ALTER TABLE attempts ADD COLUMN exchange TEXT;
     """,
+    """
+    CREATE TABLE applications (
+        id TEXT PRIMARY KEY,
+        members TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 
