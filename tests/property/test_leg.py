@@ -62,6 +62,7 @@ plain_commands = st.one_of(
     st.builds(start_transcription, interim=st.booleans(), tracks=tracks),
     st.builds(ask.StopTranscription),
     st.builds(ask.UpdateClientState),
+    st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 tap_commands = st.sampled_from(
     [
@@ -72,6 +73,8 @@ tap_commands = st.sampled_from(
         ask.StopStream(),
         ask.StopFork(),
         ask.StopTranscription(),
+        ask.SendDigits(digits="1w2"),
+        ask.SendDigits(digits="W" * 100),
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from offhook.app.digits import LegDigits
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
 from offhook.app.taps import LegTaps
@@ -71,6 +72,7 @@ class LegRunner:
         self._silence_when_idle = False
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
+        self._digits = LegDigits(services, self.media_leg_id)
         self._log = log.bind(leg=leg.identity.call_leg_id)
         services.tasks.start(self._run(), name=f"leg {leg.identity.call_leg_id}")
 
@@ -228,7 +230,10 @@ class LegRunner:
                 self._reject(effect)
             case do.EndCall():
                 sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+            case do.SendDigits():
+                self._digits.send(effect)
             case do.CloseMedia():
+                await self._digits.close()
                 if self._media_open:
                     media.close_leg(self.media_leg_id)
                 else:
@@ -356,6 +361,7 @@ class LegRunner:
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        await self._digits.close()
         await self._taps.close()
         self._on_released(self)
 

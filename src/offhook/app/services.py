@@ -22,6 +22,7 @@ LEG_COUNTERS = (
     "interim_transcripts_dropped_total",
     "effects_failed_total",
     "events_stored_late_total",
+    "digits_dropped_total",
 )
 
 

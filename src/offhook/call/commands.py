@@ -172,6 +172,14 @@ class UpdateClientState(Command):
     """Set `client_state` and nothing else."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDigits(Command):
+    """Press keys: `0-9A-D*#`, with `w` for a pause of half a second and `W` for one of a second."""
+
+    digits: str
+    duration_ms: int = 250
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The `data` of a 200 answer. `duplicate` marks a replay of the first answer to a `command_id`."""

@@ -156,6 +156,18 @@ class CloseTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Press keys and pause, after those that still wait; by telephone-event, or `in_band` by their tones.
+
+    Answered by nothing.
+    """
+
+    digits: str
+    duration_ms: int
+    in_band: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -185,6 +197,7 @@ Effect = (
     | CloseFork
     | OpenTranscription
     | CloseTranscription
+    | SendDigits
     | Notify
     | Release
 )

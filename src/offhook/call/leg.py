@@ -32,6 +32,7 @@ from offhook.call import effects as do
 from offhook.call import facts, payloads, tap_commands, verdicts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
+from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
 from offhook.call.tap_commands import Compat
@@ -94,6 +95,7 @@ class CallLeg:
         self._answer: ask.Answer | None = None
         self._answer_streams: dict[str, str] = {}
         self._taps = Taps()
+        self._dialpad = Dialpad()
         self._memory = CommandMemory()
         self._media_open = False
         self._quality: QualityStats | None = None
@@ -116,7 +118,7 @@ class CallLeg:
         known = self._memory.recall(command, now)
         if known is not None:
             return known, []
-        self._check(command)
+        self._check(command, now)
         if command.client_state is not None:
             self.client_state = command.client_state
         data, effects = self._carry_out(command, now)
@@ -196,7 +198,7 @@ class CallLeg:
 
     # Commands: first whether
 
-    def _check(self, command: ask.Command) -> None:
+    def _check(self, command: ask.Command, now: float) -> None:
         if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
             self._check_call_command(command)
         elif self.state in _OVER:
@@ -210,6 +212,8 @@ class CallLeg:
                     self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
                 case ask.StartTranscription():
                     self._check_audio(self.media, transcription=command.transcription)
+                case ask.SendDigits():
+                    self._dialpad.check(command, self.media, self._codecs.opaque, now)
                 case _:
                     pass
 
@@ -275,6 +279,8 @@ class CallLeg:
                 return {}, self._open_transcription(command.transcription)
             case ask.StopTranscription():
                 return {}, taps.close_transcription()
+            case ask.SendDigits():
+                return {}, [self._dialpad.press(command, self._known()[1], now)]
             case _:
                 assert isinstance(command, ask.UpdateClientState)
                 return {}, []

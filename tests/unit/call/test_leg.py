@@ -45,6 +45,7 @@ TAP_COMMANDS = [
     ask.StopFork(),
     start_transcription(),
     ask.StopTranscription(),
+    ask.SendDigits(digits="1"),
 ]
 CALL_COMMANDS = [
     ask.Answer(),

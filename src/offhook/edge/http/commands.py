@@ -141,6 +141,11 @@ def client_state_update(body: schemas.ClientStateUpdate, rules: Rules) -> domain
     return domain.UpdateClientState(**_common(body))
 
 
+def send_dtmf(body: schemas.SendDtmf, rules: Rules) -> domain.SendDigits:
+    """Return the command that presses keys."""
+    return domain.SendDigits(**_common(body), digits=body.digits, duration_ms=body.duration_millis)
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One command of the API: how it is asked for and what builds it."""
@@ -161,6 +166,7 @@ ACTIONS = (
     Action("fork_stop", schemas.ForkStop, fork_stop),
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
+    Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )
 

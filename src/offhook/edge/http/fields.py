@@ -19,6 +19,7 @@ _UDP_TARGET = re.compile(
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!%*_+`'~.-]+", re.ASCII)  # RFC 3261 25.1
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*", re.ASCII)
+_DIGITS = re.compile(r"[0-9A-DwW*#]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # What the SIP stack writes itself; an app that could add these would break or forge the dialog.
@@ -149,6 +150,22 @@ def _hangup_reason(text: str) -> str:
     return text
 
 
+def _digits(text: str) -> str:
+    if len(text) > limits.DIGITS_PER_COMMAND_MAX:
+        raise refuse("10025", f"`digits` is longer than {limits.DIGITS_PER_COMMAND_MAX} characters.")
+    if not _DIGITS.fullmatch(text):
+        raise refuse("90014", "`digits` must be some of 0-9, A-D, * and #, with w and W for pauses.")
+    return text
+
+
+def _digit_ms(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse("10026", "`duration_millis` must be an integer.")
+    if not DIGIT_MS_MIN <= value <= DIGIT_MS_MAX:
+        raise refuse("90027", f"`duration_millis` must be from {DIGIT_MS_MIN} to {DIGIT_MS_MAX}.")
+    return value
+
+
 CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "L16", "VP8", "H264")
 """Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
 
@@ -160,6 +177,7 @@ def _codec_list(text: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+DIGIT_MS_MIN, DIGIT_MS_MAX = 100, 500
 SAMPLING_RATES = (8000, 16000, 22050, 24000, 48000)
 
 ClientState = Annotated[str, AfterValidator(_client_state), Field(description="Base64 text.")]
@@ -175,6 +193,8 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 AuthToken = Annotated[str, AfterValidator(_auth_token)]
 SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
+Digits = Annotated[str, AfterValidator(_digits), Field(examples=["1www2WABCDw9"])]
+DigitMs = Annotated[int, BeforeValidator(_digit_ms)]
 HangupReason = Annotated[str, AfterValidator(_hangup_reason)]
 CodecList = Annotated[str, AfterValidator(_codec_list)]
 ParameterText = Annotated[str, StringConstraints(max_length=limits.CUSTOM_PARAMETER_CHARACTERS_MAX)]

@@ -27,7 +27,6 @@ ACTIONS_NOT_YET = (
     "record_start",
     "record_stop",
     "refer",
-    "send_dtmf",
     "send_sip_info",
     "siprec_start",
     "siprec_stop",

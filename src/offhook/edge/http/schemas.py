@@ -185,6 +185,13 @@ class Hangup(CommandBody):
     reason: fields.HangupReason | None = None
 
 
+class SendDtmf(CommandBody):
+    """send_dtmf."""
+
+    digits: fields.Digits
+    duration_millis: fields.DigitMs = 250
+
+
 class ClientStateUpdate(Body):
     """client_state_update."""
 
