@@ -12,6 +12,7 @@ from contextlib import suppress
 import structlog
 
 from offhook.app.digits import LegDigits
+from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
 from offhook.app.taps import LegTaps
@@ -73,6 +74,7 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
+        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
         self._log = log.bind(leg=leg.identity.call_leg_id)
         services.tasks.start(self._run(), name=f"leg {leg.identity.call_leg_id}")
 
@@ -108,6 +110,9 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
+            case media_events.PlayEnded():
+                self._playback.on_play_ended()
+                self._taps.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -232,6 +237,10 @@ class LegRunner:
                 sip.hangup(self.sip_call, headers=_pairs(effect.headers))
             case do.SendDigits():
                 self._digits.send(effect)
+            case do.OpenPlayback():
+                self._playback.open(effect)
+            case do.ClosePlayback():
+                self._playback.stop(effect.playback_id)
             case do.CloseMedia():
                 await self._digits.close()
                 if self._media_open:
@@ -358,10 +367,14 @@ class LegRunner:
             version=self._sdp_version,
         )
 
+    def _is_held(self) -> bool:
+        return self.leg.media is not None and self.leg.media.held
+
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         await self._digits.close()
+        await self._playback.close()
         await self._taps.close()
         self._on_released(self)
 

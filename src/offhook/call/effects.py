@@ -6,7 +6,7 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import DialogflowOptions, ForkType, TranscriptionOptions
+from offhook.call.commands import DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -168,6 +168,21 @@ class SendDigits:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPlayback:
+    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+
+    playback_id: str
+    options: PlaybackOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePlayback:
+    """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
+
+    playback_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -198,6 +213,8 @@ Effect = (
     | OpenTranscription
     | CloseTranscription
     | SendDigits
+    | OpenPlayback
+    | ClosePlayback
     | Notify
     | Release
 )

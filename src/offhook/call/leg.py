@@ -21,7 +21,7 @@ command changes nothing: `_check` looks and raises, only then `_carry_out` acts.
 `call.hangup` are in `verdicts`, its taps in `taps`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
+from offhook.call.playbacks import Playbacks
 from offhook.call.tap_commands import Compat
 from offhook.call.taps import Taps, Tell
 from offhook.call.values import (
@@ -96,6 +97,7 @@ class CallLeg:
         self._answer_streams: dict[str, str] = {}
         self._taps = Taps()
         self._dialpad = Dialpad()
+        self._playbacks = Playbacks()
         self._memory = CommandMemory()
         self._media_open = False
         self._quality: QualityStats | None = None
@@ -172,8 +174,10 @@ class CallLeg:
                 return []
             case facts.DigitReceived():
                 return self._digit(fact, now)
+            case facts.PlaybackStarted() | facts.PlaybackEnded():
+                return self._all_told(self._playbacks.handle(fact), now) + self._finish_when_done(now)
             case _:
-                effects = [self._told(item, now) for item in self._taps.handle(fact)]
+                effects = self._all_told(self._taps.handle(fact), now)
                 return effects + self._finish_when_done(now)
 
     def poll_timeout(self) -> float | None:
@@ -193,7 +197,7 @@ class CallLeg:
                 return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
             case _:
                 self._media_open = False
-                told: list[do.Effect] = [self._told(item, now) for item in self._taps.abandon()]
+                told = self._all_told([*self._taps.abandon(), *self._playbacks.abandon()], now)
                 return told + self._finish_when_done(now)
 
     # Commands: first whether
@@ -214,6 +218,8 @@ class CallLeg:
                     self._check_audio(self.media, transcription=command.transcription)
                 case ask.SendDigits():
                     self._dialpad.check(command, self.media, self._codecs.opaque, now)
+                case ask.StartPlayback():
+                    self._playbacks.check(command, self.media, self._codecs.opaque)
                 case _:
                     pass
 
@@ -281,6 +287,10 @@ class CallLeg:
                 return {}, taps.close_transcription()
             case ask.SendDigits():
                 return {}, [self._dialpad.press(command, self._known()[1], now)]
+            case ask.StartPlayback():
+                return {}, self._all_told(self._playbacks.start(self._new_id(), command), now)
+            case ask.StopPlayback():
+                return {}, self._all_told(self._playbacks.stop(command.stop), now)
             case _:
                 assert isinstance(command, ask.UpdateClientState)
                 return {}, []
@@ -448,12 +458,13 @@ class CallLeg:
         self._verdict = verdict
         self._ended_at = now
         effects = [*first, *self._taps.close_all(verdict.cause.value)]
+        effects += self._all_told(self._playbacks.close_all(), now)
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)
 
     def _finish_when_done(self, now: float) -> list[do.Effect]:
-        if self.state is not LegState.ENDING or self._media_open or len(self._taps):
+        if self.state is not LegState.ENDING or self._media_open or len(self._taps) or len(self._playbacks):
             return []
         assert self._record is not None
         assert self._verdict is not None
@@ -485,10 +496,11 @@ class CallLeg:
         assert self.media is not None, "a leg that is answered has media"
         return self._record, self.media
 
-    def _told(self, item: do.Effect | Tell, now: float) -> do.Effect:
-        if isinstance(item, Tell):
-            return self._notify(item.event_type, item.payload, now)
-        return item
+    def _all_told(self, items: Iterable[do.Effect | Tell], now: float) -> list[do.Effect]:
+        return [
+            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            for item in items
+        ]
 
     def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
         assert self._record is not None, "nothing is told before the call"

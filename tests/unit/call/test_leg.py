@@ -46,6 +46,8 @@ TAP_COMMANDS = [
     start_transcription(),
     ask.StopTranscription(),
     ask.SendDigits(digits="1"),
+    ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")),
+    ask.StopPlayback(),
 ]
 CALL_COMMANDS = [
     ask.Answer(),

@@ -166,6 +166,27 @@ def _digit_ms(value: Any) -> int:
     return value
 
 
+def _loop(value: Any) -> int | None:
+    """Return how often to play, None for ever."""
+    if value == "infinity":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise refuse("10026", "`loop` must be an integer or `infinity`.")
+    if isinstance(value, str) or not 1 <= value <= LOOPS_MAX:
+        raise refuse("90009", f"`loop` must be from 1 to {LOOPS_MAX}, or `infinity`.")
+    return value
+
+
+def _stop(text: Any) -> str:
+    if not isinstance(text, str):
+        raise refuse("10026", "`stop` must be a string.")
+    if text not in ("all", "current"):
+        raise refuse("90016", "`stop` must be `all` or `current`.")
+    return text
+
+
 CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "L16", "VP8", "H264")
 """Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
 
@@ -178,6 +199,7 @@ def _codec_list(text: str) -> str:
 
 
 DIGIT_MS_MIN, DIGIT_MS_MAX = 100, 500
+LOOPS_MAX = 100
 SAMPLING_RATES = (8000, 16000, 22050, 24000, 48000)
 
 ClientState = Annotated[str, AfterValidator(_client_state), Field(description="Base64 text.")]
@@ -195,6 +217,10 @@ AuthToken = Annotated[str, AfterValidator(_auth_token)]
 SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
 Digits = Annotated[str, AfterValidator(_digits), Field(examples=["1www2WABCDw9"])]
 DigitMs = Annotated[int, BeforeValidator(_digit_ms)]
+Loop = Annotated[
+    int | None, PlainValidator(_loop, json_schema_input_type=int | str), Field(examples=[3, "infinity"])
+]
+Stop = Annotated[str, BeforeValidator(_stop), Field(examples=["current", "all"])]
 HangupReason = Annotated[str, AfterValidator(_hangup_reason)]
 CodecList = Annotated[str, AfterValidator(_codec_list)]
 ParameterText = Annotated[str, StringConstraints(max_length=limits.CUSTOM_PARAMETER_CHARACTERS_MAX)]

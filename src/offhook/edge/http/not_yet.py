@@ -20,8 +20,6 @@ ACTIONS_NOT_YET = (
     "gather_using_speak",
     "leave_queue",
     "pay",
-    "playback_start",
-    "playback_stop",
     "record_pause",
     "record_resume",
     "record_start",
