@@ -86,6 +86,9 @@ class LegPlayback:
             status, detail = error.status, str(error)
         except MediaError as error:
             status, detail = "failed", str(error)
+        except Exception:  # noqa: BLE001 - the leg waits for an end, whatever is wrong with a file
+            status, detail = "failed", "a fault of the server"
+            log.exception("a sound broke down")
         if status != "completed":
             self._services.counters["playbacks_failed_total"] += 1
             log.warning("a sound was not played", status=status, detail=detail)

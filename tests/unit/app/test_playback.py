@@ -167,6 +167,20 @@ def test_what_is_no_sound_and_what_the_core_refuses_are_told_as_failed_and_count
     scenario(scene)
 
 
+def test_a_fault_of_ours_ends_the_sound_and_the_next_one_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(house.services.sounds, "sound", lambda **_: 1 / 0)
+            play(house, sound(1))
+            await house.settle()
+        assert ends(house) == ["call.playback.ended"]
+        play(house, sound(1))
+        await asyncio.sleep(2)
+        assert player.seconds == 1
+
+    scenario(scene)
+
+
 def test_a_sound_waits_while_the_far_end_holds_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
         play(house, sound(3))
