@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
+.PHONY: help setup demo test hours test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -24,6 +24,9 @@ test: setup test-core test-python ## every test of both languages that needs no 
 
 test-core: $(VENV)/.locked
 	cargo test --workspace --exclude offhook-py --locked --quiet
+
+hours: ## calls that last an hour of simulated time, with the numbers
+	cargo test --profile fast -p offhook-media --test hour --locked -- --nocapture
 
 test-python: setup
 	$(PYTEST) -q -n 2 tests --ignore tests/interop

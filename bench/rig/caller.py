@@ -145,7 +145,8 @@ class Caller(asyncio.DatagramProtocol):
 def offer(rtp_port: int) -> str:
     return (
         f"v=0\r\no=- 1 1 IN IP4 {ports.HOST}\r\ns=-\r\nc=IN IP4 {ports.HOST}\r\nt=0 0\r\n"
-        f"m=audio {rtp_port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        f"m=audio {rtp_port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+        "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n"
     )
 
 

@@ -121,7 +121,7 @@ class Engine:
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
         for Host, SNI and certificate. Sends `connected_json` (a whole frame) and reports
-        `stream_connected`; audio is kept (up to `buffer_ms`) until `begin_stream`. With `fill_gaps`
+        `stream_connected`; audio is kept (up to `buffer_ms` of each track) until `begin_stream`. With `fill_gaps`
         short losses become silence, otherwise a jump of `timestamp`. `codec` is one that a leg may
         have: "G722" (8000), "OPUS" (8000, 16000, 24000, 48000), "AMR-WB" (16000, octet-aligned), "L16"
         (8000, 16000, 22050, 24000 or 48000, in `l16_byte_order`). What the leg has already is passed on

@@ -7,8 +7,9 @@ import telnyx
 from structlog.testing import capture_logs
 
 from offhook.base.errors import LimitReached
-from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
+from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from tests.api.conftest import PRIVATE, Api
+from tests.fakes.call_service import CONNECTION_ID
 
 pytestmark = pytest.mark.api
 
@@ -282,12 +283,28 @@ async def test_a_command_of_a_later_version_says_so(api: Api) -> None:
             assert name in entry["detail"]
 
 
-async def test_dialling_of_a_later_version_is_an_unprocessable_entity_in_the_sdk(api: Api) -> None:
+async def test_a_dial_from_an_unknown_application_is_an_unprocessable_entity_in_the_sdk(api: Api) -> None:
     async with api.sdk() as client:
         with pytest.raises(telnyx.UnprocessableEntityError) as caught:
             await client.calls.dial(connection_id="1", from_="+15550100001", to="+15550100002")
-    assert problem(caught.value) == ("10038", None)
-    assert ("POST", "/calls", "dialling") in PATHS_NOT_YET
+    assert problem(caught.value) == ("10015", "/connection_id")
+
+
+async def test_the_calls_of_an_unknown_connection_are_not_found(api: Api) -> None:
+    async with api.sdk() as client:
+        with pytest.raises(telnyx.NotFoundError) as caught:
+            await client.connections.list_active_calls("1")
+    assert problem(caught.value) == ("10005", "/connection_id")
+
+
+@pytest.mark.parametrize(
+    "query", ["page[after]=x", "page[before]=Y2FsbDp4", "page[limit]=0", "page[number]=x"]
+)
+async def test_a_place_in_a_list_that_is_none_is_refused(api: Api, query: str) -> None:
+    async with api.http() as client:
+        answer = await client.get(f"/v2/connections/{CONNECTION_ID}/active_calls?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["source"]["pointer"] == "/" + query.partition("=")[0]
 
 
 async def test_a_full_server_is_unavailable_and_worth_a_retry(api: Api) -> None:

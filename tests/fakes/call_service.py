@@ -8,11 +8,14 @@ from offhook.base.ids import CallControlIds, uuid4
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
-from offhook.call.commands import Answer, Command, Reply
+from offhook.call.commands import Answer, Command, Dial, Reply
+from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg
 from offhook.call.values import LegIdentity, WebhookRoute
 from offhook.edge.http.service import UnknownCall
-from offhook.proto.sdp import SessionDescription
+from offhook.proto.sdp import SessionDescription, negotiate
+
+CONNECTION_ID = "1000000000000000001"
 
 OFFER = (
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n"
@@ -42,6 +45,7 @@ class LegService:
         self.clock = SteppedClock()
         self.effects: list[do.Effect] = []
         self.commands: list[tuple[str, Command]] = []
+        self.plans: list[Dial] = []
         self.failure: Exception | None = None
         self.healthy = True
         self._legs: dict[str, CallLeg] = {}
@@ -51,16 +55,8 @@ class LegService:
 
     def ring(self, *, answered: bool = False) -> str:
         """Let a call arrive and return its call_control_id."""
-        leg_id = uuid.UUID(self._new_id())
-        identity = LegIdentity(self._ids.mint(leg_id), str(leg_id), self._new_id(), "1000000000000000001")
-        leg = CallLeg(
-            identity,
-            user_id=self._new_id(),
-            route=WebhookRoute("http://127.0.0.1:9/webhooks"),
-            codecs=CodecPolicy(("PCMU", "PCMA")),
-            new_id=self._new_id,
-        )
-        self._legs[identity.call_control_id] = leg
+        leg = self._new_leg()
+        identity = leg.identity
         self._carry_out(leg, leg.handle(self._incoming(), self.clock.now()))
         if answered:
             self.command(identity.call_control_id, "answer", Answer())
@@ -88,6 +84,31 @@ class LegService:
         """Return the leg's own account of itself."""
         leg = self._legs.get(call_control_id)
         return None if leg is None else leg.status(self.clock.now())
+
+    def dial(self, plan: Dial) -> Reply:
+        """Make a leg of ours; its far end does nothing until `pick_up`."""
+        if self.failure is not None:
+            raise self.failure
+        if plan.connection_id != CONNECTION_ID:
+            raise CommandError("10015", "no such application", "/connection_id")
+        leg = self._new_leg()
+        self.plans.append(plan)
+        call = facts.OutgoingCall(plan.caller, plan.to[0], "", "", "", plan.headers, plan)
+        self._carry_out(leg, leg.handle(call, self.clock.now()))
+        return Reply({**leg.status(self.clock.now()), "is_alive": False})
+
+    def pick_up(self, call_control_id: str) -> None:
+        """Let the far end of a leg of ours answer."""
+        leg = self._legs[call_control_id]
+        agreed = negotiate(SessionDescription.parse(OFFER), ("PCMU",))
+        self._carry_out(leg, leg.handle(facts.CalleeAnswered("", agreed), self.clock.now()))
+
+    def active_calls(self, connection_id: str) -> list[dict[str, Any]] | None:
+        """Return every leg that is up."""
+        if connection_id != CONNECTION_ID:
+            return None
+        found = [leg.status(self.clock.now()) for leg in self._legs.values()]
+        return [{**call, "cursor": number} for number, call in enumerate(found, start=1) if call["is_alive"]]
 
     def public_key(self) -> str:
         """Return a key of the right shape."""
@@ -134,6 +155,19 @@ class LegService:
             headers=(),
             offer=SessionDescription.parse(OFFER),
         )
+
+    def _new_leg(self) -> CallLeg:
+        leg_id = uuid.UUID(self._new_id())
+        identity = LegIdentity(self._ids.mint(leg_id), str(leg_id), self._new_id(), CONNECTION_ID)
+        leg = CallLeg(
+            identity,
+            user_id=self._new_id(),
+            route=WebhookRoute("http://127.0.0.1:9/webhooks"),
+            codecs=CodecPolicy(("PCMU", "PCMA")),
+            new_id=self._new_id,
+        )
+        self._legs[identity.call_control_id] = leg
+        return leg
 
     def _new_id(self) -> str:
         self._count += 1

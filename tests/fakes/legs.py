@@ -36,6 +36,32 @@ def sdp(payload_types: str = "0 8") -> SessionDescription:
     )
 
 
+def plan(**changes: Any) -> ask.Dial:
+    """Return a call as asked for."""
+    return ask.Dial(
+        **{
+            "connection_id": IDENTITY.connection_id,
+            "to": ("+15550002222",),
+            "caller": "+15550001111",
+            **changes,
+        }
+    )
+
+
+def outgoing(**changes: Any) -> facts.OutgoingCall:
+    """Return the fact that an app asked for a call."""
+    asked = plan(**changes)
+    return facts.OutgoingCall(
+        caller=asked.caller,
+        callee=asked.to[0],
+        caller_name=asked.caller_name,
+        from_sip_uri="+15550001111@trunk.example",
+        to_sip_uri="+15550002222@trunk.example",
+        headers=asked.headers,
+        plan=asked,
+    )
+
+
 def media(codec: str = "PCMU") -> NegotiatedMedia:
     """Return what an offer of PCMU and PCMA leaves when we want one of them."""
     agreed = negotiate(sdp(), (codec,))
@@ -182,6 +208,22 @@ def answered(command: ask.Answer | None = None, **changes: Any) -> Desk:
     return desk
 
 
+def dialling(**changes: Any) -> Desk:
+    """Return a desk whose call of ours rings at the far end."""
+    desk = Desk()
+    desk.tell(outgoing(**changes))
+    assert desk.leg.state is LegState.DIALLING
+    return desk
+
+
+def picked_up(**changes: Any) -> Desk:
+    """Return a desk whose call of ours was answered."""
+    desk = dialling(**changes)
+    desk.tell(facts.CalleeAnswered("+15550002222", media()))
+    assert desk.leg.state is LegState.ANSWERED
+    return desk
+
+
 def ending() -> Desk:
     """Return a desk whose caller hung up and whose media leg is being closed."""
     desk = answered()
@@ -201,6 +243,7 @@ def ended() -> Desk:
 IN_STATE: dict[LegState, Callable[[], Desk]] = {
     LegState.NEW: Desk,
     LegState.PARKED: ringing,
+    LegState.DIALLING: dialling,
     LegState.ANSWERING: answering,
     LegState.ANSWERED: answered,
     LegState.ENDING: ending,

@@ -1,7 +1,7 @@
 """A registry of legs with everything around it in memory: what was done, in the order it was done."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from offhook.app.calls import Calls
@@ -55,6 +55,10 @@ class JournalledSip:
         self.broken: set[str] = set()
         self.rejected: list[int] = []
         self.answers: list[bytes] = []
+        self.invites: list[tuple[sip.OutgoingCall, bytes]] = []
+        self.handles: list[sip.CallHandle] = []
+        self.hung_up: list[sip.CallHandle] = []
+        self.farewells: list[sip.Headers] = []
 
     def _do(self, what: str) -> None:
         if what in self.broken:
@@ -82,8 +86,25 @@ class JournalledSip:
 
     def hangup(self, call: sip.CallHandle, *, headers: sip.Headers = ()) -> None:
         """As `SipServer.hangup`."""
-        del call, headers
+        self.hung_up.append(call)
+        self.farewells.append(headers)
         self._do("hangup")
+
+    def invite(self, call: sip.OutgoingCall, sdp: bytes) -> sip.CallHandle:
+        """As `SipServer.invite`."""
+        self._do("invite")
+        self.invites.append((call, sdp))
+        self.handles.append(sip.CallHandle(1000 + len(self.handles)))
+        return self.handles[-1]
+
+    def flow_at(self, transport: str, hosts: Sequence[str], port: int) -> sip.Flow:
+        """As `SipServer.flow_at`."""
+        del transport
+        return sip.Flow("udp", ("192.0.2.1", 5060), (hosts[0], port))
+
+    async def flow_to(self, uri: str) -> sip.Flow:
+        """As `SipServer.flow_to`."""
+        return sip.Flow("udp", ("192.0.2.1", 5060), ("192.0.2.77", sip.SipUri.parse(uri).port or 5060))
 
     def answer_offer(self, call: sip.CallHandle, sdp: bytes) -> None:
         """As `SipServer.answer_offer`."""

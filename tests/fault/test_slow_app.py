@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,14 +14,13 @@ from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
-from tests.fault.test_streams_that_fail import resident_kib, streams_of
+from tests.fault.test_streams_that_fail import listening_socket, resident_kib, streams_of
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 CALLS = 20
 STALL_S = 10.0
 GROWTH_KIB_MAX = 1024
-RECEIVE_BUFFER_BYTES = 16 << 10
 MARKS = ["one", "two", "three"]
 DIGITS = "12#"
 
@@ -56,14 +54,6 @@ class Apps:
     def of_slow(self, event: str) -> list[dict[str, Any]]:
         """Return the frames of one kind that the slow app got."""
         return [frame for frame in self.frames["/slow"] if frame["event"] == event]
-
-
-def listening_socket() -> socket.socket:
-    """Return a socket whose connections hold little: what an app does not read must not hide in the kernel."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    listener.bind(("127.0.0.1", 0))
-    return listener
 
 
 async def start_stream(app: App, event: dict[str, Any], base: str) -> None:

@@ -1,6 +1,7 @@
 """Streams whose far end is missing, wrong, slow, dead or deaf: the call goes on, and the app is told why."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SECRET = "token-in-the-query"
+RECEIVE_BUFFER_BYTES = 16 << 10
 
 
 @asynccontextmanager
@@ -194,6 +196,14 @@ class Audience:
                 await connection.close()
 
 
+def listening_socket() -> socket.socket:
+    """Return a socket whose connections hold little: what an app does not read must not hide in the kernel."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
 def resident_kib(pid: int) -> int:
     """Return the memory of a process."""
     text = Path(f"/proc/{pid}/status").read_text()
@@ -213,7 +223,8 @@ async def streams_of(server: OffhookProcess) -> dict[str, dict[str, Any]]:
 async def test_an_app_that_dies_leaves_or_goes_deaf_costs_the_call_nothing(tmp_path: Path) -> None:
     audience = Audience()
     ids: dict[str, str] = {}
-    base = ""
+    listener = listening_socket()
+    base = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
 
     async def on_event(app: App, event: dict[str, Any]) -> None:
         payload = event["data"]["payload"]
@@ -233,10 +244,9 @@ async def test_an_app_that_dies_leaves_or_goes_deaf_costs_the_call_nothing(tmp_p
 
     async with (
         running_app(on_event) as app,
-        serve(audience.take, "127.0.0.1", 0, max_queue=4, close_timeout=1) as streams,
+        serve(audience.take, sock=listener, max_queue=4, close_timeout=1),
         Phone() as phone,
     ):
-        base = f"ws://127.0.0.1:{next(iter(streams.sockets)).getsockname()[1]}/"
         server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
         app.api = server.api
         hang_up = asyncio.Event()

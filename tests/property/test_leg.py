@@ -27,6 +27,7 @@ from tests.fakes.legs import (
     Desk,
     incoming,
     media,
+    outgoing,
     sdp,
     start_fork,
     start_stream,
@@ -88,6 +89,10 @@ ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
 call_facts = st.one_of(
     st.builds(incoming, offer=st.none() | st.just(sdp())),
     st.builds(facts.AckReceived, st.none() | st.just(media())),
+    st.builds(outgoing),
+    st.builds(facts.CalleeRinging, st.none() | st.just(media())),
+    st.builds(facts.CalleeAnswered, st.just("x"), st.none() | st.just(media())),
+    st.builds(facts.CalleeRefused, st.none() | st.sampled_from([486, 503]), st.booleans()),
     st.builds(facts.CallerCancelled),
     st.builds(facts.PeerHungUp),
     st.builds(facts.SignallingFailed, st.just("x"), st.none() | st.just(503)),
@@ -187,15 +192,19 @@ class Observer:
     def means_nothing(self, fact: facts.Fact) -> bool:
         """Say whether a fact comes where it cannot change anything."""
         state = self.desk.leg.state
-        if isinstance(fact, facts.IncomingCall):
+        if isinstance(fact, facts.IncomingCall | facts.OutgoingCall):
             return state is not LegState.NEW
         if state in (LegState.NEW, LegState.ENDED):
             return True
         match fact:
             case facts.AckReceived():
                 return state is not LegState.ANSWERING
+            case facts.CalleeRinging() | facts.CalleeAnswered() | facts.CalleeRefused():
+                return state is not LegState.DIALLING
+            case facts.PeerHungUp() if state is LegState.DIALLING:
+                return True
             case facts.CallerCancelled():
-                return state in (LegState.ANSWERED, LegState.ENDING)
+                return state in (LegState.DIALLING, LegState.ANSWERED, LegState.ENDING)
             case facts.DigitReceived() | facts.MediaTimedOut():
                 return state is not LegState.ANSWERED
             case facts.TranscriptReady():
@@ -306,8 +315,10 @@ class Observer:
         seen: list[type] = []
         for effect in self.desk.done:
             match effect:
-                case do.AcceptCall():
+                case do.AcceptCall() | do.PlaceCall():
                     assert do.OpenMedia in seen
+                case do.SendDigits():
+                    assert "call.answered" in self.desk.events
                 case do.OpenStream() | do.OpenFork() | do.OpenTranscription() | do.OpenPlayback():
                     assert "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
@@ -359,6 +370,18 @@ class LegMachine(RuleBasedStateMachine):
     @rule(offer=st.none() | st.just(sdp()))
     def call_arrives(self, offer: Any) -> None:
         self.observer.tell(incoming(offer=offer))
+
+    @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
+    @rule(inline=st.booleans(), digits=st.sampled_from(["", "1w2"]))
+    def app_dials(self, inline: bool, digits: str) -> None:
+        self.observer.tell(outgoing(stream=stream() if inline else None, digits=digits))
+
+    @precondition(lambda self: self.observer.desk.leg.state is LegState.DIALLING)
+    @rule(early=st.booleans())
+    def far_end_answers(self, early: bool) -> None:
+        if early:
+            self.observer.tell(facts.CalleeRinging(media()))
+        self.observer.tell(facts.CalleeAnswered("x", media()))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.PARKED)
     @rule(inline=st.booleans(), command_id=command_ids)
@@ -435,14 +458,19 @@ TestNoHistoryBreaksThePromisesOfALeg.settings = settings(stateful_step_count=60)
     st.lists(st.tuples(tap_commands, command_ids) | tap_facts, min_size=5, max_size=60),
     call_facts,
     st.booleans(),
+    st.booleans(),
 )
 def test_no_history_of_an_answered_call_breaks_its_promises(
-    history: list[Any], last: facts.Fact, alone: bool
+    history: list[Any], last: facts.Fact, alone: bool, ours: bool
 ) -> None:
     observer = Observer(Desk(compat=Compat(single_stream=alone)))
-    observer.tell(incoming())
-    observer.command(ask.Answer())
-    observer.tell(facts.AckReceived())
+    if ours:
+        observer.tell(outgoing())
+        observer.tell(facts.CalleeAnswered("x", media()))
+    else:
+        observer.tell(incoming())
+        observer.command(ask.Answer())
+        observer.tell(facts.AckReceived())
     for item in [*history, last, *history]:
         if isinstance(item, tuple):
             observer.command(replace(item[0], command_id=item[1]))

@@ -87,6 +87,7 @@ impl Format {
     }
 
     /// Ticks per second of the RTP timestamp: 8000 for G.722 (RFC 3551 4.5.2), 48000 for Opus.
+    #[inline]
     pub const fn clock_rate_hz(self) -> u32 {
         match self {
             Self::G722 => 8000,
@@ -96,6 +97,7 @@ impl Format {
     }
 
     /// Samples per second that a [`crate::Decoder`] gives and an [`crate::Encoder`] takes.
+    #[inline]
     pub const fn sample_rate_hz(self) -> u32 {
         match self {
             Self::G711(codec) => codec.sample_rate_hz(),
@@ -137,6 +139,7 @@ impl Format {
     }
 
     /// How long a payload lasts, in ticks of the RTP clock; nothing when it is none of this format.
+    #[inline]
     pub fn clock_ticks_in(self, payload: &[u8]) -> Option<u32> {
         let bytes = u32::try_from(payload.len()).ok().filter(|bytes| *bytes > 0)?;
         match self {

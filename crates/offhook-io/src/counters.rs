@@ -48,11 +48,23 @@ process_counters! {
     transmit_errors_total,
     /// Copies for fork targets that the operating system did not take.
     fork_errors_total,
+    /// Packets that calls which have ended lost on their way to us.
+    rx_packets_lost_total,
+    /// Packets that came to them too late to be used.
+    rx_packets_late_total,
+    /// Samples left out or put in to follow the clocks of their far ends.
+    rx_samples_slipped_total,
+    /// Digits that were told by their tones.
+    rx_digits_inband_total,
 }
 
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add_many(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn sub(counter: &AtomicU64) {

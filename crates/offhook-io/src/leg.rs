@@ -134,6 +134,10 @@ impl Sink for LegSink<'_> {
         }
     }
 
+    fn stream_is_full(&self, tap: TapId) -> bool {
+        self.io.streams.iter().find(|stream| stream.tap == tap).is_some_and(Stream::is_blocked)
+    }
+
     fn stream_frame(&mut self, tap: TapId, _kind: FrameKind, json: &[u8]) {
         let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) else { return };
         stream.send(Opcode::Text, json, &mut self.cx.masks, &mut self.cx.frame);
@@ -398,6 +402,11 @@ impl Leg {
     pub(crate) fn farewell(self, cx: &Context) {
         Counters::sub(&cx.shared.counters.legs_open);
         let stats = Box::new(self.media.stats());
+        let counters = &cx.shared.counters;
+        Counters::add_many(&counters.rx_packets_lost_total, stats.packets_lost);
+        Counters::add_many(&counters.rx_packets_late_total, stats.packets_late);
+        Counters::add_many(&counters.rx_samples_slipped_total, stats.slipped_samples);
+        Counters::add_many(&counters.rx_digits_inband_total, stats.digits_inband);
         cx.shared.events.push(Event { leg: self.io.id, tap: 0, what: What::LegClosed { stats } });
     }
 

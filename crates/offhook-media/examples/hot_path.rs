@@ -1,5 +1,6 @@
 //! Prints what one packet received and one frame of an application cost in user space:
-//! `cargo run --release --example hot_path`.
+//! `cargo run --release --example hot_path`. With a number of packets and the name of a case it does only
+//! that, so that a tool can count instructions: what two numbers differ by is the cost of a packet.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::hint::black_box;
@@ -37,6 +38,9 @@ impl Sink for Count {
 
 fn main() {
     let phone = SocketAddr::from(([192, 0, 2, 1], 4000));
+    let mut arguments = std::env::args().skip(1);
+    let packets = arguments.next().map_or(PACKETS, |count| count.parse().expect("a number of packets"));
+    let only = arguments.next();
     for (name, stream, fork, speech, tones) in [
         ("no tap", false, false, false, false),
         ("stream", true, false, false, false),
@@ -46,6 +50,9 @@ fn main() {
         ("in-band DTMF", false, false, false, true),
         ("stream and in-band DTMF", true, false, false, true),
     ] {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let start = Instant::now();
         let mut sink = Count(0);
         let mut leg = MediaLeg::new(start, Duration::ZERO, 1);
@@ -67,7 +74,7 @@ fn main() {
         let mut datagram = vec![0; 172];
         let mut now = start;
         let begun = Instant::now();
-        for n in 0..PACKETS {
+        for n in 0..packets {
             let [_, _, high, low] = n.to_be_bytes();
             let seq = SeqNo(u16::from_be_bytes([high, low]));
             let header =
@@ -79,8 +86,11 @@ fn main() {
             leg.receive_rtp(now, phone, black_box(&datagram), &mut sink);
             black_box(leg.poll_timeout());
         }
-        let each = begun.elapsed() / PACKETS;
+        let each = begun.elapsed() / packets;
         println!("{name:<24} {:>5} ns a packet  ({} bytes out)", each.as_nanos(), sink.0);
+    }
+    if only.is_some() {
+        return;
     }
     for from in formats() {
         for to in formats() {

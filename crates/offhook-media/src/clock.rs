@@ -38,6 +38,15 @@ pub(crate) fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
+/// The sooner of two deadlines.
+#[inline]
+pub(crate) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Turns moments into positions and into wall time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -57,8 +66,9 @@ impl Clock {
     }
 
     pub(crate) fn position(&self, now: Instant) -> Position {
-        let us = now.saturating_duration_since(self.zero).as_micros();
-        u64::try_from(us).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_MS) / 1000
+        let passed = now.saturating_duration_since(self.zero);
+        let us = passed.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(passed.subsec_micros()));
+        us.saturating_mul(TICKS_PER_MS) / 1000
     }
 
     pub(crate) fn ms(&self, now: Instant) -> u64 {

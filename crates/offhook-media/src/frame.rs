@@ -176,18 +176,29 @@ fn put(text: &mut String, frame: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(frame);
 }
 
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0_u8; 20];
+fn write_decimal(out: &mut Vec<u8>, number: u64) {
+    // Three numbers a frame: pairs of digits halve what they cost.
+    let mut pairs = [[b'0'; 2]; 10];
     let mut used = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        used += 1;
-        if number == 0 {
+    let mut rest = number;
+    for pair in pairs.iter_mut().rev() {
+        *pair = two_digits(rest % 100);
+        rest /= 100;
+        used += 2;
+        if rest == 0 {
             break;
         }
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    let digits = pairs.as_flattened();
+    let start = digits.len().saturating_sub(used);
+    let start = if digits.get(start) == Some(&b'0') { start + 1 } else { start };
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "below 100")]
+const fn two_digits(number: u64) -> [u8; 2] {
+    let number = number as u8;
+    [b'0' + number / 10, b'0' + number % 10]
 }
 
 /// `stop` with the reason added, and the cause of the call's end if there is one, unless it has them.
@@ -298,6 +309,13 @@ mod tests {
             prop_assert_eq!(frame["media"]["timestamp"].as_str(), Some(&timestamp.to_string()[..]));
             let encoded = frame["media"]["payload"].as_str().unwrap();
             prop_assert_eq!(STANDARD.decode(encoded).unwrap(), payload);
+        }
+
+        #[test]
+        fn numbers_are_written_as_people_write_them(number in prop_oneof![0_u64..1000, any::<u64>()]) {
+            let mut out = Vec::new();
+            write_decimal(&mut out, number);
+            prop_assert_eq!(text(&out), number.to_string());
         }
 
         #[test]

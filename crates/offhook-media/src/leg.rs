@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use offhook_codec::Format;
 use offhook_rtp::{DigitReceived, is_rtcp};
 
-use crate::clock::{Clock, to_ms, to_us};
+use crate::clock::{Clock, sooner, to_ms, to_us};
 use crate::fork::ForkTap;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, TapId, Track};
@@ -144,13 +144,8 @@ impl MediaLeg {
 
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let dues = [
-            self.rx.poll_timeout(),
-            self.tx.poll_timeout(),
-            self.reporter.poll_timeout(),
-            self.taps.poll_timeout(),
-        ];
-        dues.into_iter().flatten().min()
+        let packets = sooner(self.rx.poll_timeout(), self.tx.poll_timeout());
+        sooner(packets, sooner(self.reporter.poll_timeout(), self.taps.poll_timeout()))
     }
 
     /// Copy packets to UDP targets from now on.

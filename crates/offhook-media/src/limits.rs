@@ -48,8 +48,13 @@ pub const MARKS_WAITING_MAX: usize = 1000;
 pub const MARK_NAME_BYTES_MAX: usize = 1024;
 /// Error frames sent on one stream in one second; further errors are only counted.
 pub const ERROR_FRAMES_PER_SECOND_MAX: u32 = 10;
-/// Audio one stream may hold back before it is begun or while its socket is full.
+/// Audio of each track one stream may hold back before it is begun or while its socket is full.
 pub const STREAM_BUFFER_MS_MAX: u32 = 30_000;
+/// What that may cost of memory, both tracks together. Where the stream ends it becomes JSON all at once, half
+/// as long again, and even then an application that does not read costs less than 1 MB.
+pub const STREAM_BUFFER_BYTES_MAX: usize = 384 * 1024;
+/// What a kept frame costs beside its payload, for there are formats whose payloads have one byte.
+pub const KEPT_FRAME_BYTES: usize = 128;
 /// After this long without audio a speech tap gives out what it holds.
 pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
 /// Silence a speech tap adds when a track stops, so that a sentence can end.

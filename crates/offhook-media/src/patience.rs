@@ -39,12 +39,21 @@ pub(crate) struct Patience {
     /// How many came so late, oldest waits fading.
     waits: [u32; STEPS],
     halved: Option<Instant>,
+    /// When it is to be done again.
+    fade_due: Option<Instant>,
     current: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { newest: None, holes: VecDeque::new(), waits: [0; STEPS], halved: None, current: PATIENCE_MIN }
+        Self {
+            newest: None,
+            holes: VecDeque::new(),
+            waits: [0; STEPS],
+            halved: None,
+            fade_due: None,
+            current: PATIENCE_MIN,
+        }
     }
 }
 
@@ -55,8 +64,11 @@ impl Patience {
     }
 
     /// Take note of a packet by its extended sequence number.
+    #[inline]
     pub(crate) fn arrived(&mut self, now: Instant, number: u64) {
-        self.fade(now);
+        if self.fade_due.is_none_or(|due| due <= now) {
+            self.fade(now);
+        }
         let expected = self.newest.map_or(number, |newest| newest.saturating_add(1));
         if number >= expected {
             if number > expected {
@@ -90,16 +102,13 @@ impl Patience {
     }
 
     fn fade(&mut self, now: Instant) {
-        let since = *self.halved.get_or_insert(now);
+        let since = self.halved.replace(now).unwrap_or(now);
+        self.fade_due = now.checked_add(HALF_LIFE);
         let passed = now.saturating_duration_since(since).as_secs() / HALF_LIFE.as_secs();
-        if passed == 0 {
-            return;
-        }
         let by = u32::try_from(passed).unwrap_or(u32::MAX);
         for weight in &mut self.waits {
             *weight = weight.checked_shr(by).unwrap_or(0);
         }
-        self.halved = Some(now);
         self.decide();
     }
 

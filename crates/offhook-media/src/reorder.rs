@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use offhook_codec::Format;
 
-use crate::clock::{Position, tick_of, ticks, to_ns, wide};
+use crate::clock::{Position, tick_of, ticks, to_ns, to_us, wide};
 use crate::drift::Drift;
 use crate::limits::{GAP_FILL_MS_MAX, LEAD_MS_MAX, REORDER_PACKETS_MAX};
 use crate::patience::Patience;
@@ -110,8 +110,11 @@ impl Reorder {
         out: &mut impl FnMut(Piece<'_>),
     ) {
         self.patience.arrived(now, number);
-        if let Content::Audio(timestamp) = content {
-            self.drift.arrived(now, timestamp, self.format.clock_rate_hz());
+        if let Content::Audio(timestamp) = content
+            && self.next_number.is_none_or(|next| number >= next)
+        {
+            let now_us = i64::try_from(to_us(here)).unwrap_or(i64::MAX);
+            self.drift.arrived(now_us, timestamp, self.format.clock_rate_hz());
         }
         loop {
             let next = *self.next_number.get_or_insert(number);
@@ -140,6 +143,7 @@ impl Reorder {
         }
     }
 
+    #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.held.iter().map(|held| held.arrived).min()?.checked_add(self.patience.current())
     }
@@ -175,7 +179,7 @@ impl Reorder {
     }
 
     fn release_successors(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
-        while self.held.first().is_some_and(|held| Some(held.number) == self.next_number) {
+        while !self.held.is_empty() && self.held.first().map(|held| held.number) == self.next_number {
             let held = self.held.remove(0);
             self.release(here, held.number, held.content, &held.payload, out);
             if self.spare.len() < SPARE_MAX {
@@ -210,7 +214,7 @@ impl Reorder {
             return;
         }
         let ticks = u64::from(length).saturating_mul(self.tick);
-        let slip = self.slip(ticks, payload);
+        let slip = if self.drift.is_even() { None } else { self.slip(ticks, payload) };
         let ticks = slip.map_or(ticks, |slip| slip.apply(ticks, slip_ticks(self.format)));
         self.next_at = at.saturating_add(ticks);
         self.next_timestamp = Some(timestamp.wrapping_add(length));

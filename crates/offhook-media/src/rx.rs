@@ -7,7 +7,7 @@ use offhook_rtp::{Arrival, DigitReceived, ReceiverStats, RtpPacket, TelephoneEve
 
 use offhook_codec::{Codec, Format};
 
-use crate::clock::{Clock, Position, tick_of};
+use crate::clock::{Clock, Position, sooner, tick_of};
 use crate::limits::{DATAGRAM_BYTES_MAX, DIGIT_EXPIRY, DIGITS_PER_SECOND_MAX, STARTED_INTERVAL};
 use crate::lock::{Admission, SourceLock};
 use crate::params::LegParams;
@@ -184,8 +184,11 @@ impl Receiver {
 
     /// The SSRC, if it is to be told now. One that changes all the time is told now and then.
     fn take_started(&mut self, now: Instant, ssrc: u32, locked: bool) -> Option<u32> {
+        if !locked && self.told_ssrc == Some(ssrc) {
+            return None;
+        }
         let rested = self.told_ssrc_at.is_none_or(|at| now.saturating_duration_since(at) >= STARTED_INTERVAL);
-        if !locked && (self.told_ssrc == Some(ssrc) || !rested) {
+        if !locked && !rested {
             return None;
         }
         self.told_ssrc = Some(ssrc);
@@ -254,7 +257,7 @@ impl Receiver {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.reorder.poll_timeout(), self.digit_due, self.silent_due].into_iter().flatten().min()
+        sooner(self.reorder.poll_timeout(), sooner(self.digit_due, self.silent_due))
     }
 }
 

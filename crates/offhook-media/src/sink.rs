@@ -31,6 +31,10 @@ pub trait Sink {
     fn fork(&mut self, to: SocketAddr, datagram: &[u8]);
     /// Send one text frame on a stream's socket.
     fn stream_frame(&mut self, tap: TapId, kind: FrameKind, json: &[u8]);
+    /// Whether a frame would have to wait for a stream's socket: what is kept stays where it is then.
+    fn stream_is_full(&self, _tap: TapId) -> bool {
+        false
+    }
     /// Hand decoded audio to the recogniser; `at_ms` is the time of the first sample.
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]);
     /// Tell what has happened.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use offhook_codec::{AmrWbPayload, Codec, Encoder, Format, OpusSettings};
 use offhook_rtp::{RtpHeader, SeqNo};
 
-use crate::clock::{Clock, Position, tick_of, ticks};
+use crate::clock::{Clock, Position, sooner, tick_of, ticks};
 use crate::limits::PLAYOUT_BURST_MAX;
 use crate::params::LegParams;
 use crate::piece::Piece;
 use crate::playout::{Playout, Tick};
+use crate::silence::Silence;
 
 /// One packet as it was sent.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Transmitter {
     /// Nothing where the system cannot encode the format.
     encoder: Option<Encoder>,
     amr_modes: u16,
+    amr_mode: Option<u8>,
     /// Position after the last audio.
     at: Position,
     event_at: Position,
@@ -42,7 +44,7 @@ pub(crate) struct Transmitter {
     free_at: Option<Instant>,
     keepalive_due: Option<Instant>,
     datagram: Vec<u8>,
-    zeros: Vec<i16>,
+    silence: Silence,
     pub(crate) playout: Playout,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -64,6 +66,7 @@ impl Transmitter {
             tick: tick_of(format.clock_rate_hz()),
             encoder: Encoder::new(format).ok(),
             amr_modes: 0,
+            amr_mode: None,
             at: 0,
             event_at: 0,
             sent_any: false,
@@ -71,7 +74,7 @@ impl Transmitter {
             free_at: None,
             keepalive_due: None,
             datagram: Vec::with_capacity(256),
-            zeros: Vec::new(),
+            silence: Silence::default(),
             playout: Playout::new(format.sample_rate_hz()),
             packets: 0,
             bytes: 0,
@@ -99,6 +102,7 @@ impl Transmitter {
         self.format = params.format;
         self.opus = params.opus;
         self.encoder = Encoder::with_opus_settings(params.format, params.opus).ok();
+        self.silence.interrupt();
         self.playout.set_leg_rate(params.format.sample_rate_hz());
         // Timestamps go on from where they are, by another clock.
         let timestamp = self.timestamp(self.at);
@@ -113,6 +117,9 @@ impl Transmitter {
         let mode = (0..=mode).rev().find(agreed).or_else(|| (mode..=8).find(agreed));
         if let (Some(encoder), Some(mode)) = (&mut self.encoder, mode) {
             encoder.set_amr_wb_mode(mode);
+            if self.amr_mode.replace(mode) != Some(mode) {
+                self.silence.interrupt();
+            }
         }
     }
 
@@ -130,7 +137,7 @@ impl Transmitter {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.next_due, self.keepalive_due, self.playout.poll_timeout()].into_iter().flatten().min()
+        sooner(self.next_due, sooner(self.keepalive_due, self.playout.poll_timeout()))
     }
 
     /// The RTP timestamp of now, for sender reports.
@@ -185,6 +192,7 @@ impl Transmitter {
         self.datagram.resize(RTP_HEADER_LEN, 0);
         match self.playout.next(due, params, &mut self.datagram) {
             Tick::Audio => {
+                self.silence.interrupt();
                 let encoder = self.encoder.as_mut();
                 let encode =
                     |encoder: &mut Encoder| encoder.encode(self.playout.mix(), &mut self.datagram).is_ok();
@@ -225,10 +233,7 @@ impl Transmitter {
         if let (Some(byte), Some(length)) = (self.format.silence(), self.format.payload_bytes(ptime_ms)) {
             self.datagram.resize(RTP_HEADER_LEN + length, byte);
         } else if let Some(encoder) = &mut self.encoder {
-            self.zeros.clear();
-            self.zeros.resize(self.format.samples(ptime_ms), 0);
-            // A whole number of frames, by the check of the parameters.
-            let _ = encoder.encode(&self.zeros, &mut self.datagram);
+            self.silence.write(encoder, self.format, ptime_ms, &mut self.datagram);
         } else if let Format::AmrWb { octet_align } = self.format {
             AmrWbPayload::no_data(octet_align, &mut self.datagram);
         }

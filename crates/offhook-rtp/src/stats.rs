@@ -99,7 +99,13 @@ impl ReceiverStats {
         if ahead < MAX_DROPOUT {
             self.awaited_after_jump = None;
             self.newest = self.newest.saturating_add(u64::from(ahead));
-            self.seen = self.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
+            // Nearly always it is the next one, and shifting by a constant is cheaper.
+            let seen = if ahead == 1 {
+                self.seen << 1
+            } else {
+                self.seen.checked_shl(u32::from(ahead)).unwrap_or(0)
+            };
+            self.seen = seen | 1;
             return Arrival::New(self.newest);
         }
         let behind = u64::from(newest.0.wrapping_sub(seq.0));

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -11,10 +12,13 @@ import structlog
 from offhook.app.runner import LegRunner, reachable
 from offhook.app.services import Services
 from offhook.app.settings import DEFAULT_APPLICATION_ID
+from offhook.app.trunks import Target, Trunks
 from offhook.base import limits
+from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
-from offhook.call.commands import Answer, Command, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.commands import Answer, Command, Dial, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
@@ -32,7 +36,13 @@ class Calls:
     """The registry of legs; the `CallService` of the HTTP API; the target of SIP and media events."""
 
     def __init__(
-        self, services: Services, *, call_control_ids: CallControlIds, user_id: str, public_key: str
+        self,
+        services: Services,
+        *,
+        call_control_ids: CallControlIds,
+        user_id: str,
+        public_key: str,
+        trunks: Trunks | None = None,
     ) -> None:
         self._services = services
         self._call_control_ids = call_control_ids
@@ -42,6 +52,8 @@ class Calls:
         self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
         self._by_media_leg: dict[int, LegRunner] = {}
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
+        self._trunks = trunks or Trunks()
+        self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
         self._accepting = True
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -95,6 +107,75 @@ class Calls:
         """Return whether new calls are taken, and how many are up."""
         return {"status": "ok" if self._accepting else "draining", "calls": len(self._runners)}
 
+    def dial(self, plan: Dial) -> Reply:
+        """Make a call; what becomes of it is told by webhook.
+
+        Raises:
+            CommandError: refused.
+            LimitReached: the server is full, or about to stop.
+        """
+        now = self._services.clock.now()
+        keyed = plan
+        if plan.command_id is not None:
+            keyed = replace(plan, command_id=f"{plan.connection_id}\0{plan.command_id}")
+        known = self._dialled.recall(keyed, now)
+        if known is not None:
+            return known
+        route = self._route_of_dial(plan)
+        session_id = uuid4(system_random) if plan.link_to is None else self._session_of(plan.link_to)
+        self._check_speech(plan)
+        targets = self._trunks.targets(plan)
+        if not self._accepting:
+            raise LimitReached("The server is about to stop and makes no more calls.")
+        if len(self._runners) >= self._services.settings.limits.legs:
+            raise LimitReached("The server has as many calls as its setting limits.legs allows.")
+        leg = self._new_leg(route, session_id)
+        runner = LegRunner(
+            leg,
+            self._services,
+            targets=targets,
+            on_sip_call=self._watch,
+            on_released=self._released,
+        )
+        self._enter(runner)
+        log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
+        runner.feed(outgoing_call(plan, targets[0]))
+        data = {**leg.status(now), "is_alive": False, **leg.inline_streams}
+        reply = Reply(data)
+        self._dialled.remember(keyed, reply, now)
+        return reply
+
+    def active_calls(self, connection_id: str) -> list[dict[str, Any]] | None:
+        """Return the calls of a connection that are up or ringing, oldest first; None: no such connection."""
+        if connection_id != DEFAULT_APPLICATION_ID:
+            return None
+        now = self._services.clock.now()
+        found = []
+        for runner in self._runners.values():
+            status = runner.leg.status(now)
+            if runner.leg.identity.connection_id == connection_id and status["is_alive"]:
+                found.append({**status, "cursor": runner.media_leg_id})
+        return found
+
+    def _route_of_dial(self, plan: Dial) -> WebhookRoute:
+        route = self._route()
+        if plan.connection_id != DEFAULT_APPLICATION_ID:
+            raise CommandError("10015", "`connection_id` is not that of an application.", "/connection_id")
+        if route is None and plan.webhook_url is not None:
+            route = WebhookRoute(plan.webhook_url, None, self._services.settings.webhooks.timeout_s)
+        if route is None:
+            detail = "The application has no webhook URL: set OFFHOOK_WEBHOOK_URL or give `webhook_url`."
+            raise CommandError("10015", detail, "/connection_id")
+        return route
+
+    def _session_of(self, call_control_id: str) -> str:
+        runner = self._runners.get(call_control_id)
+        if runner is None:
+            raise CommandError(
+                "90015", "`link_to` is not the call_control_id of a call that is up.", "/link_to"
+            )
+        return runner.leg.identity.call_session_id
+
     def _check_speech(self, command: Command) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""
         options: TranscriptionOptions | None = None
@@ -102,7 +183,7 @@ class Calls:
         match command:
             case StartTranscription():
                 options = command.transcription
-            case Answer():
+            case Answer() | Dial():
                 options, pointer = command.transcription, "/transcription_config/transcription_engine"
             case _:
                 pass
@@ -123,7 +204,7 @@ class Calls:
             self._incoming(event)
             return
         runner = self._by_sip_call.get(event.call)
-        if runner is None:
+        if runner is None or runner.on_dial_event(event):
             return
         match event:
             case sip.CallCancelled():
@@ -202,21 +283,7 @@ class Calls:
         return None
 
     def _open(self, event: sip.IncomingCall, offer: SessionDescription | None, route: WebhookRoute) -> None:
-        leg_id = UUID(uuid4(system_random))
-        identity = LegIdentity(
-            call_control_id=self._call_control_ids.mint(leg_id),
-            call_leg_id=str(leg_id),
-            call_session_id=uuid4(system_random),
-            connection_id=DEFAULT_APPLICATION_ID,
-        )
-        leg = CallLeg(
-            identity,
-            user_id=self._user_id,
-            route=route,
-            codecs=self._services.codecs,
-            new_id=lambda: uuid4(system_random),
-            compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
-        )
+        leg = self._new_leg(route, uuid4(system_random))
         runner = LegRunner(
             leg,
             self._services,
@@ -225,14 +292,9 @@ class Calls:
             offer=offer,
             on_released=self._released,
         )
-        self._runners[identity.call_control_id] = runner
-        self._none_left.clear()
-        self._by_sip_call[event.call] = runner
-        self._by_media_leg[runner.media_leg_id] = runner
-        self.calls_total += 1
-        if self.calls_total == 1 and self._services.settings.speech.warm_up:
-            self._services.tasks.start(self._warm_up(), name="warm up speech")
-        log.info("call arrived", leg=identity.call_leg_id)
+        self._enter(runner)
+        self._watch(runner, event.call)
+        log.info("call arrived", leg=leg.identity.call_leg_id)
         runner.feed(
             facts.IncomingCall(
                 caller=_party(event.from_uri),
@@ -244,6 +306,34 @@ class Calls:
                 offer=offer,
             )
         )
+
+    def _new_leg(self, route: WebhookRoute, session_id: str) -> CallLeg:
+        leg_id = UUID(uuid4(system_random))
+        identity = LegIdentity(
+            call_control_id=self._call_control_ids.mint(leg_id),
+            call_leg_id=str(leg_id),
+            call_session_id=session_id,
+            connection_id=DEFAULT_APPLICATION_ID,
+        )
+        return CallLeg(
+            identity,
+            user_id=self._user_id,
+            route=route,
+            codecs=self._services.codecs,
+            new_id=lambda: uuid4(system_random),
+            compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
+        )
+
+    def _enter(self, runner: LegRunner) -> None:
+        self._runners[runner.leg.identity.call_control_id] = runner
+        self._none_left.clear()
+        self._by_media_leg[runner.media_leg_id] = runner
+        self.calls_total += 1
+        if self.calls_total == 1 and self._services.settings.speech.warm_up:
+            self._services.tasks.start(self._warm_up(), name="warm up speech")
+
+    def _watch(self, runner: LegRunner, call: sip.CallHandle) -> None:
+        self._by_sip_call[call] = runner
 
     async def _warm_up(self) -> None:
         """Load what transcription needs while the first call still rings."""
@@ -262,7 +352,8 @@ class Calls:
     def _released(self, runner: LegRunner) -> None:
         call_control_id = runner.leg.identity.call_control_id
         del self._runners[call_control_id]
-        del self._by_sip_call[runner.sip_call]
+        for call in runner.sip_calls:
+            del self._by_sip_call[call]
         del self._by_media_leg[runner.media_leg_id]
         if not self._runners:
             self._none_left.set()
@@ -276,6 +367,20 @@ class Calls:
             if ended_at >= oldest_kept and len(self._ended) <= limits.ENDED_LEGS_KEPT_MAX:
                 return
             self._ended.popitem(last=False)
+
+
+def outgoing_call(plan: Dial, first: Target) -> facts.OutgoingCall:
+    """Return the first fact of a call that we make; `first` is the first of the addresses it rings."""
+    own = f"{first.caller}@{first.domain}" if first.domain else first.caller
+    return facts.OutgoingCall(
+        caller=plan.caller,
+        callee=first.callee,
+        caller_name=plan.caller_name,
+        from_sip_uri=own,
+        to_sip_uri=_bare(first.uri),
+        headers=plan.headers,
+        plan=plan,
+    )
 
 
 def _bare(uri: str) -> str:

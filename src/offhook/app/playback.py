@@ -86,7 +86,7 @@ class LegPlayback:
             status, detail = error.status, str(error)
         except MediaError as error:
             status, detail = "failed", str(error)
-        except Exception:  # noqa: BLE001 - the leg waits for an end, whatever is wrong with a file
+        except Exception:
             status, detail = "failed", "a fault of the server"
             log.exception("a sound broke down")
         if status != "completed":

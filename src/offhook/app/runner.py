@@ -11,11 +11,13 @@ from contextlib import suppress
 
 import structlog
 
+from offhook.app.dialling import Branch, Dialling
 from offhook.app.digits import LegDigits
 from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
 from offhook.app.taps import LegTaps
+from offhook.app.trunks import Target
 from offhook.base import limits
 from offhook.call import effects as do
 from offhook.call import facts
@@ -35,7 +37,7 @@ from offhook.proto.sdp import (
     make_offer,
     read_answer,
 )
-from offhook.proto.sip import CallHandle, CallStateError
+from offhook.proto.sip import CallHandle, CallStateError, UserAgentEvent
 
 log = structlog.get_logger(__name__)
 
@@ -48,13 +50,20 @@ class LegRunner:
         leg: CallLeg,
         services: Services,
         *,
-        sip_call: CallHandle,
-        local_address: str,
-        offer: SessionDescription | None,
+        sip_call: CallHandle | None = None,
+        local_address: str = "",
+        offer: SessionDescription | None = None,
+        targets: tuple[Target, ...] = (),
+        on_sip_call: Callable[["LegRunner", CallHandle], None] = lambda runner, call: None,
         on_released: Callable[["LegRunner"], None],
     ) -> None:
         self.leg = leg
         self.sip_call = sip_call
+        """The dialog; None while a call of ours has none yet."""
+        self.sip_calls: list[CallHandle] = [] if sip_call is None else [sip_call]
+        """Every INVITE of the leg, for the registry to forget them all."""
+        self._on_sip_call = on_sip_call
+        self._dialling: Dialling | None = None
         self.offer = offer
         self._local_offer: SessionDescription | None = None
         self.media_leg_id = next(services.media_leg_ids)
@@ -76,6 +85,15 @@ class LegRunner:
         self._digits = LegDigits(services, self.media_leg_id)
         self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
         self._log = log.bind(leg=leg.identity.call_leg_id)
+        if targets:
+            self._dialling = Dialling(
+                services,
+                targets,
+                make_offer=self._offer_from,
+                tell=self.feed,
+                on_call=self._dialled,
+                on_answer=self._picked_up,
+            )
         services.tasks.start(self._run(), name=f"leg {leg.identity.call_leg_id}")
 
     # What comes in
@@ -116,24 +134,31 @@ class LegRunner:
             case _:
                 self._taps.on_media_event(event)
 
+    def on_dial_event(self, event: UserAgentEvent) -> bool:
+        """Take an event of an INVITE of ours that is not the call yet; say whether it was one."""
+        if self._dialling is None or event.call == self.sip_call:
+            return False
+        self._dialling.on_event(event)
+        return True
+
     def on_offer(self, sdp: bytes | None) -> None:
         """Answer a re-INVITE: new addresses or directions (hold), the codec in use where it can stay."""
         if sdp is None and self._media_open:
-            self._services.sip.answer_offer(self.sip_call, self._offer(self.leg.media or self._codecs))
+            self._services.sip.answer_offer(self._call(), self._offer(self.leg.media or self._codecs))
             return
         try:
             offer = SessionDescription.parse(sdp or b"")
             agreed = self._renegotiate(offer)
             if agreed is None:
-                self._services.sip.refuse_offer(self.sip_call, status=488)
+                self._services.sip.refuse_offer(self._call(), status=488)
                 return
             self._connect_media(agreed)
         except (SdpError, MediaError) as error:
             self._log.info("an offer cannot be met", reason=str(error))
-            self._services.sip.refuse_offer(self.sip_call, status=488)
+            self._services.sip.refuse_offer(self._call(), status=488)
             return
         self.offer = offer
-        self._services.sip.answer_offer(self.sip_call, self._answer(agreed))
+        self._services.sip.answer_offer(self._call(), self._answer(agreed))
         self.feed(facts.MediaRenegotiated(agreed))
 
     def on_offer_answered(self, sdp: bytes | None) -> None:
@@ -221,7 +246,7 @@ class LegRunner:
                     self._log.exception("effect failed", effect=type(effect).__name__)
 
     async def _act(self, effect: do.Effect) -> None:
-        sip, media = self._services.sip, self._services.media
+        media = self._services.media
         match effect:
             case do.Notify():
                 await self._notify(effect)
@@ -233,8 +258,10 @@ class LegRunner:
                 self._accept(effect)
             case do.RejectCall():
                 self._reject(effect)
+            case do.PlaceCall():
+                self._place(effect)
             case do.EndCall():
-                sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+                self._end_call(effect)
             case do.SendDigits():
                 self._digits.send(effect)
             case do.OpenPlayback():
@@ -296,6 +323,32 @@ class LegRunner:
         if effect.media is not None:
             self._connect_or_fail(effect.media)
 
+    def _place(self, effect: do.PlaceCall) -> None:
+        if self._media_refused:
+            return  # MediaFailed is on its way through the leg and ends the call
+        assert self._dialling is not None, "a leg that places a call was made with targets"
+        self._dialling.start(effect.plan)
+
+    def _dialled(self, call: CallHandle) -> None:
+        self.sip_calls.append(call)
+        self._on_sip_call(self, call)
+
+    def _picked_up(self, call: CallHandle, branch: Branch) -> None:
+        self.sip_call = call
+        self._local_address = branch.local_address
+        self._local_offer = branch.offer
+
+    def _end_call(self, effect: do.EndCall) -> None:
+        if self.sip_call is not None:
+            self._services.sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+        elif self._dialling is not None:
+            self._dialling.give_up(effect.headers, effect.reason)
+
+    def _call(self) -> CallHandle:
+        if self.sip_call is None:
+            raise CallStateError("the call has not been answered")
+        return self.sip_call
+
     def _connect_or_fail(self, agreed: NegotiatedMedia) -> None:
         try:
             self._connect_media(agreed)
@@ -328,15 +381,15 @@ class LegRunner:
             sdp = self._answer(effect.media)
         else:
             sdp = self._offer(self._codecs)
-        self._services.sip.accept(self.sip_call, sdp, headers=_pairs(effect.headers))
+        self._services.sip.accept(self._call(), sdp, headers=_pairs(effect.headers))
 
     def _reject(self, effect: do.RejectCall) -> None:
         sip = self._services.sip
         try:
-            sip.reject(self.sip_call, effect.status, reason=effect.reason, headers=_pairs(effect.headers))
+            sip.reject(self._call(), effect.status, reason=effect.reason, headers=_pairs(effect.headers))
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
-            sip.hangup(self.sip_call, headers=_pairs(effect.headers))
+            sip.hangup(self._call(), headers=_pairs(effect.headers))
 
     def _offer(self, codecs: tuple[str, ...] | NegotiatedMedia) -> bytes:
         rtp_port, rtcp_port = self._ports
@@ -352,6 +405,11 @@ class LegRunner:
         )
         self._local_offer = SessionDescription.parse(sdp)
         return sdp
+
+    def _offer_from(self, address: str) -> bytes:
+        """Write the offer of an INVITE that leaves from this address of ours."""
+        self._local_address = address
+        return self._offer(self._codecs)
 
     def _answer(self, agreed: NegotiatedMedia) -> bytes:
         assert self.offer is not None, "there is an offer where something was agreed on"
@@ -373,6 +431,8 @@ class LegRunner:
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._dialling is not None and self.sip_call is None:
+            self._dialling.give_up()
         await self._digits.close()
         await self._playback.close()
         await self._taps.close()
@@ -404,6 +464,10 @@ def _summary(stats: media_events.LegStats) -> dict[str, int]:
         "rx_lost": stats["packets_lost"],
         "rx_foreign": stats["packets_foreign"],
         "rx_malformed": stats["packets_malformed"],
+        "rx_late": stats["packets_late"],
         "jitter_us": stats["jitter_us"],
+        "jitter_buffer_ms": stats["jitter_buffer_ms"],
+        "drift_ppm": stats["drift_ppm"],
+        "slipped_samples": stats["slipped_samples"],
         "tx_packets": stats["packets_sent"],
     }

@@ -23,6 +23,7 @@ from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
+from offhook.app.trunks import Trunks
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.errors import ConfigError
@@ -121,7 +122,13 @@ class _Server:
             agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
             tasks=TaskSet(),
         )
-        self._calls = Calls(services, call_control_ids=ids, user_id=user_id, public_key=keys.public_key)
+        self._calls = Calls(
+            services,
+            call_control_ids=ids,
+            user_id=user_id,
+            public_key=keys.public_key,
+            trunks=Trunks(settings.trunks),
+        )
 
         await self._start_webhooks(stack, outbox, egress, keys)
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())

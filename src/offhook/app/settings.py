@@ -19,6 +19,7 @@ from offhook.base.errors import ConfigError
 from offhook.base.log import LogFormat
 from offhook.edge.dialogflow.protocol import BargeIn
 from offhook.proto.sdp import CODECS, is_codec
+from offhook.proto.sip import SipSyntaxError, SipUri
 
 DEFAULT_APPLICATION_ID = "1000000000000000001"
 
@@ -198,7 +199,8 @@ class StreamSettings(_Section):
         limits.STREAM_BUFFER_MS,
         ge=100,
         le=limits.STREAM_BUFFER_MS_MAX,
-        description="Audio kept for an app that reads too slowly; beyond it the oldest is dropped.",
+        description="Audio of each track kept for an app that reads too slowly, 384 KiB at most; beyond it the "
+        "oldest is dropped.",
     )
     connect_timeout_s: float = Field(
         limits.STREAM_CONNECT_TIMEOUT_S,
@@ -212,7 +214,8 @@ class StreamSettings(_Section):
         description="Pauses before the further tries to connect; an empty list: one try.",
     )
     l16_byte_order: Literal["little", "big"] = Field(
-        "little", description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little."
+        "little",
+        description="Byte order of L16 on the WebSocket, both ways. Telnyx's is little; media_format tells big.",
     )
     binary_media: bool = Field(
         False,
@@ -346,6 +349,41 @@ class LogSettings(_Section):
     format: LogFormat = Field("auto", description='"text", "json", or auto: text on a terminal.')
 
 
+class TrunkSettings(_Section):
+    """A SIP trunk or PBX that calls to numbers go through; repeat the block for each."""
+
+    name: str = Field(min_length=1, max_length=64, description="A name for people and logs.")
+    address: str = Field(description="Where it is: host or host:port.")
+    transport: Literal["udp", "tcp"] = Field("udp", description="How it is reached: udp or tcp.")
+    numbers: tuple[str, ...] = Field(
+        ("+",),
+        description="Beginnings of the numbers that it takes; of all trunks the one with the longest gets the call.",
+    )
+    username: str = Field("", description="User name when the trunk asks for one (401, 407).")
+    password: str = Field("", repr=False, description="Its password.")
+    password_env: str = Field("", description="Environment variable that holds the password instead.")
+    password_file: str = Field("", description="File that holds the password instead.")
+    caller: str = Field("", description="Number shown as the caller, whatever the app says.")
+    domain: str = Field("", description="Domain of the caller's SIP URI. Empty: the trunk's host.")
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        try:
+            if value != value.strip() or SipUri.parse(f"sip:{value}").parameters:
+                raise ValueError
+        except (SipSyntaxError, ValueError):
+            raise ValueError(f"{value!r} is not host or host:port") from None
+        return value
+
+    @field_validator("domain", "caller")
+    @classmethod
+    def _check_uri_part(cls, value: str) -> str:
+        if not all(c.isascii() and (c.isalnum() or c in "+-._[]:*#") for c in value):
+            raise ValueError(f"{value!r} cannot stand in a SIP URI")
+        return value
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -366,6 +404,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     compat: CompatSettings = Field(default_factory=CompatSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    trunks: tuple[TrunkSettings, ...] = Field((), max_length=100, description="Where calls to numbers go.")
 
     @property
     def allow_private_egress(self) -> bool:
@@ -431,6 +470,8 @@ def default_toml() -> str:
     sections: list[tuple[str, type[BaseModel]]] = []
     for name, field in Settings.model_fields.items():
         kind = field.annotation
+        if name == "trunks":
+            continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             sections.append((name, kind))
         else:
@@ -441,6 +482,11 @@ def default_toml() -> str:
             lines += _field_lines(
                 (section, name), field.description or "", field.get_default(call_default_factory=True)
             )
+    lines += ["", "", f"# {(TrunkSettings.__doc__ or '').strip()}", "#[[trunks]]"]
+    for name, field in TrunkSettings.model_fields.items():
+        default = "" if field.is_required() else field.default
+        for line in _field_lines(("trunks", name), field.description or "", default):
+            lines.append(line if line.startswith("# ") else f"#{line}")
     return "\n".join(lines) + "\n"
 
 

@@ -159,7 +159,7 @@ class LegTaps:
             frame_ms=settings.frame_ms,
             stream_id=effect.stream_id,
             connected_json=format_server_frame(ConnectedFrame(effect.auth_token)),
-            start_json=json.dumps(effect.start, separators=(",", ":")),
+            start_json=json.dumps(_start_of(effect, settings.l16_byte_order), separators=(",", ":")),
             stop_json=json.dumps(effect.stop, separators=(",", ":")),
             connect_timeout_ms=round(settings.connect_timeout_s * 1000),
             connect_retry_ms=_ms(settings.connect_retry_s),
@@ -371,6 +371,13 @@ class LegTaps:
 
 def _ms(pauses_s: Sequence[float]) -> list[int]:
     return [round(pause_s * 1000) for pause_s in pauses_s]
+
+
+def _start_of(effect: do.OpenStream, l16_byte_order: str) -> dict[str, Any]:
+    """Return what the start frame says; apps expect little-endian L16, so only the other order is told."""
+    if effect.codec != "L16" or l16_byte_order == "little":
+        return effect.start
+    return effect.start | {"media_format": effect.start["media_format"] | {"byte_order": l16_byte_order}}
 
 
 def _warn_of_two_codecs(effect: do.OpenStream) -> None:

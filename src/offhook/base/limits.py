@@ -20,6 +20,14 @@ ACK_TIMEOUT_S = 40.0
 """How long an answered call waits for its ACK; longer than the 32 s after which SIP gives up."""
 CALL_TIME_LIMIT_S = 14_400.0
 """How long an answered call may last."""
+DIAL_TIMEOUT_S = 30.0
+"""How long a call we make may ring when the app does not say (contract 2.3)."""
+DIAL_TARGETS_MAX = 16
+"""Addresses that one call may ring at once."""
+DIAL_COMMAND_IDS_MAX = 20_000
+"""`command_id`s of calls we made that are remembered, whatever the connection."""
+DIAL_DIGITS_MAX = 64
+"""Keys of `send_digits_on_answer`."""
 ENDING_TIMEOUT_S = 5.0
 """How long a leg that ended waits for its taps to report before it tells `call.hangup` anyway."""
 EVENT_STORED_TIMEOUT_S = 2.0

@@ -65,9 +65,10 @@ class CodecPolicy:
         return (media and negotiate(offer, in_use(media))) or self.choose(offer)
 
     def offered(self, preferred: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Return what an offer of ours names: what the app prefers, then the rest."""
+        """Return what an offer of ours names: what the app prefers, then the rest that is not opaque."""
         wanted = [name for each in preferred for name in self._called(each)]
-        return tuple(dict.fromkeys([*wanted, *self.spoken]))
+        clear = [name for name in self.spoken if _plain(name) not in self.opaque]
+        return tuple(dict.fromkeys([*wanted, *clear]))
 
     def _called(self, name: str) -> tuple[str, ...]:
         return tuple(each for each in self.spoken if _plain(each) == name.upper())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from offhook.base import limits
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget
 
 
@@ -106,9 +107,47 @@ class Reject(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hangup(Command):
-    """End the call, whatever its state."""
+    """End the call, whatever its state. `reason` is told to a phone that still rings."""
 
     headers: tuple[Header, ...] = ()
+    reason: str | None = None
+
+
+class Transport(StrEnum):
+    """How a far end is reached when its URI does not say."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial(Command):
+    """Call somebody (contract 2.3). It makes a new leg, so it is not a command of one.
+
+    `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
+    `digits` are keys to press after the answer. `link_to` is the call whose session it joins.
+    """
+
+    connection_id: str
+    to: tuple[str, ...]
+    caller: str
+    caller_name: str = ""
+    timeout_s: float = limits.DIAL_TIMEOUT_S
+    retry_on_timeout: bool = True
+    time_limit_s: float = limits.CALL_TIME_LIMIT_S
+    link_to: str | None = None
+    transport: Transport | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    hide_caller: bool = False
+    digits: str = ""
+    preferred_codecs: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+    silence_when_idle: bool = False
+    webhook_url: str | None = None
+    stream: StreamOptions | None = None
+    dialogflow: DialogflowOptions | None = None
+    transcription: TranscriptionOptions | None = None
 
 
 class ForkType(StrEnum):

@@ -16,6 +16,7 @@ class CommandMemory:
     different actions of a call. When full, the oldest is forgotten early and counted.
     """
 
+    most: int = COMMAND_IDS_PER_LEG_MAX
     forgotten_early: int = 0
     _replies: dict[_Key, tuple[float, Reply]] = field(default_factory=dict)
 
@@ -45,7 +46,7 @@ class CommandMemory:
         while True:
             oldest, (expires_at, _) = next(iter(self._replies.items()))
             if expires_at > now:
-                if len(self._replies) <= COMMAND_IDS_PER_LEG_MAX:
+                if len(self._replies) <= self.most:
                     return
                 self.forgotten_early += 1
             del self._replies[oldest]

@@ -6,7 +6,7 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -15,8 +15,8 @@ from offhook.proto.sdp import NegotiatedMedia
 class OpenMedia:
     """Bind ports and, when `media` is known, start RTP with the far end.
 
-    `media` is None for an INVITE without offer: then we offer in the 200 OK and `ConnectMedia`
-    follows the ACK. Answered by nothing on success, by `MediaFailed` otherwise.
+    `media` is None where we make the offer: in the 200 OK to an INVITE without one, or in an
+    INVITE of ours; `ConnectMedia` follows the answer to it. Answered by nothing on success, by `MediaFailed` otherwise.
     """
 
     media: NegotiatedMedia | None
@@ -35,6 +35,17 @@ class ConnectMedia:
 @dataclass(frozen=True, slots=True)
 class CloseMedia:
     """Close the media leg; answered by `MediaClosed`, even when opening it had failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCall:
+    """Ring the far end, with an offer of `OpenMedia`'s codecs.
+
+    Answered by any number of `CalleeRinging`, then one of `CalleeAnswered` and `CalleeRefused`.
+    `EndCall` before that gives up. To be skipped when `OpenMedia` failed.
+    """
+
+    plan: Dial
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +70,13 @@ class RejectCall:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """Send BYE (or whatever ends the dialog at this moment). Harmless when the dialog is gone."""
+    """Send BYE (or whatever ends the dialog at this moment). Harmless when the dialog is gone.
+
+    `reason` is the text of the Reason header of a CANCEL (RFC 3326).
+    """
 
     headers: tuple[Header, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +216,7 @@ Effect = (
     OpenMedia
     | ConnectMedia
     | CloseMedia
+    | PlaceCall
     | AcceptCall
     | RejectCall
     | EndCall

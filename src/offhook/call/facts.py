@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from offhook.call.commands import Dial
 from offhook.call.values import Header, QualityStats, Track
 from offhook.proto.sdp import NegotiatedMedia, SessionDescription
 
@@ -22,6 +23,47 @@ class IncomingCall:
     to_sip_uri: str
     headers: tuple[Header, ...]
     offer: SessionDescription | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCall:
+    """An app asked for a call. The first fact of an outgoing leg; the names are as in `IncomingCall`.
+
+    `headers` are those that go into the INVITE because the app asked; `offer` is None, because it is ours.
+    """
+
+    caller: str
+    callee: str
+    caller_name: str
+    from_sip_uri: str
+    to_sip_uri: str
+    headers: tuple[Header, ...]
+    plan: Dial
+    offer: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeRinging:
+    """The far end answered provisionally; `media` is set when it already sends audio."""
+
+    media: NegotiatedMedia | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeAnswered:
+    """The far end took the call. `callee` is which of the addresses; `media` None: its SDP is of no use."""
+
+    callee: str
+    media: NegotiatedMedia | None
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeRefused:
+    """Nobody took the call: the SIP status, None where nothing could even be asked."""
+
+    sip_status: int | None
+    by_peer: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +222,10 @@ class PlaybackEnded:
 
 Fact = (
     IncomingCall
+    | OutgoingCall
+    | CalleeRinging
+    | CalleeAnswered
+    | CalleeRefused
     | AckReceived
     | CallerCancelled
     | PeerHungUp

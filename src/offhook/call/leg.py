@@ -3,6 +3,7 @@
 | state | by | next | effects, in order |
 | --- | --- | --- | --- |
 | new | IncomingCall | parked | Notify call.initiated |
+| | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall |
 | parked | Answer | answering | OpenMedia, AcceptCall |
 | | Reject, Hangup, time | ending | RejectCall |
 | | CallerCancelled | ending | |
@@ -11,6 +12,11 @@
 | | MediaFailed | ending | RejectCall 500 |
 | | CallerCancelled, BYE | ending | |
 | | Hangup, anything else that breaks, time | ending | EndCall |
+| dialling | CalleeRinging | dialling | ConnectMedia if it brings audio |
+| | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, taps and keys of the plan |
+| | CalleeAnswered without audio | ending | EndCall |
+| | CalleeRefused | ending | |
+| | Hangup, anything that breaks, time | ending | EndCall |
 | answered | Hangup, media lost, dialog broke, time | ending | EndCall |
 | | BYE | ending | |
 | ending | entered | | Close* of every tap, CloseMedia |
@@ -52,11 +58,11 @@ from offhook.proto.sdp import NegotiatedMedia
 __all__ = ["CallLeg", "Compat"]
 
 _OVER = (LegState.ENDING, LegState.ENDED)
-_UP = (LegState.PARKED, LegState.ANSWERING, LegState.ANSWERED)
+_UP = (LegState.PARKED, LegState.DIALLING, LegState.ANSWERING, LegState.ANSWERED)
 
 
 class CallLeg:
-    """Decides everything about one incoming call leg. Does nothing itself.
+    """Decides everything about one call leg, that came in or that we made. Does nothing itself.
 
     Args:
         identity: the leg's names.
@@ -66,7 +72,7 @@ class CallLeg:
         new_id: makes the ids of taps.
         compat: where to follow Telnyx to the letter.
         ring_timeout_s: how long the call may wait for an answer.
-        time_limit_s: how long it may last after the answer.
+        time_limit_s: how long it may last after the answer; a call that we make has its own limits.
     """
 
     def __init__(
@@ -94,7 +100,9 @@ class CallLeg:
         self._time_limit_s = time_limit_s
         self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
-        self._answer_streams: dict[str, str] = {}
+        self._plan: ask.Dial | None = None
+        self.inline_streams: dict[str, str] = {}
+        """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         self._taps = Taps()
         self._dialpad = Dialpad()
         self._playbacks = Playbacks()
@@ -153,11 +161,15 @@ class CallLeg:
         """Take what has happened and return what must be done. Late and repeated facts are ignored."""
         if isinstance(fact, facts.IncomingCall):
             return self._ring(fact, now) if self.state is LegState.NEW else []
+        if isinstance(fact, facts.OutgoingCall):
+            return self._dial(fact, now) if self.state is LegState.NEW else []
         if self.state in (LegState.NEW, LegState.ENDED):
             return []
         match fact:
             case facts.AckReceived():
                 return self._acknowledged(fact, now)
+            case facts.CalleeRinging() | facts.CalleeAnswered() | facts.CalleeRefused():
+                return self._far_end(fact, now) if self.state is LegState.DIALLING else []
             case (
                 facts.CallerCancelled()
                 | facts.PeerHungUp()
@@ -191,6 +203,10 @@ class CallLeg:
         match self.state:
             case LegState.PARKED:
                 return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
+            case LegState.DIALLING:
+                assert self._plan is not None, "a leg that dials has a plan"
+                verdict = verdicts.rang_too_long(487, retry_on_timeout=self._plan.retry_on_timeout)
+                return self._end(verdict, now, do.EndCall())
             case LegState.ANSWERING:
                 return self._end(verdicts.NO_ACK, now, do.EndCall())
             case LegState.ANSWERED:
@@ -208,7 +224,8 @@ class CallLeg:
         elif self.state in _OVER:
             raise _ended()
         elif self.state is not LegState.ANSWERED:
-            raise CommandError("90034", f"the call is {self.state.value}; answer it first")
+            wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
+            raise CommandError("90034", f"the call is {self.state.value}; {wait}")
         else:
             tap_commands.check(command, self._taps, self._compat)
             match command:
@@ -230,6 +247,9 @@ class CallLeg:
             raise _ended()
         if self.state is LegState.NEW:
             raise CommandError("90034", "the call has not arrived yet")
+        outgoing = self._record is not None and self._record.direction is Direction.OUTGOING
+        if isinstance(command, ask.Answer | ask.Reject) and outgoing:
+            raise CommandError("90102", "this call was made by the app and cannot be answered or rejected")
         if isinstance(command, ask.Answer | ask.Reject) and self.state is not LegState.PARKED:
             raise CommandError("10027", "the call has already been answered")
         if isinstance(command, ask.Answer) and self._offered():
@@ -303,7 +323,7 @@ class CallLeg:
         self._media_open = True
         if command.webhook_url is not None:
             self.route = replace(self.route, url=command.webhook_url)
-        data = self._answer_streams = self._stream_ids(command)
+        data = self.inline_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
             do.OpenMedia(self.media, codecs, command.silence_when_idle),
@@ -313,9 +333,12 @@ class CallLeg:
     def _hang_up(self, command: ask.Hangup, now: float) -> list[do.Effect]:
         if self.state is LegState.PARKED:
             return self._end(verdicts.DECLINED, now, do.RejectCall(603, headers=command.headers))
-        return self._end(verdicts.ENDED_BY_APP, now, do.EndCall(command.headers))
+        if self.state is LegState.DIALLING:
+            return self._end(verdicts.GIVEN_UP, now, do.EndCall(command.headers, command.reason))
+        verdict = verdicts.ENDED_BY_APP if self._plan is None else verdicts.ENDED_BY_CALLING_APP
+        return self._end(verdict, now, do.EndCall(command.headers))
 
-    def _stream_ids(self, command: ask.Answer | ask.StartStream) -> dict[str, str]:
+    def _stream_ids(self, command: ask.Answer | ask.Dial | ask.StartStream) -> dict[str, str]:
         """Return the ids of what a command opens, as its answer tells them."""
         ids = {}
         if command.stream is not None:
@@ -324,7 +347,9 @@ class CallLeg:
             ids["dialogflow_stream_id" if ids else "stream_id"] = self._new_id()
         return ids
 
-    def _open_streams(self, command: ask.Answer | ask.StartStream, ids: dict[str, str]) -> list[do.Effect]:
+    def _open_streams(
+        self, command: ask.Answer | ask.Dial | ask.StartStream, ids: dict[str, str]
+    ) -> list[do.Effect]:
         effects: list[do.Effect] = []
         if command.stream is not None:
             effects += self._open_stream(ids["stream_id"], command.stream)
@@ -387,17 +412,67 @@ class CallLeg:
             if fact.media is None:
                 return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
             effects.append(do.ConnectMedia(fact.media))
+        return effects + self._answered(answer, answer.headers, now)
+
+    def _answered(
+        self, plan: ask.Answer | ask.Dial, headers: tuple[Header, ...], now: float
+    ) -> list[do.Effect]:
+        """Tell that the call is up, and begin what the app wanted to begin with it."""
         self.state = LegState.ANSWERED
         self._deadline = now + self._time_limit_s
         record, media = self._known()
-        told = payloads.answered(record, answer.headers, media)
-        if answer.stream is not None:
-            told["stream_url"] = answer.stream.url
-            told["stream_track"] = payloads.stream_track(answer.stream.tracks)
-        effects.append(self._notify("call.answered", told, now))
-        effects += self._open_streams(answer, self._answer_streams)
-        if answer.transcription is not None:
-            effects += self._open_transcription(answer.transcription)
+        told = payloads.answered(record, headers, media)
+        if plan.stream is not None:
+            told["stream_url"] = plan.stream.url
+            told["stream_track"] = payloads.stream_track(plan.stream.tracks)
+        effects: list[do.Effect] = [self._notify("call.answered", told, now)]
+        effects += self._open_streams(plan, self.inline_streams)
+        if plan.transcription is not None:
+            effects += self._open_transcription(plan.transcription)
+        return effects
+
+    def _dial(self, call: facts.OutgoingCall, now: float) -> list[do.Effect]:
+        plan = self._plan = call.plan
+        self.state = LegState.DIALLING
+        self._deadline = now + plan.timeout_s
+        self._time_limit_s = plan.time_limit_s
+        self.client_state = plan.client_state
+        if plan.webhook_url is not None:
+            self.route = replace(self.route, url=plan.webhook_url)
+        self.inline_streams = self._stream_ids(plan)
+        self._record = CallRecord(self.identity, Direction.OUTGOING, call, now)
+        self._media_open = True
+        codecs = self._codecs.offered(plan.preferred_codecs)
+        told = payloads.initiated(self._record, self._codecs.spoken, codecs)
+        return [
+            self._notify("call.initiated", told, now),
+            do.OpenMedia(None, codecs, plan.silence_when_idle),
+            do.PlaceCall(plan),
+        ]
+
+    def _far_end(
+        self, fact: facts.CalleeRinging | facts.CalleeAnswered | facts.CalleeRefused, now: float
+    ) -> list[do.Effect]:
+        plan = self._plan
+        assert plan is not None, "a leg that dials has a plan"
+        if isinstance(fact, facts.CalleeRefused):
+            verdict = verdicts.refused_by_callee(
+                fact.sip_status, by_peer=fact.by_peer, retry_on_timeout=plan.retry_on_timeout
+            )
+            return self._end(verdict, now)
+        effects: list[do.Effect] = []
+        if fact.media is not None and fact.media != self.media:
+            self.media = fact.media
+            effects.append(do.ConnectMedia(fact.media))
+        if isinstance(fact, facts.CalleeRinging):
+            return effects
+        if fact.media is None:
+            return self._end(verdicts.NO_COMMON_MEDIA, now, do.EndCall())
+        assert self._record is not None, "a leg that dials has a call"
+        self._record = replace(self._record, call=replace(self._record.call, callee=fact.callee))
+        effects += self._answered(plan, fact.headers, now)
+        if plan.digits:
+            effects.append(self._dialpad.press(ask.SendDigits(digits=plan.digits), fact.media, now))
         return effects
 
     def _ended_by(
@@ -415,16 +490,22 @@ class CallLeg:
                 return []
             case facts.CallerCancelled() if self.state is LegState.ANSWERED:
                 return []  # a CANCEL after the final answer has no effect (RFC 3261 9.2)
+            case facts.CallerCancelled() | facts.PeerHungUp() if self.state is LegState.DIALLING:
+                return []  # there is no dialog yet that could end
             case facts.CallerCancelled():
                 return self._end(verdicts.CANCELLED, now)
             case facts.PeerHungUp():
                 self._farewell = fact.headers
                 if ringing:
                     return self._end(verdicts.CANCELLED, now, do.RejectCall(487))
-                return self._end(verdicts.ENDED_BY_CALLER, now)
+                outgoing = self._plan is not None
+                verdict = verdicts.ENDED_BY_CALLED_PHONE if outgoing else verdicts.ENDED_BY_CALLER
+                return self._end(verdict, now)
             case facts.SignallingFailed():
                 verdict = verdicts.dialog_broken(fact.sip_status)
                 return self._end(verdict, now, do.RejectCall(500) if ringing else do.EndCall())
+            case facts.MediaFailed() if self.state is LegState.DIALLING:
+                return self._end(verdicts.MEDIA_REFUSED, now, do.EndCall())
             case facts.MediaFailed() if self.state is not LegState.ANSWERED:
                 return self._end(verdicts.MEDIA_REFUSED, now, do.RejectCall(500))
             case facts.MediaFailed():
@@ -477,6 +558,9 @@ class CallLeg:
         # `status` answers for minutes after the end; headers and SDP need not wait with it.
         call = replace(self._record.call, headers=(), offer=None)
         self._record = replace(self._record, call=call)
+        if isinstance(call, facts.OutgoingCall):
+            self._plan = replace(call.plan, password=None, headers=(), stream=None)
+            self._record = replace(self._record, call=replace(call, plan=self._plan))
         self._answer = None
         self._farewell = ()
         return [farewell, do.Release()]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offhook.base.clock import iso_time
-from offhook.call.facts import AgentAnswered, IncomingCall, Payload, TranscriptReady
+from offhook.call.facts import AgentAnswered, IncomingCall, OutgoingCall, Payload, TranscriptReady
 from offhook.call.headers import custom_headers, sip_headers
 from offhook.call.values import Direction, Header, LegIdentity, QualityStats, Track
 from offhook.call.verdicts import Verdict
@@ -18,7 +18,7 @@ class CallRecord:
 
     identity: LegIdentity
     direction: Direction
-    call: IncomingCall
+    call: IncomingCall | OutgoingCall
     started_at: float
 
 
@@ -48,9 +48,11 @@ def parties(record: CallRecord) -> Payload:
     return {"from": record.call.caller, "to": record.call.callee}
 
 
-def initiated(record: CallRecord, codecs: Sequence[str]) -> Payload:
-    """Return what `call.initiated` adds; `codecs` are ours."""
+def initiated(record: CallRecord, codecs: Sequence[str], offered: Sequence[str] = ()) -> Payload:
+    """Return what `call.initiated` adds; `codecs` are ours, `offered` what our own offer names."""
     call = record.call
+    if call.offer is not None:
+        offered = offered_codecs(call.offer)
     return {
         **_call_fields(record),
         "caller_id_name": call.caller_name or call.caller,
@@ -58,8 +60,8 @@ def initiated(record: CallRecord, codecs: Sequence[str]) -> Payload:
         "custom_headers": custom_headers(call.headers),
         "direction": record.direction.value,
         "from_sip_uri": call.from_sip_uri,
-        "offered_codecs": "" if call.offer is None else ",".join(offered_codecs(call.offer)),
-        "state": "parked",
+        "offered_codecs": ",".join(offered),
+        "state": "parked" if record.direction is Direction.INCOMING else "bridging",
         "to_sip_uri": call.to_sip_uri,
     }
 

@@ -37,6 +37,8 @@ class LegState(StrEnum):
     """Made, and not yet told of its call."""
     PARKED = "parked"
     """Incoming, ringing, waits for the app."""
+    DIALLING = "dialling"
+    """Outgoing, waits for the far end's answer; webhooks call it bridging."""
     ANSWERING = "answering"
     """We sent 200 OK and wait for the ACK."""
     ANSWERED = "answered"

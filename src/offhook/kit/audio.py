@@ -112,15 +112,18 @@ def alaw_encode(pcm: bytes) -> bytes:
     return bytes(map(_alaw_byte, _from_bytes(pcm)))
 
 
-def decode(encoding: str, payload: bytes) -> bytes | None:
-    """Return s16le for the encodings we can read (PCMU, PCMA, L16 little-endian), else None."""
+def decode(encoding: str, payload: bytes, byte_order: str = "little") -> bytes | None:
+    """Return s16le for the encodings we can read (PCMU, PCMA, L16 in `byte_order`), else None."""
     match encoding:
         case "PCMU":
             return mulaw_decode(payload)
         case "PCMA":
             return alaw_decode(payload)
         case "L16":
-            return payload[: len(payload) & ~1]
+            samples = array("h", payload[: len(payload) & ~1])
+            if byte_order == "big":
+                samples.byteswap()
+            return samples.tobytes()
         case _:
             return None
 

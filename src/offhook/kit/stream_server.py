@@ -199,7 +199,7 @@ class StreamServer:
             _count_problem(session, "media came before start")
             return
         media_format = session.start.media_format
-        pcm = decode(media_format.encoding, frame.payload)
+        pcm = decode(media_format.encoding, frame.payload, media_format.byte_order)
         meter = session.tracks.setdefault(frame.track, TrackMeter())
         meter.receive(frame, pcm, media_format.sample_rate_hz)
         if self._record is not None and pcm is not None:

@@ -272,7 +272,7 @@ def test_a_reject_carries_its_cause(cause: domain.RejectCause) -> None:
 
 def test_a_hangup_carries_its_headers() -> None:
     command = build("hangup", custom_headers=[{"name": "X-Why", "value": "done"}], reason="bye")
-    assert command == domain.Hangup(headers=(Header("X-Why", "done"),))
+    assert command == domain.Hangup(headers=(Header("X-Why", "done"),), reason="bye")
 
 
 def test_a_plain_answer_asks_for_nothing_more() -> None:

@@ -70,6 +70,8 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     shown: dict[str, Any] = settings.model_dump(mode="json")
     shown["http"]["api_keys"] = ", ".join(map(mask, settings.secrets))
     shown["egress"]["allow_private"] = settings.allow_private_egress
+    for trunk in shown["trunks"]:
+        trunk["password"] = mask(trunk["password"]) if trunk["password"] else ""
     for name in ("url", "failover_url"):
         if (url := shown["webhooks"][name]) is not None:
             shown["webhooks"][name] = masked_url(url)

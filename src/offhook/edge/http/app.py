@@ -6,31 +6,40 @@ so two commands for one call are decided in the order in which they arrived.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from offhook import __version__
 from offhook.base.clock import Clock
 from offhook.base.errors import LimitReached
+from offhook.call.commands import Reply
 from offhook.call.errors import CommandError, Problem
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.body import parse_object, read_body
-from offhook.edge.http.commands import ACTIONS, Action, Rules
+from offhook.edge.http.commands import ACTIONS, DIAL, Action, Rules, dial
+from offhook.edge.http.cursors import CURSOR_PARAMETERS, cut
 from offhook.edge.http.dialogflow import DialogflowService, dialogflow_router
 from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
 from offhook.edge.http.guard import Guard
-from offhook.edge.http.not_yet import ACTIONS_NOT_YET, PATHS_NOT_YET
+from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
-from offhook.edge.http.schemas import CallAnswer, CommandAnswer, ErrorAnswer, StreamsAnswer
+from offhook.edge.http.schemas import (
+    ActiveCallsAnswer,
+    CallAnswer,
+    CommandAnswer,
+    Dial,
+    ErrorAnswer,
+    StreamsAnswer,
+)
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
 
 log = structlog.get_logger(__name__)
@@ -52,6 +61,10 @@ _STREAM_FILTERS = [
     ),
     *PAGE_PARAMETERS,
 ]
+
+
+_Body = TypeVar("_Body", bound=BaseModel)
+_ACTIVE_CALL = ("record_type", "call_control_id", "call_leg_id", "call_session_id", "call_duration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +156,43 @@ def _call_control(api: _Api) -> APIRouter:
             responses={**_REFUSALS, 200: {"model": CommandAnswer}, 400: {"model": ErrorAnswer}},
             description=f"The command {action.name} of Telnyx Call Control.",
         )
-    not_yet = [("POST", f"/calls/{{call_control_id}}/actions/{name}", name) for name in ACTIONS_NOT_YET]
-    for method, path, title in [*not_yet, *PATHS_NOT_YET]:
+    for title in ACTIONS_NOT_YET:
         router.add_api_route(
-            path,
+            f"/calls/{{call_control_id}}/actions/{title}",
             _not_yet_endpoint(title),
-            methods=[method],
+            methods=["POST"],
             name="not_yet",
             dependencies=key,
             include_in_schema=False,
         )
+
+    @router.post(
+        "/calls",
+        name="calls.dial",
+        tags=["calls"],
+        dependencies=key,
+        responses={**_REFUSALS, 200: {"model": CallAnswer}, 400: {"model": ErrorAnswer}},
+    )
+    async def dial_call(request: Request) -> Response:
+        """Call a number or a SIP address; what becomes of it is told by webhook."""
+        return _dial(api, await read_body(request), retried=is_retry(request.headers))
+
+    @router.get(
+        "/connections/{connection_id}/active_calls",
+        name="connections.list_active_calls",
+        tags=["calls"],
+        dependencies=key,
+        responses={**_REFUSALS, 200: {"model": ActiveCallsAnswer}, 404: {"model": ErrorAnswer}},
+        openapi_extra={"parameters": [*CURSOR_PARAMETERS, *PAGE_PARAMETERS]},
+    )
+    async def active_calls(connection_id: str, request: Request) -> Response:
+        """List the calls of a connection that are up or ringing, oldest first."""
+        found = api.service.active_calls(connection_id)
+        if found is None:
+            raise Refusal(404, Problem("10005", "There is no such connection.", "/connection_id"))
+        items = [(call["cursor"], _active_call(call)) for call in found]
+        path = f"/v2/connections/{connection_id}/active_calls"
+        return JSONResponse(cut(path, request.query_params, items))
 
     @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
     async def public_key() -> Response:
@@ -223,36 +263,61 @@ def _decide(api: _Api, action: Action, call_control_id: str, body: bytes, *, ret
     key = request_key(call_control_id, action.name, body)
     if retried and (data := api.retries.reply_to(key, now)) is not None:
         return _accepted(data, duplicate=True)
-    members = parse_object(body)
+    command = action.build(_checked(action.name, action.body, body), api.rules)
     try:
-        checked = action.body.model_validate(members)
-    except ValidationError as error:
-        raise Refusal(422, *problems_of(error)) from None
-    _log_unknown(action, members)
-    command = action.build(checked, api.rules)
-    try:
-        reply = api.service.command(call_control_id, action.name, command)
+        reply = _asked(action.name, lambda: api.service.command(call_control_id, action.name, command))
     except UnknownCall:
         detail = "The call_control_id is not that of a call of this server."
         raise Refusal(422, Problem("90015", detail, "/call_control_id")) from None
-    except CommandError as error:
-        log.info("command refused", action=action.name, code=error.problem.code)
-        raise Refusal(422, error.problem) from None
-    except LimitReached as error:
-        log.warning("command refused by a limit", action=action.name, limit=str(error))
-        raise Refusal(503, Problem("10007", str(error)), headers={"retry-after": "1"}) from None
     api.retries.remember(key, reply.data, now)
     return _accepted(reply.data, duplicate=reply.duplicate)
+
+
+def _dial(api: _Api, body: bytes, *, retried: bool) -> Response:
+    now = api.clock.now()
+    key = request_key("", DIAL, body)
+    if retried and (data := api.retries.reply_to(key, now)) is not None:
+        return _accepted(data, duplicate=True)
+    plan = dial(_checked(DIAL, Dial, body), api.rules)
+    reply = _asked(DIAL, lambda: api.service.dial(plan))
+    api.retries.remember(key, reply.data, now)
+    return _accepted(reply.data, duplicate=reply.duplicate)
+
+
+def _checked(name: str, model: type[_Body], body: bytes) -> _Body:
+    members = parse_object(body)
+    try:
+        checked = model.model_validate(members)
+    except ValidationError as error:
+        raise Refusal(422, *problems_of(error)) from None
+    _log_unknown(name, model, members)
+    return checked
+
+
+def _asked(name: str, ask: Callable[[], Reply]) -> Reply:
+    try:
+        return ask()
+    except CommandError as error:
+        log.info("command refused", action=name, code=error.problem.code)
+        raise Refusal(422, error.problem) from None
+    except LimitReached as error:
+        log.warning("command refused by a limit", action=name, limit=str(error))
+        raise Refusal(503, Problem("10007", str(error)), headers={"retry-after": "1"}) from None
+
+
+def _active_call(call: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: call[name] for name in _ACTIVE_CALL}, "client_state": call["client_state"] or ""}
 
 
 def _accepted(data: dict[str, Any], *, duplicate: bool) -> Response:
     return JSONResponse({"data": data}, headers={"offhook-duplicate": "true"} if duplicate else None)
 
 
-def _log_unknown(action: Action, members: dict[str, Any]) -> None:
-    unknown = [name[:64] for name in members if name not in action.body.model_fields]
+def _log_unknown(action: str, model: type[BaseModel], members: dict[str, Any]) -> None:
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = [name[:64] for name in members if name not in known]
     if unknown:
-        log.debug("unknown parameters ignored", action=action.name, parameters=unknown[:10])
+        log.debug("unknown parameters ignored", action=action, parameters=unknown[:10])
 
 
 def _not_yet_endpoint(title: str) -> Callable[..., Awaitable[Response]]:

@@ -4,7 +4,7 @@ Here the API's words end: tracks become rx and tx, targets become addresses. A v
 but not done by this server yet is refused with 10038, never silently ignored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.transcription import transcription_options
+from offhook.proto.sip import SipUri, is_address, plain_host
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,61 @@ class Rules:
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
     """Return the command of an answer."""
     _refuse_later_features(body, rules)
+    return domain.Answer(
+        **common(body),
+        preferred_codecs=_preferred_codecs(body),
+        headers=_headers(body.sip_headers) + _headers(body.custom_headers),
+        silence_when_idle=_silence_when_idle(body, rules),
+        webhook_url=body.webhook_url,
+        stream=_stream(body),
+        dialogflow=_dialogflow(body),
+        transcription=_inline_transcription(body, rules),
+    )
+
+
+def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
+    """Return the command of a call to make."""
+    _refuse_later_features(body, rules)
+    uris = [SipUri.parse(callee.partition(",")[0]) for callee in body.to if callee.lower().startswith("sip:")]
+    _refuse_later_dialling(body, uris, rules)
+    for uri in uris:
+        _check_sip_host(uri, rules)
+    headers = _headers(body.sip_headers) + _headers(body.custom_headers)
+    if body.diversion is not None:
+        headers += (Header("Diversion", f"<tel:{body.diversion}>"),)
+    says_transport = "sip_transport_protocol" in body.model_fields_set
+    # Keys after a comma are for the one address there is; the parameter for keys wins over them.
+    called, _, digits = body.to[0].partition(",")
+    return domain.Dial(
+        **common(body),
+        connection_id=body.connection_id,
+        to=(called,) if len(body.to) == 1 else body.to,
+        caller=body.from_,
+        caller_name=body.from_display_name,
+        timeout_s=float(body.timeout_secs),
+        retry_on_timeout=body.retry_on_timeout,
+        time_limit_s=float(body.time_limit_secs),
+        link_to=body.link_to,
+        transport=domain.Transport(body.sip_transport_protocol.lower()) if says_transport else None,
+        username=body.sip_auth_username,
+        password=body.sip_auth_password,
+        hide_caller=body.privacy == "id",
+        digits=body.send_digits_on_answer or digits,
+        preferred_codecs=_preferred_codecs(body),
+        headers=headers,
+        silence_when_idle=_silence_when_idle(body, rules),
+        webhook_url=body.webhook_url,
+        stream=_stream(body),
+        dialogflow=_dialogflow(body),
+        transcription=_inline_transcription(body, rules),
+    )
+
+
+def _preferred_codecs(body: schemas.Answer) -> tuple[str, ...]:
+    return tuple(body.preferred_codecs.split(",")) if body.preferred_codecs else ()
+
+
+def _inline_transcription(body: schemas.Answer, rules: Rules) -> domain.TranscriptionOptions | None:
     transcription = None
     if body.transcription_config is not None:
         transcription = transcription_options(
@@ -61,16 +117,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         transcription = transcription_options(
             schemas.TranscriptionBody(), prefix="/transcription_config", refused_engines=rules.engines_refused
         )
-    return domain.Answer(
-        **common(body),
-        preferred_codecs=tuple(body.preferred_codecs.split(",")) if body.preferred_codecs else (),
-        headers=_headers(body.sip_headers) + _headers(body.custom_headers),
-        silence_when_idle=_silence_when_idle(body, rules),
-        webhook_url=body.webhook_url,
-        stream=_stream(body),
-        dialogflow=_dialogflow(body),
-        transcription=transcription if body.transcription else None,
-    )
+    return transcription if body.transcription else None
 
 
 def reject(body: schemas.Reject, rules: Rules) -> domain.Reject:
@@ -79,8 +126,8 @@ def reject(body: schemas.Reject, rules: Rules) -> domain.Reject:
 
 
 def hangup(body: schemas.Hangup, rules: Rules) -> domain.Hangup:
-    """Return the command of a hangup. `reason` would go into a CANCEL, which no leg sends yet."""
-    return domain.Hangup(**common(body), headers=_headers(body.custom_headers))
+    """Return the command of a hangup."""
+    return domain.Hangup(**common(body), headers=_headers(body.custom_headers), reason=body.reason)
 
 
 def fork_start(body: schemas.ForkStart, rules: Rules) -> domain.StartFork:
@@ -145,6 +192,10 @@ def client_state_update(body: schemas.ClientStateUpdate, rules: Rules) -> domain
 def send_dtmf(body: schemas.SendDtmf, rules: Rules) -> domain.SendDigits:
     """Return the command that presses keys."""
     return domain.SendDigits(**common(body), digits=body.digits, duration_ms=body.duration_millis)
+
+
+DIAL = "dial"
+"""The name of the command of `POST /v2/calls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +311,49 @@ def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
         "assistant": bool(body.assistant),
         "conversation_relay_config": bool(body.conversation_relay_config),
     }
+    _refuse_asked(asked, rules)
+
+
+def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Rules) -> None:
+    secure = any("secure" in uri.parameters for uri in uris)
+    tls = any(uri.parameters.get("transport", "udp").lower() not in ("udp", "tcp") for uri in uris)
+    asked = {
+        "media_encryption": body.media_encryption != "disabled",
+        "sip_transport_protocol": body.sip_transport_protocol == "TLS",
+        "bridge_intent": body.bridge_intent,
+        "bridge_on_answer": body.bridge_on_answer,
+        "park_after_unbridge": body.park_after_unbridge is not None,
+        "audio_url": body.audio_url is not None,
+        "media_name": body.media_name is not None,
+        "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
+        "supervise_call_control_id": body.supervise_call_control_id is not None,
+        "conference_config": bool(body.conference_config),
+        "answering_machine_detection": body.answering_machine_detection != "disabled",
+    }
+    if secure or tls:
+        # Unlike the rest this is never ignored: who asks for secrecy must not be called without it.
+        raise Refusal(422, not_yet("to", "leave `secure` out and use the transport udp or tcp"))
+    for name in ("media_encryption", "sip_transport_protocol"):
+        if asked.pop(name):
+            raise Refusal(422, not_yet(name, "leave it out"))
+    _refuse_asked(asked, rules)
+
+
+def _check_sip_host(uri: SipUri, rules: Rules) -> None:
+    host = plain_host(uri.host)
+    if not is_address(host):
+        return  # a name is looked up when the call is made, and its addresses are checked then
+    try:
+        rules.check_ip(host)
+    except OffhookError:
+        detail = (
+            "The address in `to` is private or reserved; "
+            "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server call there."
+        )
+        raise refusal("10015", detail, "/to") from None
+
+
+def _refuse_asked(asked: dict[str, bool], rules: Rules) -> None:
     later = [name for name, active in asked.items() if active]
     if later and rules.ignore_unsupported:
         log.warning("what this server does not do yet is ignored", parameters=later)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from offhook.edge.http.commands import ACTIONS
+from offhook.edge.http.schemas import Dial
 
 
 def add_command_schemas(app: FastAPI) -> None:
@@ -19,15 +21,19 @@ def add_command_schemas(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             _, definitions = models_json_schema(
-                [(action.body, "validation") for action in ACTIONS],
+                [*((action.body, "validation") for action in ACTIONS), (Dial, "validation")],
                 ref_template="#/components/schemas/{model}",
             )
             description = generate()
             description["components"]["schemas"].update(definitions["$defs"])
-            for action in ACTIONS:
-                path = f"/v2/calls/{{call_control_id}}/actions/{action.name}"
-                reference = f"#/components/schemas/{action.body.__name__}"
-                description["paths"][path][action.method.lower()]["requestBody"] = {
+            asked: list[tuple[str, str, type[BaseModel]]] = [
+                (f"/v2/calls/{{call_control_id}}/actions/{action.name}", action.method, action.body)
+                for action in ACTIONS
+            ]
+            asked.append(("/v2/calls", "POST", Dial))
+            for path, method, body in asked:
+                reference = f"#/components/schemas/{body.__name__}"
+                description["paths"][path][method.lower()]["requestBody"] = {
                     "content": {"application/json": {"schema": {"$ref": reference}}}
                 }
             app.openapi_schema = description

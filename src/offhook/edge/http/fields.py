@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from offhook.base import limits
 from offhook.call.values import UdpTarget
+from offhook.proto.sip import SipSyntaxError, SipUri
 
 _UDP_TARGET = re.compile(
     r"(?:udp:)?(?:\[(?P<v6>[^][]*)\]|(?P<host>[^][:/@\s]+)):(?P<port>[0-9]{1,5})", re.ASCII
@@ -19,7 +20,7 @@ _UDP_TARGET = re.compile(
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!%*_+`'~.-]+", re.ASCII)  # RFC 3261 25.1
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*", re.ASCII)
-_DIGITS = re.compile(r"[0-9A-DwW*#]+", re.ASCII)
+_KEYS = re.compile(r"[0-9A-DwW*#]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # What the SIP stack writes itself; an app that could add these would break or forge the dialog.
@@ -150,10 +151,10 @@ def _hangup_reason(text: str) -> str:
     return text
 
 
-def _digits(text: str) -> str:
+def _keys(text: str) -> str:
     if len(text) > limits.DIGITS_PER_COMMAND_MAX:
         raise refuse("10025", f"`digits` is longer than {limits.DIGITS_PER_COMMAND_MAX} characters.")
-    if not _DIGITS.fullmatch(text):
+    if not _KEYS.fullmatch(text):
         raise refuse("90014", "`digits` must be some of 0-9, A-D, * and #, with w and W for pauses.")
     return text
 
@@ -200,6 +201,78 @@ def _codec_list(text: str) -> str:
 
 DIGIT_MS_MIN, DIGIT_MS_MAX = 100, 500
 LOOPS_MAX = 100
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
+_EXTENSION = re.compile(r"[0-9*#]{1,32}", re.ASCII)
+_SIP_USER = re.compile(r"[A-Za-z0-9._~!*'()&=$-]{1,128}", re.ASCII)
+_DIGITS = re.compile(r"[0-9A-DwW*#]*", re.ASCII)
+_DISPLAY_NAME = re.compile(r"[A-Za-z0-9 _~!.+-]*", re.ASCII)
+
+
+def _is_sip_uri(text: str) -> bool:
+    try:
+        uri = SipUri.parse(text)
+    except SipSyntaxError:
+        return False
+    usable = text.isascii() and len(text) <= limits.URL_CHARACTERS_MAX and "?" not in text and ">" not in text
+    return usable and uri.scheme == "sip" and bool(uri.host)
+
+
+def _callee(text: str) -> str:
+    # A list of keys may follow a comma; an extension is for a trunk that names it (contract 2.3).
+    number, comma, digits = text.partition(",")
+    if not (_E164.fullmatch(number) or _EXTENSION.fullmatch(number) or _is_sip_uri(number)):
+        raise refuse("10016", "`to` must be a number in +E.164 format or a SIP URI.")
+    if len(digits) > limits.DIAL_DIGITS_MAX or not _DIGITS.fullmatch(digits) or (comma and not digits):
+        raise refuse("90014", "After the comma of `to` only 0-9, A-D, w, W, * and # can be pressed.")
+    return text
+
+
+def _callees(value: Any) -> tuple[str, ...]:
+    callees = [value] if isinstance(value, str) else value
+    if not isinstance(callees, list) or not all(isinstance(callee, str) for callee in callees):
+        raise refuse("10026", "`to` must be a string or an array of strings.")
+    if not 1 <= len(callees) <= limits.DIAL_TARGETS_MAX:
+        raise refuse("10033", f"`to` must name 1 to {limits.DIAL_TARGETS_MAX} numbers or SIP URIs.")
+    if len(callees) > 1 and any("," in callee for callee in callees):
+        raise refuse("90014", "Keys after a comma are for a call to one address.")
+    return tuple(dict.fromkeys(_callee(callee) for callee in callees))
+
+
+def _caller(text: str) -> str:
+    if not (_E164.fullmatch(text) or _SIP_USER.fullmatch(text) or _is_sip_uri(text)):
+        raise refuse("10016", "`from` must be a number in +E.164 format, a SIP user name or a SIP URI.")
+    return text
+
+
+def _e164(text: str) -> str:
+    if not _E164.fullmatch(text):
+        raise refuse("10016", "The number must be in +E.164 format.")
+    return text
+
+
+def _display_name(text: str) -> str:
+    if len(text) > 128:
+        raise refuse("10025", "`from_display_name` is longer than 128 characters.")
+    if not _DISPLAY_NAME.fullmatch(text):
+        raise refuse("10015", "`from_display_name` may hold letters, digits, spaces and -_~!.+ only.")
+    return text
+
+
+def _digits(text: str) -> str:
+    if len(text) > limits.DIAL_DIGITS_MAX or not _DIGITS.fullmatch(text):
+        detail = f"`send_digits_on_answer` must be up to {limits.DIAL_DIGITS_MAX} of 0-9, A-D, w, W, * and #."
+        raise refuse("90014", detail)
+    return text
+
+
+def _sip_credential(text: str) -> str:
+    if not text or len(text) > limits.HEADER_CHARACTERS_MAX:
+        raise refuse("10025", f"SIP credentials have 1 to {limits.HEADER_CHARACTERS_MAX} characters.")
+    if _CONTROL.search(text):
+        raise refuse("10015", "SIP credentials must not hold control characters.")
+    return text
+
+
 SAMPLING_RATES = (8000, 16000, 22050, 24000, 48000)
 
 ClientState = Annotated[str, AfterValidator(_client_state), Field(description="Base64 text.")]
@@ -215,12 +288,22 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 AuthToken = Annotated[str, AfterValidator(_auth_token)]
 SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
-Digits = Annotated[str, AfterValidator(_digits), Field(examples=["1www2WABCDw9"])]
+Keys = Annotated[str, AfterValidator(_keys), Field(examples=["1www2WABCDw9"])]
 DigitMs = Annotated[int, BeforeValidator(_digit_ms)]
 Loop = Annotated[
     int | None, PlainValidator(_loop, json_schema_input_type=int | str), Field(examples=[3, "infinity"])
 ]
 Stop = Annotated[str, BeforeValidator(_stop), Field(examples=["current", "all"])]
+Callees = Annotated[
+    tuple[str, ...],
+    PlainValidator(_callees, json_schema_input_type=str | list[str]),
+    Field(examples=["+15550100123", "sip:alice@pbx.example;transport=tcp"]),
+]
+Caller = Annotated[str, AfterValidator(_caller), Field(examples=["+15550100000"])]
+E164 = Annotated[str, AfterValidator(_e164)]
+DisplayName = Annotated[str, AfterValidator(_display_name)]
+Digits = Annotated[str, AfterValidator(_digits)]
+SipCredential = Annotated[str, AfterValidator(_sip_credential)]
 HangupReason = Annotated[str, AfterValidator(_hangup_reason)]
 CodecList = Annotated[str, AfterValidator(_codec_list)]
 ParameterText = Annotated[str, StringConstraints(max_length=limits.CUSTOM_PARAMETER_CHARACTERS_MAX)]

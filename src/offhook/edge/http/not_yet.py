@@ -35,9 +35,3 @@ ACTIONS_NOT_YET = (
     "transfer",
 )
 """Names below `/calls/{call_control_id}/actions/`, all by POST."""
-
-PATHS_NOT_YET = (
-    ("POST", "/calls", "dialling"),
-    ("GET", "/connections/{connection_id}/active_calls", "listing active calls"),
-)
-"""Other paths: method, path and what it is called in the answer."""

@@ -31,8 +31,8 @@ class Page:
             Refusal: a number that is none, or is out of range.
         """
         return cls(
-            _number(query, "page[number]", cls().number, _NUMBER_MAX),
-            _number(query, "page[size]", cls().size, limits.PAGE_SIZE_MAX),
+            whole_number(query, "page[number]", cls().number, _NUMBER_MAX),
+            whole_number(query, "page[size]", cls().size, limits.PAGE_SIZE_MAX),
         )
 
     def answer(self, items: list[dict[str, Any]], total: int) -> dict[str, Any]:
@@ -80,7 +80,12 @@ PAGE_PARAMETERS = [
 ]
 
 
-def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def whole_number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """Return the value of a parameter that is a number from 1 to `largest`.
+
+    Raises:
+        Refusal: it is none, or out of range.
+    """
     text = query.get(name)
     if text is None:
         return default

@@ -168,6 +168,41 @@ class Answer(CommandBody, StreamBody):
     conversation_relay_config: dict[str, Any] = {}
 
 
+class Dial(Answer):
+    """Call somebody; what may begin with an answer may begin with the far end's too."""
+
+    connection_id: str
+    to: fields.Callees
+    from_: fields.Caller = Field(alias="from")
+    from_display_name: fields.DisplayName = ""
+    timeout_secs: Annotated[int, Field(ge=5, le=600)] = 30
+    retry_on_timeout: bool = True
+    time_limit_secs: Annotated[int, Field(ge=30, le=14_400)] = 14_400
+    link_to: str | None = None
+    bridge_intent: bool = False
+    bridge_on_answer: bool = False
+    prevent_double_bridge: bool = False
+    park_after_unbridge: str | None = None
+    audio_url: str | None = None
+    media_name: str | None = None
+    media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
+    sip_auth_username: fields.SipCredential | None = None
+    sip_auth_password: fields.SipCredential | None = None
+    sip_transport_protocol: Literal["UDP", "TCP", "TLS"] = "UDP"
+    sip_region: Literal["US", "Europe", "Canada", "Australia", "Middle East"] = "US"
+    privacy: Literal["id", "none"] = "none"
+    diversion: fields.E164 | None = None
+    send_digits_on_answer: fields.Digits = ""
+    stream_establish_before_call_originate: bool = False
+    supervise_call_control_id: str | None = None
+    supervisor_role: Literal["barge", "whisper", "monitor"] = "barge"
+    conference_config: dict[str, Any] = {}
+    answering_machine_detection: Literal[
+        "premium", "detect", "detect_beep", "detect_words", "greeting_end", "disabled"
+    ] = "disabled"
+    answering_machine_detection_config: dict[str, Any] = {}
+
+
 class Reject(CommandBody):
     """reject."""
 
@@ -188,7 +223,7 @@ class Hangup(CommandBody):
 class SendDtmf(CommandBody):
     """send_dtmf."""
 
-    digits: fields.Digits
+    digits: fields.Keys
     duration_millis: fields.DigitMs = 250
 
 
@@ -276,6 +311,17 @@ class CallResource(BaseModel):
     end_time: str | None = None
 
 
+class ActiveCall(BaseModel):
+    """A call that is up or ringing (contract 2.3)."""
+
+    record_type: Literal["call"] = "call"
+    call_control_id: str
+    call_leg_id: str
+    call_session_id: str
+    client_state: str
+    call_duration: int
+
+
 class CallAnswer(BaseModel):
     """The answer about a call."""
 
@@ -319,6 +365,29 @@ class PageMeta(BaseModel):
     page_size: int
     total_pages: int
     total_results: int
+
+
+class Cursors(BaseModel):
+    """Where a page of a list begins and ends."""
+
+    after: str | None
+    before: str | None
+
+
+class CursorMeta(PageMeta):
+    """Which part of how much, and where its neighbours are."""
+
+    total_items: int
+    cursors: Cursors
+    next: str | None
+    previous: str | None
+
+
+class ActiveCallsAnswer(BaseModel):
+    """Some of the calls that are up or ringing."""
+
+    data: list[ActiveCall]
+    meta: CursorMeta
 
 
 class StreamsAnswer(BaseModel):

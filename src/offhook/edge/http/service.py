@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from offhook.base.errors import OffhookError
-from offhook.call.commands import Command, Reply
+from offhook.call.commands import Command, Dial, Reply
 
 STREAMS_WANTED = (
     "live",
@@ -39,6 +39,22 @@ class CallService(Protocol):
 
     def status(self, call_control_id: str) -> dict[str, Any] | None:
         """Return the call resource (contract 2.3), or None when there is no such call any more."""
+        ...
+
+    def dial(self, plan: Dial) -> Reply:
+        """Make a call now; the reply is its call resource.
+
+        Raises:
+            CommandError: refused; nothing has changed.
+            LimitReached: the server takes no more calls; nothing has changed.
+        """
+        ...
+
+    def active_calls(self, connection_id: str) -> list[dict[str, Any]] | None:
+        """Return the call resources of a connection, oldest first, each with a rising number as `cursor`.
+
+        None when there is no such connection.
+        """
         ...
 
     def public_key(self) -> str:

@@ -277,7 +277,7 @@ class FakeEngine:
             connected_json=connected_json,
             start_json=start_json,
             stop_json=stop_json,
-            buffer_frames=buffer_ms // frame_ms,
+            buffer_frames=buffer_ms // frame_ms * (rx + tx),
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
             tries_max=len(reconnect_ms),

@@ -224,6 +224,21 @@ class SipServer:
         self._agent.refuse_offer(call, self._now(), status=status)
         self.pump()
 
+    def flow_at(self, transport: str, hosts: Sequence[str], port: int) -> Flow:
+        """Return the flow to the first of these numeric addresses that we have a socket for.
+
+        Raises:
+            SipSyntaxError: there is none, or we do not speak that transport.
+        """
+        wanted = transport.lower() or self._default_transport()
+        if wanted not in ("udp", "tcp"):
+            raise SipSyntaxError("transport")
+        chosen = cast(Transport, wanted)
+        host = next((h for h in hosts if self._can_reach(chosen, h)), None)
+        if host is None:
+            raise SipSyntaxError("transport")
+        return Flow(chosen, self._local_for(chosen, host), (host, port))
+
     async def flow_to(self, uri: str) -> Flow:
         """Return the flow to the host of a SIP URI: its transport, its address, our address for it.
 
@@ -235,19 +250,12 @@ class SipServer:
         target = SipUri.parse(uri)
         if target.scheme != "sip" or not target.host:
             raise SipSyntaxError("uri_scheme")
-        wanted = target.parameters.get("transport", "").lower() or self._default_transport()
-        if wanted not in ("udp", "tcp"):
-            raise SipSyntaxError("transport")
-        transport = cast(Transport, wanted)
         port = target.port or 5060
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(SIP_CONNECT_TIMEOUT_S):
             found = await loop.getaddrinfo(plain_host(target.host), port, type=socket.SOCK_DGRAM)
         hosts = [str(entry[4][0]) for entry in found]
-        host = next((h for h in hosts if self._can_reach(transport, h)), None)
-        if host is None:
-            raise SipSyntaxError("transport")
-        return Flow(transport, self._local_for(transport, host), (host, port))
+        return self.flow_at(target.parameters.get("transport", ""), hosts, port)
 
     def local_address_for(self, remote_host: str) -> str:
         """Return the address of ours that a peer at `remote_host` can reach: for SIP and for SDP."""

@@ -23,8 +23,9 @@ talk                    ``OfferReceived | OfferAnswered | OfferRefused | InfoRec
 ======================  ==========================================================================
 
 `hangup` of an answered call emits `CallEnded` at once; the BYE, and before it the wait for a missing
-ACK (RFC 3261 §15), is finished in the background. Authentication, redirects (3xx is a rejection),
-100rel and session timers are not spoken; a peer that requires one gets 420.
+ACK (RFC 3261 §15), is finished in the background. A 401 or 407 to a call that has credentials is
+answered (`digest`) and not told. Redirects (3xx is a rejection), 100rel and session timers are not
+spoken; a peer that requires one gets 420.
 """
 
 from offhook.proto.sip.call import CallStateError
@@ -37,6 +38,7 @@ from offhook.proto.sip.events import (
     CallHandle,
     CallRejected,
     CallRinging,
+    Credentials,
     Flow,
     Headers,
     HostPort,
@@ -70,6 +72,7 @@ __all__ = [
     "Transmit",
     "Transport",
     "OutgoingCall",
+    "Credentials",
     "UserAgentEvent",
     "IncomingCall",
     "CallCancelled",

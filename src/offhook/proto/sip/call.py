@@ -3,11 +3,13 @@
 The two kinds are `incoming.IncomingLeg` and `outgoing.OutgoingLeg`; the user agent finds the call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from offhook.base.errors import OffhookError
 from offhook.proto.sip.dialog import Dialog
+from offhook.proto.sip.digest import Authorizer
 from offhook.proto.sip.events import (
     AckTimedOut,
     CallEnded,
@@ -98,6 +100,8 @@ class Call:
         self.layer = host.layer
         self.key = (call_id, local_tag)
         self.dialog: Dialog | None = None
+        self.authorizer: Authorizer | None = None
+        """Answers challenges inside the dialog; only calls we make have credentials."""
         self.over = False
         self._unacked: UnackedAnswer | None = None
         self._pending: PendingOffer | None = None
@@ -292,7 +296,7 @@ class Call:
     def _send_bye(self, now: float, headers: Headers) -> None:
         assert self.dialog is not None, "only a dialog has a BYE"
         self._bye_headers = None
-        send_bye(self.layer, self.dialog, ByeUser(self), now, headers)
+        send_bye(self.layer, self.dialog, ByeUser(self, self.dialog, headers), now, headers)
 
     def _hang_up_established(self, now: float, headers: Headers) -> None:
         self._drop_pending(487, now)
@@ -307,12 +311,18 @@ class Call:
 class ByeUser:
     """Waits for the end of a BYE, so that a crossing BYE of the peer still finds the dialog."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, dialog: Dialog, headers: Headers) -> None:
         self._call = call
+        self._dialog = dialog
+        self._headers = headers
 
     def on_response(self, response: Response, now: float) -> None:
-        """Forget the dialog when the peer took the BYE, or refused it."""
-        del now
+        """Forget the dialog when the peer took the BYE, or refused it; answer its challenge."""
+        authorizer = self._call.authorizer
+        if response.status in (401, 407) and authorizer is not None and authorizer.learn(response):
+            answers = authorizer.headers("BYE", self._dialog.request_uri)
+            send_bye(self._call.layer, self._dialog, self, now, (*self._headers, *answers))
+            return
         if response.status >= 200:
             self._call.host.dialog_over(self._call)
 
@@ -371,9 +381,13 @@ class Reinvite:
         self._transaction.fail(408, now)
 
 
-def make_ack(layer: TransactionLayer, dialog: Dialog, cseq: int) -> tuple[bytes, Flow]:
+def make_ack(
+    layer: TransactionLayer, dialog: Dialog, cseq: int, headers: Sequence[Header] = ()
+) -> tuple[bytes, Flow]:
     """Return the ACK to a 2xx and where it goes; repeats of the 2xx get the same one (§13.2.2.4)."""
-    request = dialog.request("ACK", branch=layer.new_branch(), user_agent=layer.config.user_agent, cseq=cseq)
+    request = dialog.request(
+        "ACK", branch=layer.new_branch(), user_agent=layer.config.user_agent, cseq=cseq, headers=headers
+    )
     return request.to_bytes(), dialog.next_hop()
 
 

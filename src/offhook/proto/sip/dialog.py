@@ -122,6 +122,11 @@ class Dialog:
             fields.append(("Content-Type", "application/sdp"))
         return Request(method, uri, fields, body)
 
+    @property
+    def request_uri(self) -> str:
+        """The Request-URI of what is sent inside the dialog."""
+        return self._uri_and_routes()[0]
+
     def _first_route(self) -> str | None:
         if not self.routes:
             return None

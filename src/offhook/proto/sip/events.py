@@ -73,11 +73,19 @@ class UserAgentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and its password, which is in no representation."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class OutgoingCall:
     """An INVITE to send.
 
     `uri` is the Request-URI, `flow` says over which transport and to which numeric address it goes.
-    `to_uri` is `uri` when left out.
+    `to_uri` is `uri` when left out. With `credentials` a 401 or 407 is answered instead of told.
     """
 
     uri: str
@@ -86,6 +94,7 @@ class OutgoingCall:
     from_display: str = ""
     to_uri: str | None = None
     headers: Headers = ()
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)

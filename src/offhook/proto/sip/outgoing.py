@@ -2,6 +2,7 @@
 
 from offhook.proto.sip.call import Call, CallStateError, Host, make_ack, readable_headers, send_bye
 from offhook.proto.sip.dialog import Dialog, via_value
+from offhook.proto.sip.digest import Authorizer
 from offhook.proto.sip.events import (
     CallAccepted,
     CallHandle,
@@ -21,6 +22,10 @@ FORKS_MAX = 16
 """Answers of different phones to one INVITE that get an ACK; more are ignored and counted."""
 
 
+_CREDENTIALS = ("Authorization", "Proxy-Authorization")
+_ASKED_ANEW = ("Via", "CSeq", *_CREDENTIALS)
+
+
 class OutgoingLeg(Call):
     """One INVITE of ours and the call it becomes."""
 
@@ -30,6 +35,8 @@ class OutgoingLeg(Call):
         super().__init__(handle, host, layer.new_call_id(), local_tag)
         self._invite = _make_invite(layer.new_branch(), self.key, call, sdp, self)
         self._flow = call.flow
+        if call.credentials is not None:
+            self.authorizer = Authorizer(call.credentials, layer.new_token())
         self._accepted = False
         self._provisional = False
         self._cancelling = False
@@ -69,9 +76,39 @@ class OutgoingLeg(Call):
             self._receive_provisional(response, now)
         elif response.status < 300:
             self._receive_success(response, now)
+        elif response.status in (401, 407) and self._ask_again(response, now):
+            return
         else:
             words = readable(response.reason) or reason_phrase(response.status)
             self._rejected(response.status, words, True, readable_headers(response))
+
+    def _ask_again(self, response: Response, now: float) -> bool:
+        """Send the INVITE once more, with what a 401 or 407 asks for (§22.2); say whether it was sent."""
+        authorizer, layer = self.authorizer, self.layer
+        if (
+            authorizer is None
+            or self._cancelling
+            or self.over
+            or layer.full
+            or not authorizer.learn(response)
+        ):
+            return False
+        invite = self._invite
+        number = invite.cseq.number + 1
+        kept = [field for field in invite.fields if field[0] not in _ASKED_ANEW]
+        fields: list[Header] = [
+            ("Via", via_value(self._flow, layer.new_branch())),
+            *kept[:4],
+            ("CSeq", f"{number} INVITE"),
+            *authorizer.headers("INVITE", invite.uri),
+            *kept[4:],
+        ]
+        self._invite = Request("INVITE", invite.uri, fields, invite.body)
+        self._provisional = False
+        self.dialog = None  # an early one belonged to the request that was refused
+        layer.counters["challenges_answered"] += 1
+        self._transaction = layer.invite(self._invite, self._flow, self, now)
+        return True
 
     def on_failure(self, status: int, now: float) -> None:
         """Take the verdict of silence (408) or of the transport (503)."""
@@ -101,7 +138,9 @@ class OutgoingLeg(Call):
             self.layer.counters["forked_answers_ignored"] += 1
             return
         dialog = Dialog.established(self._invite, response, self._flow)
-        ack = self._acks[tag] = make_ack(self.layer, dialog, self._invite.cseq.number)
+        # §13.2.2.4: the ACK of a 2xx carries the credentials of its INVITE.
+        headers = [field for field in self._invite.fields if field[0] in _CREDENTIALS]
+        ack = self._acks[tag] = make_ack(self.layer, dialog, self._invite.cseq.number, headers)
         self.layer.send(*ack)
         if self._accepted or self.over:
             # §13.2.2.4: another phone answered too; it is told that nobody is there.

@@ -30,7 +30,8 @@ _KNOWN = frozenset(("REGISTER", "SUBSCRIBE", "NOTIFY", "REFER", "MESSAGE", "PUBL
 _OURS = frozenset(
     (
         "via", "from", "to", "call-id", "cseq", "contact", "content-length", "content-type", "max-forwards",
-        "route", "record-route", "require", "allow", "user-agent", "server",
+        "route", "record-route", "require", "allow", "user-agent", "server", "authorization",
+        "proxy-authorization",
     )
 )  # fmt: skip
 _ALLOW: Headers = (("Allow", ALLOW),)

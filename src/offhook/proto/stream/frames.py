@@ -27,11 +27,15 @@ class ConnectedFrame:
 
 @dataclass(frozen=True, slots=True)
 class MediaFormat:
-    """What the payloads of a stream hold."""
+    """What the payloads of a stream hold.
+
+    `byte_order` is an addition of Offhook, written only for L16 with the high byte first ("big").
+    """
 
     encoding: str
     sample_rate_hz: int
     channels: int = 1
+    byte_order: str = "little"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,8 @@ def _start(frame: StartFrame) -> dict[str, Any]:
             "channels": frame.media_format.channels,
         },
     }
+    if frame.media_format.byte_order != "little":
+        start["media_format"]["byte_order"] = frame.media_format.byte_order
     added = {
         "call_leg_id": frame.call_leg_id,
         "connection_id": frame.connection_id,

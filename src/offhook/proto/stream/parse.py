@@ -256,7 +256,10 @@ def _media_format(body: _Body) -> MediaFormat:
     channels = _number(body, "channels", "start.media_format.channels")
     if rate_hz <= 0 or channels <= 0:
         raise FrameError(MALFORMED_FRAME, "start.media_format has a rate or channels below one")
-    return MediaFormat(encoding, rate_hz, channels)
+    byte_order = body.get("byte_order", "little")
+    if byte_order not in ("little", "big"):
+        raise FrameError(MALFORMED_FRAME, "start.media_format.byte_order is neither little nor big")
+    return MediaFormat(encoding, rate_hz, channels, byte_order)
 
 
 def _payload(media: _Body) -> bytes:

@@ -1,0 +1,192 @@
+"""Calls out to sipp as the phone and as the trunk, from the request to the last webhook."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.fakes.server import (
+    API_KEY,
+    App,
+    OffhookProcess,
+    free_port,
+    running_app,
+    start_offhook,
+    stop_offhook,
+)
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
+
+SCENARIOS = Path(__file__).parent / "sip"
+CONNECTION_ID = "1000000000000000001"
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    async with running_app() as app:
+        yield app
+
+
+@asynccontextmanager
+async def running_server(app: App, folder: Path, toml: str = "", **env: str) -> AsyncIterator[OffhookProcess]:
+    (folder / "offhook.toml").write_text(toml)
+    server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url, **env)
+    app.api = server.api
+    try:
+        yield server
+    finally:
+        assert await stop_offhook(server) == 0
+    assert "Traceback" not in server.log()
+
+
+@asynccontextmanager
+async def callee(folder: Path, *arguments: str, count: int = 1) -> AsyncIterator[int]:
+    """Run sipp as the called side; it must end well. Yields its port."""
+    port = free_port()
+    log = folder / f"sipp{port}.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *("sipp", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port), "-m", str(count)),
+            *("-nostdin", "-timeout", "15", "-timeout_error", *arguments),
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+        )
+        try:
+            await asyncio.sleep(0.5)
+            yield port
+            async with asyncio.timeout(30):
+                status = await process.wait()
+            assert status == 0, log.read_text(errors="replace")[-3000:]
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def scenario(folder: Path, name: str, **words: str) -> list[str]:
+    """Return the arguments that make sipp play a scenario with these words in it."""
+    text = (SCENARIOS / f"{name}.xml").read_text()
+    for word, value in words.items():
+        text = text.replace(f"[{word}]", value)  # sipp takes no keyword in a status line
+    made = folder / f"{name}.xml"
+    made.write_text(text)
+    return ["-sf", str(made)]
+
+
+async def dial(server: OffhookProcess, to: str | list[str], **parameters: Any) -> dict[str, Any]:
+    body = {"connection_id": CONNECTION_ID, "to": to, "from": "+15550001111", **parameters}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_KEY}"}) as session,
+        session.post(f"{server.api}/calls", json=body) as answer,
+    ):
+        told: dict[str, Any] = await answer.json()
+        assert answer.status == 200, told
+        return dict(told["data"])
+
+
+async def hangup_of(app: App) -> dict[str, Any]:
+    await app.wait_for(lambda app: "call.hangup" in app.types())
+    payload: dict[str, Any] = app.events[-1]["data"]["payload"]
+    return payload
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_phone_answers_and_the_app_hangs_up(app: App, tmp_path: Path, transport: str) -> None:
+    way = {"udp": "u1", "tcp": "t1"}[transport]
+    async with running_server(app, tmp_path) as server, callee(tmp_path, "-sn", "uas", "-t", way) as port:
+        call = await dial(server, f"sip:bob@127.0.0.1:{port};transport={transport}", client_state="eA==")
+        await app.wait_for(lambda app: "call.answered" in app.types())
+        await app.act(call["call_control_id"], "hangup")
+        hangup = await hangup_of(app)
+    assert app.types() == ["call.initiated", "call.answered", "call.hangup"]
+    assert (hangup["hangup_cause"], hangup["hangup_source"]) == ("normal_clearing", "caller")
+    assert {event["data"]["payload"]["client_state"] for event in app.events} == {"eA=="}
+    assert app.refused == []
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        ("486", "user_busy"),
+        ("404", "not_found"),
+        ("603", "call_rejected"),
+        ("480", "no_answer"),
+        ("500", "unspecified"),
+    ],
+)
+async def test_a_refusal_is_told_with_its_cause(app: App, tmp_path: Path, status: str, cause: str) -> None:
+    refuse = scenario(tmp_path, "refuse", status=status)
+    async with running_server(app, tmp_path) as server, callee(tmp_path, *refuse) as port:
+        await dial(server, f"sip:bob@127.0.0.1:{port}")
+        hangup = await hangup_of(app)
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == (cause, status)
+    assert app.types() == ["call.initiated", "call.hangup"]
+
+
+async def test_a_phone_that_only_rings_is_cancelled_by_time(app: App, tmp_path: Path) -> None:
+    async with running_server(app, tmp_path) as server, callee(tmp_path, *scenario(tmp_path, "ring")) as port:
+        await dial(server, f"sip:bob@127.0.0.1:{port}", timeout_secs=5)
+        hangup = await hangup_of(app)
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("timeout", "487")
+
+
+async def test_a_phone_that_only_rings_is_cancelled_by_hangup(app: App, tmp_path: Path) -> None:
+    async with running_server(app, tmp_path) as server, callee(tmp_path, *scenario(tmp_path, "ring")) as port:
+        call = await dial(server, f"sip:bob@127.0.0.1:{port}")
+        await asyncio.sleep(0.3)
+        await app.act(call["call_control_id"], "hangup", reason="never mind")
+        hangup = await hangup_of(app)
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("originator_cancel", "487")
+
+
+async def test_of_two_phones_the_one_that_answers_gets_the_call(app: App, tmp_path: Path) -> None:
+    async with (
+        running_server(app, tmp_path) as server,
+        callee(tmp_path, *scenario(tmp_path, "ring")) as ringing,
+        callee(tmp_path, "-sn", "uas") as answering,
+    ):
+        to = [f"sip:a@127.0.0.1:{ringing}", f"sip:b@127.0.0.1:{answering}"]
+        call = await dial(server, to)
+        await app.wait_for(lambda app: "call.answered" in app.types())
+        await app.act(call["call_control_id"], "hangup")
+        await hangup_of(app)
+    assert app.events[1]["data"]["payload"]["to"] == to[1]
+
+
+async def test_a_number_goes_through_a_trunk_that_asks_who_we_are(app: App, tmp_path: Path) -> None:
+    trunk = scenario(tmp_path, "trunk")
+    async with callee(tmp_path, *trunk) as port:
+        toml = (
+            f'[[trunks]]\nname = "carrier"\naddress = "127.0.0.1:{port}"\nnumbers = ["+1"]\n'
+            'username = "us"\npassword_env = "TRUNK_PASSWORD"\n'
+        )
+        async with running_server(app, tmp_path, toml, TRUNK_PASSWORD="secret") as server:
+            await dial(server, "+15550002222")
+            hangup = await hangup_of(app)
+            assert "secret" not in server.log()
+            assert "15550002222" not in server.log()
+    assert app.types() == ["call.initiated", "call.answered", "call.hangup"]
+    answered = app.events[1]["data"]["payload"]
+    assert (answered["codec"], answered["to"]) == ("PCMA", "+15550002222")
+    assert answered["custom_headers"] == [{"name": "X-Trunk", "value": "yes"}]
+    assert (hangup["hangup_cause"], hangup["hangup_source"]) == ("normal_clearing", "callee")
+
+
+async def test_a_wrong_password_is_a_rejected_call(app: App, tmp_path: Path) -> None:
+    trunk = scenario(tmp_path, "trunk")
+    async with running_server(app, tmp_path) as server, callee(tmp_path, *trunk) as port:
+        await dial(server, f"sip:bob@127.0.0.1:{port}", sip_auth_username="us", sip_auth_password="wrong")
+        hangup = await hangup_of(app)
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("call_rejected", "403")
+
+
+async def test_nobody_at_the_address_is_told(app: App, tmp_path: Path) -> None:
+    async with running_server(app, tmp_path) as server:
+        await dial(server, "sip:bob@nowhere.invalid")
+        hangup = await hangup_of(app)
+    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("unspecified", "unspecified")
