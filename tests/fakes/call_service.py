@@ -189,6 +189,10 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.ForkOpened(effect.fork_id)
         case do.CloseFork():
             return facts.ForkClosed(effect.fork_id)
+        case do.OpenPlayback():
+            return facts.PlaybackStarted(effect.playback_id)
+        case do.ClosePlayback():
+            return facts.PlaybackEnded(effect.playback_id, "cancelled")
         case do.CloseTranscription():
             return facts.TranscriptionClosed(effect.transcription_id)
         case _:

@@ -154,6 +154,7 @@ class _Server:
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
         stack.push_async_callback(services.agents.close)
+        stack.push_async_callback(services.sounds.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)

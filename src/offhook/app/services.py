@@ -16,6 +16,7 @@ from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress, EgressUnresolved
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
+from offhook.edge.sounds import SoundLibrary
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.outbox import Outbox
 
@@ -23,6 +24,8 @@ LEG_COUNTERS = (
     "interim_transcripts_dropped_total",
     "effects_failed_total",
     "events_stored_late_total",
+    "digits_dropped_total",
+    "playbacks_failed_total",
 )
 
 
@@ -51,10 +54,12 @@ class Services:
     counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEG_COUNTERS, 0)))
     """What runners drop or fail at, for metrics."""
     stream_book: StreamBook = field(init=False)
+    sounds: SoundLibrary = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the book of streams, which looks into the media core."""
+        """Open the book of streams, which looks into the media core, and the library of sounds."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
+        object.__setattr__(self, "sounds", SoundLibrary(self.egress, self.clock))
 
     def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:

@@ -44,6 +44,12 @@ CUSTOM_PARAMETER_CHARACTERS_MAX = 4_000
 FORM_FIELDS_MAX = 100
 CLIENT_STATE_CHARACTERS_MAX = 16 * 1024
 COMMAND_ID_CHARACTERS_MAX = 255
+DIGITS_PER_COMMAND_MAX = 128
+"""Keys and pauses of one `send_dtmf`."""
+DIGITS_WAITING_S_MAX = 180.0
+"""How long the keys that wait on one leg may take to be sent."""
+PLAYBACKS_PER_LEG_MAX = 32
+"""Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
 HEADER_CHARACTERS_MAX = 1_024
 
@@ -67,6 +73,18 @@ STREAM_FRAME_CHARACTERS_MAX = 4 * 1024 * 1024
 # Media
 MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
+
+# Sounds to be played
+SOUND_BYTES_MAX = 16 * 1024 * 1024
+"""Of one file: a quarter of an hour of 8 kHz PCM."""
+SOUND_FETCH_TIMEOUT_S = 10.0
+SOUND_FETCHES_MAX = 64
+"""Downloads at once; the next ones wait, within their own timeout."""
+SOUND_REDIRECTS_MAX = 3
+SOUNDS_CACHED_BYTES_MAX = 64 * 1024 * 1024
+SOUNDS_CACHED_S = 300.0
+SOUNDS_IN_USE_BYTES_MAX = 512 * 1024 * 1024
+"""Decoded sounds that calls hold at once; the next one is refused."""
 
 # Speech
 SPEECH_SESSIONS_PER_WORKER_MAX = 24

@@ -211,6 +211,46 @@ class UpdateClientState(Command):
     """Set `client_state` and nothing else."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDigits(Command):
+    """Press keys: `0-9A-D*#`, with `w` for a pause of half a second and `W` for one of a second."""
+
+    digits: str
+    duration_ms: int = 250
+
+
+class StopWhich(StrEnum):
+    """Which playbacks to stop: what is heard now, or also all that wait."""
+
+    CURRENT = "current"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
+
+    url: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPlayback(Command):
+    """Play a sound after those that wait; `stop` ends others first."""
+
+    playback: PlaybackOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPlayback(Command):
+    """Stop playing; with `CURRENT` the next sound that waits begins."""
+
+    stop: StopWhich = StopWhich.ALL
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The `data` of a 200 answer. `duplicate` marks a replay of the first answer to a `command_id`."""

@@ -27,7 +27,7 @@ command changes nothing: `_check` looks and raises, only then `_carry_out` acts.
 `call.hangup` are in `verdicts`, its taps in `taps`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +38,10 @@ from offhook.call import effects as do
 from offhook.call import facts, payloads, tap_commands, verdicts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
+from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
+from offhook.call.playbacks import Playbacks
 from offhook.call.tap_commands import Compat
 from offhook.call.taps import Taps, Tell
 from offhook.call.values import (
@@ -106,6 +108,8 @@ class CallLeg:
         self.inline_streams: dict[str, str] = {}
         """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         self._taps = Taps()
+        self._dialpad = Dialpad()
+        self._playbacks = Playbacks()
         self._memory = CommandMemory()
         self._media_open = False
         self._quality: QualityStats | None = None
@@ -133,7 +137,7 @@ class CallLeg:
         known = self._memory.recall(command, now)
         if known is not None:
             return known, []
-        self._check(command)
+        self._check(command, now)
         if command.client_state is not None:
             self.client_state = command.client_state
         if self.state is LegState.PARKED:
@@ -193,8 +197,10 @@ class CallLeg:
                 return []
             case facts.DigitReceived():
                 return self._digit(fact, now)
+            case facts.PlaybackStarted() | facts.PlaybackEnded():
+                return self._all_told(self._playbacks.handle(fact), now) + self._finish_when_done(now)
             case _:
-                effects = [self._told(item, now) for item in self._taps.handle(fact)]
+                effects = self._all_told(self._taps.handle(fact), now)
                 return effects + self._finish_when_done(now)
 
     def poll_timeout(self) -> float | None:
@@ -218,12 +224,12 @@ class CallLeg:
                 return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
             case _:
                 self._media_open = False
-                told: list[do.Effect] = [self._told(item, now) for item in self._taps.abandon()]
+                told = self._all_told([*self._taps.abandon(), *self._playbacks.abandon()], now)
                 return told + self._finish_when_done(now)
 
     # Commands: first whether
 
-    def _check(self, command: ask.Command) -> None:
+    def _check(self, command: ask.Command, now: float) -> None:
         if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
             self._check_call_command(command)
         elif self.state in _OVER:
@@ -238,6 +244,10 @@ class CallLeg:
                     self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
                 case ask.StartTranscription():
                     self._check_audio(self.media, transcription=command.transcription)
+                case ask.SendDigits():
+                    self._dialpad.check(command, self.media, self._codecs.opaque, now)
+                case ask.StartPlayback():
+                    self._playbacks.check(command, self.media, self._codecs.opaque)
                 case _:
                     pass
 
@@ -306,6 +316,12 @@ class CallLeg:
                 return {}, self._open_transcription(command.transcription)
             case ask.StopTranscription():
                 return {}, taps.close_transcription()
+            case ask.SendDigits():
+                return {}, [self._dialpad.press(command, self._known()[1], now)]
+            case ask.StartPlayback():
+                return {}, self._all_told(self._playbacks.start(self._new_id(), command), now)
+            case ask.StopPlayback():
+                return {}, self._all_told(self._playbacks.stop(command.stop), now)
             case _:
                 assert isinstance(command, ask.UpdateClientState)
                 return {}, []
@@ -467,7 +483,7 @@ class CallLeg:
         self._record = replace(self._record, call=replace(self._record.call, callee=fact.callee))
         effects += self._answered(plan, fact.headers, now)
         if plan.digits:
-            effects.append(do.PressKeys(plan.digits))
+            effects.append(self._dialpad.press(ask.SendDigits(digits=plan.digits), fact.media, now))
         return effects
 
     def _ended_by(
@@ -534,12 +550,13 @@ class CallLeg:
         self._verdict = verdict
         self._ended_at = now
         effects = [*first, *self._taps.close_all(verdict.cause.value)]
+        effects += self._all_told(self._playbacks.close_all(), now)
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)
 
     def _finish_when_done(self, now: float) -> list[do.Effect]:
-        if self.state is not LegState.ENDING or self._media_open or len(self._taps):
+        if self.state is not LegState.ENDING or self._media_open or len(self._taps) or len(self._playbacks):
             return []
         assert self._record is not None
         assert self._verdict is not None
@@ -574,10 +591,11 @@ class CallLeg:
         assert self.media is not None, "a leg that is answered has media"
         return self._record, self.media
 
-    def _told(self, item: do.Effect | Tell, now: float) -> do.Effect:
-        if isinstance(item, Tell):
-            return self._notify(item.event_type, item.payload, now)
-        return item
+    def _all_told(self, items: Iterable[do.Effect | Tell], now: float) -> list[do.Effect]:
+        return [
+            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            for item in items
+        ]
 
     def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
         assert self._record is not None, "nothing is told before the call"

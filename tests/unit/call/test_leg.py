@@ -45,6 +45,9 @@ TAP_COMMANDS = [
     ask.StopFork(),
     start_transcription(),
     ask.StopTranscription(),
+    ask.SendDigits(digits="1"),
+    ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")),
+    ask.StopPlayback(),
 ]
 CALL_COMMANDS = [
     ask.Answer(),

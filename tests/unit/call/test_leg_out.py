@@ -63,7 +63,7 @@ def test_an_answer_starts_what_the_plan_asks_for() -> None:
     options = ask.TranscriptionOptions()
     desk = dialling(stream=stream(), transcription=options, digits="1w2")
     effects = desk.tell(facts.CalleeAnswered("+15550002222", media(), (Header("X-Ticket", "7"),)))
-    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.PressKeys]
+    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.SendDigits]
     told = payload(effects, "call.answered")
     assert (told["codec"], told["stream_url"], told["stream_track"]) == ("PCMU", URL, "inbound_track")
     assert told["custom_headers"] == [{"name": "X-Ticket", "value": "7"}]
