@@ -10,7 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from offhook.app.runner import LegRunner, reachable
+from offhook.app.leg_audio import reachable
+from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
 from offhook.base import limits
@@ -141,7 +142,7 @@ class Calls:
         self._enter(runner)
         log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
         runner.feed(outgoing_call(plan, targets[0]))
-        data = {**leg.status(now), "is_alive": False, **leg.inline_streams}
+        data = {**leg.status(now), "is_alive": False, **leg.inline_ids}
         reply = Reply(data)
         self._dialled.remember(keyed, reply, now)
         return reply
@@ -218,7 +219,7 @@ class Calls:
             case sip.CallCancelled():
                 runner.feed(facts.CallerCancelled())
             case sip.CallEstablished():
-                runner.feed(facts.AckReceived(runner.read_answer(event.sdp)))
+                runner.feed(facts.AckReceived(runner.audio.read_answer(event.sdp)))
             case sip.AckTimedOut():
                 runner.feed(facts.SignallingFailed("no ACK came for our 200 OK", 408))
             case sip.CallEnded():
