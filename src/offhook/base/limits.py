@@ -48,6 +48,11 @@ DIGITS_PER_COMMAND_MAX = 128
 """Keys and pauses of one `send_dtmf`."""
 DIGITS_WAITING_S_MAX = 180.0
 """How long the keys that wait on one leg may take to be sent."""
+GATHER_DIGITS_MAX = 128
+"""Keys of one entry (contract 2.4)."""
+GATHER_MS_MAX = 14_400_000
+"""How long one may wait for keys: as long as a call lasts."""
+GATHER_ID_CHARACTERS_MAX = 40
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
