@@ -227,3 +227,7 @@ RETRIED_COMMANDS_KEPT_MAX = 4_096
 TRANSCRIPTION_HINTS_MAX = 5_000
 WEBHOOK_CLOSE_GRACE_S = 2.0
 """How long a stopping server lets webhook attempts under way end; the rest waits in the database."""
+
+TRUNK_LOOK_UP_INTERVAL_S = 60.0
+"""Between two look-ups of the names of trunks that routes ask about."""
+TRUNK_LOOK_UP_TIMEOUT_S = 5.0
