@@ -24,9 +24,10 @@ def _signals(net: Net, phone: Phone) -> None:
         if isinstance(event, CallAccepted):
             for number in range(INFOS):
                 phone.agent.info(event.call, "text/plain", str(number).encode(), net.now)
-            phone.agent.refer(event.call, "sip:desk@pbx.example", net.now)
+            net.after(700, lambda: phone.agent.refer(event.call, "sip:desk@pbx.example", net.now))
             net.after(900, lambda: phone.agent.hangup(event.call, net.now))
-            net.after(900, lambda: net.pump(phone))
+            for at in (700, 900):
+                net.after(at, lambda: net.pump(phone))
 
     phone.on_event = act
 
