@@ -20,9 +20,7 @@ def send_signal(
         case do.ForgetReferral():
             server.forget_referral(call)
         case do.ReferCall():
-            credentials = None
-            if effect.username is not None and effect.password is not None:
-                credentials = sip.Credentials(effect.username, effect.password)
+            credentials = sip.Credentials(effect.username, effect.password or "") if effect.username else None
             headers = tuple((header.name, header.value) for header in effect.headers)
             server.refer(call, effect.target, headers=headers, credentials=credentials)
 

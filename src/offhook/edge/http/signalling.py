@@ -9,7 +9,7 @@ from offhook.base import limits
 from offhook.call import commands as domain
 from offhook.call.values import Header
 from offhook.edge.http import fields
-from offhook.edge.http.building import common, refusal
+from offhook.edge.http.building import common
 from offhook.edge.http.schemas import CommandBody, CustomHeader, SipHeader
 from offhook.proto.sip import SipSyntaxError, SipUri
 
@@ -81,9 +81,6 @@ def send_sip_info(body: SendSipInfo, rules: "Rules") -> domain.SendInfo:
 def refer(body: Refer, rules: "Rules") -> domain.Refer:
     """Return the command that refers the far end to somebody."""
     del rules
-    if (body.sip_auth_username is None) is not (body.sip_auth_password is None):
-        name = "sip_auth_username" if body.sip_auth_username is None else "sip_auth_password"
-        raise refusal("10004", f"The parameter `{name}` is required beside the other.", f"/{name}")
     headers: tuple[SipHeader | CustomHeader, ...] = (*body.sip_headers, *body.custom_headers)
     return domain.Refer(
         **common(body),
