@@ -12,6 +12,7 @@ mod drift;
 mod fork;
 mod frame;
 mod framer;
+mod jitter;
 mod keys;
 mod lane;
 mod leg;
@@ -23,6 +24,8 @@ mod piece;
 mod player;
 mod playout;
 mod rate;
+mod relay;
+mod relayed;
 mod reorder;
 mod report;
 mod rx;
@@ -46,5 +49,6 @@ pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, O
 pub use params::{
     ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
 };
+pub use relayed::{AppHeard, RelayQueue, Relayed};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};
