@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -45,11 +46,12 @@ pub(crate) struct Destination {
 pub(crate) struct Request {
     pub leg: u64,
     pub serial: u16,
-    pub slot: u32,
+    /// The worker the leg lives on now: it may move meanwhile.
+    pub home: Arc<AtomicUsize>,
     pub destination: Arc<Destination>,
     pub attempts: Attempts,
-    /// Where the socket goes.
-    pub mailbox: Arc<Mailbox>,
+    /// Those of all workers.
+    pub mailboxes: Arc<[Arc<Mailbox>]>,
     /// Closed by the stream when it needs the socket no more.
     pub cancelled: oneshot::Receiver<()>,
 }
@@ -95,7 +97,7 @@ impl Connector {
 }
 
 async fn serve(request: Request, tls: TlsConnector) {
-    let Request { leg, serial, slot, destination, attempts, mailbox, mut cancelled } = request;
+    let Request { leg, serial, home, destination, attempts, mailboxes, mut cancelled } = request;
     let mut tries = 0;
     let work = async {
         let mut last = attempts.reason;
@@ -123,7 +125,10 @@ async fn serve(request: Request, tls: TlsConnector) {
         result = work => result,
         _ = &mut cancelled => return,
     };
-    mailbox.post_result(Command::StreamOpened { leg, slot, serial, result, tries });
+    // A leg that moves at this moment has it sent after it.
+    if let Some(mailbox) = mailboxes.get(home.load(Ordering::Acquire)) {
+        mailbox.post_result(Command::StreamOpened { leg, home, serial, result, tries });
+    }
 }
 
 async fn attempt(

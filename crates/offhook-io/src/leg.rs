@@ -1,11 +1,15 @@
 //! One leg on its worker: the media leg, its sockets and its streams.
 
+mod bridge;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, Refused, Sink, StreamParams, TapId,
+    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, Refused, Relayed, Sink,
+    StreamParams, TapId,
 };
 use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
@@ -24,6 +28,10 @@ use crate::ws::{Incoming, Opcode};
 struct LegIo {
     id: u64,
     slot: u32,
+    /// The worker it lives on, for those who open sockets for it.
+    home: Arc<AtomicUsize>,
+    /// The leg it is bridged to.
+    other: Option<u64>,
     rtp: Option<BoundPort>,
     rtcp: Option<BoundPort>,
     local_v6: bool,
@@ -90,6 +98,12 @@ impl Sink for LegSink<'_> {
         self.tell(tap.0, What::Audio { at_ms, pcm });
     }
 
+    fn relay(&mut self, item: Relayed<'_>) {
+        if self.io.other.is_some() {
+            self.cx.relayed.push(item);
+        }
+    }
+
     fn event(&mut self, event: MediaEvent) {
         let what = match event {
             MediaEvent::MediaStarted { ssrc, source } => What::MediaStarted { ssrc, source },
@@ -137,6 +151,8 @@ impl Leg {
             io: LegIo {
                 id,
                 slot,
+                home: Arc::new(AtomicUsize::new(cx.index)),
+                other: None,
                 rtp: Some(ports.rtp),
                 rtcp: ports.rtcp,
                 local_v6,
@@ -152,6 +168,11 @@ impl Leg {
 
     pub(crate) fn id(&self) -> u64 {
         self.io.id
+    }
+
+    /// The leg it is bridged to.
+    pub(crate) fn other(&self) -> Option<u64> {
+        self.io.other
     }
 
     /// Read one datagram; level-triggered epoll tells of the next.
@@ -235,7 +256,7 @@ impl Leg {
                 until: None,
                 reason: String::new(),
             };
-            LegIo::ask_for_socket((self.io.id, self.io.slot), &mut stream, attempts, cancelled, cx);
+            LegIo::ask_for_socket((self.io.id, &self.io.home), &mut stream, attempts, cancelled, cx);
         }
         self.io.attention = true;
         self.io.streams.push(stream);
@@ -243,7 +264,7 @@ impl Leg {
 
     /// A stream has lost its socket: seek another while the media leg keeps what is to be sent.
     fn reconnect(&mut self, index: usize, now: Instant, cx: &mut Context) {
-        let ids = (self.io.id, self.io.slot);
+        let (id, home) = (self.io.id, Arc::clone(&self.io.home));
         let Some(stream) = self.io.streams.get_mut(index) else { return };
         let Some(reason) = stream.lost_reason().map(str::to_owned) else { return };
         let Some((pauses, until)) = stream.reconnect.lost(now) else { return stream.give_up(&reason) };
@@ -253,9 +274,9 @@ impl Leg {
         let tap = stream.tap;
         self.media.stream_lost(now, tap);
         let detail = reason.clone();
-        cx.shared.events.push(Event { leg: ids.0, tap: tap.0, what: What::StreamReconnecting { detail } });
+        cx.shared.events.push(Event { leg: id, tap: tap.0, what: What::StreamReconnecting { detail } });
         let attempts = Attempts { pauses, until: Some(until), reason };
-        LegIo::ask_for_socket(ids, stream, attempts, cancelled, cx);
+        LegIo::ask_for_socket((id, &home), stream, attempts, cancelled, cx);
     }
 
     /// The connector has done what it could.
@@ -346,6 +367,9 @@ impl Leg {
         Counters::add_many(&counters.rx_packets_late_total, stats.packets_late);
         Counters::add_many(&counters.rx_samples_slipped_total, stats.slipped_samples);
         Counters::add_many(&counters.rx_digits_inband_total, stats.digits_inband);
+        Counters::add_many(&counters.bridge_packets_passed_total, stats.packets_passed);
+        Counters::add_many(&counters.bridge_packets_not_passed_total, stats.packets_not_passed);
+        Counters::add_many(&counters.bridge_underruns_total, stats.bridge_underruns);
         cx.shared.events.push(Event { leg: self.io.id, tap: 0, what: What::LegClosed { stats } });
     }
 
@@ -486,7 +510,7 @@ impl Leg {
 
 impl LegIo {
     fn ask_for_socket(
-        (leg, slot): (u64, u32),
+        (leg, home): (u64, &Arc<AtomicUsize>),
         stream: &mut Stream,
         attempts: Attempts,
         cancelled: oneshot::Receiver<()>,
@@ -494,11 +518,11 @@ impl LegIo {
     ) {
         let request = Request {
             leg,
-            slot,
             serial: stream.serial,
+            home: Arc::clone(home),
             destination: Arc::clone(&stream.destination),
             attempts,
-            mailbox: Arc::clone(&cx.mailbox),
+            mailboxes: Arc::clone(&cx.mailboxes),
             cancelled,
         };
         if cx.connector.request(request) {

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use offhook_media::{ForkParams, LegParams, LegStats, SpeechParams, StreamParams, TapId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connect::{Destination, OpenSocket};
+use crate::leg::Leg;
 use crate::limits::COMMANDS_WAITING_MAX;
 use crate::ports::LegPorts;
 
@@ -68,13 +70,38 @@ pub(crate) enum Command {
         duration_ms: u32,
         gap_ms: u32,
     },
+    /// Let each leg send what the other receives; `keys` of the first, and of the second, too.
+    Bridge {
+        leg: u64,
+        other: u64,
+        keys: bool,
+        other_keys: bool,
+    },
+    Unbridge {
+        leg: u64,
+        other: u64,
+    },
+    /// The leg will live on another worker from here on.
+    Depart {
+        leg: u64,
+        to: usize,
+    },
+    /// A leg of another worker will come: what is for it waits until then.
+    Expect {
+        leg: u64,
+    },
+    /// It is here, or has ended before it could come.
+    Arrive {
+        leg: u64,
+        moved: Option<Box<Leg>>,
+    },
     Stats {
         leg: u64,
         reply: SyncSender<LegStats>,
     },
     StreamOpened {
         leg: u64,
-        slot: u32,
+        home: Arc<AtomicUsize>,
         serial: u16,
         result: Result<OpenSocket, String>,
         tries: usize,
@@ -85,6 +112,33 @@ pub(crate) enum Command {
     Panic {
         leg: u64,
     },
+}
+
+impl Command {
+    /// The legs it is about; nothing where it is about none, or about its own way.
+    pub(crate) const fn legs(&self) -> [Option<u64>; 2] {
+        match self {
+            Self::Bridge { leg, other, .. } | Self::Unbridge { leg, other } => [Some(*leg), Some(*other)],
+            Self::OpenLeg { leg, .. }
+            | Self::Connect { leg, .. }
+            | Self::CloseLeg { leg }
+            | Self::AddFork { leg, .. }
+            | Self::AddStream { leg, .. }
+            | Self::BeginStream { leg, .. }
+            | Self::AddSpeech { leg, .. }
+            | Self::RemoveTap { leg, .. }
+            | Self::Play { leg, .. }
+            | Self::Clear { leg }
+            | Self::SendDigits { leg, .. }
+            | Self::Depart { leg, .. }
+            | Self::Expect { leg }
+            | Self::Stats { leg, .. }
+            | Self::StreamOpened { leg, .. } => [Some(*leg), None],
+            #[cfg(feature = "fault-injection")]
+            Self::Panic { leg } => [Some(*leg), None],
+            Self::Arrive { .. } | Self::Stop => [None, None],
+        }
+    }
 }
 
 /// The queue and its descriptor.

@@ -49,6 +49,7 @@ pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, O
 pub use params::{
     ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
 };
+pub use relay::can_bridge;
 pub use relayed::{AppHeard, RelayQueue, Relayed};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -204,6 +204,11 @@ pub(crate) fn passes_on(from: Format, to: Format) -> bool {
     }
 }
 
+/// Whether two legs of these formats can hear each other on this system.
+pub fn can_bridge(one: Format, other: Format) -> bool {
+    passes_on(one, other) || (one.transcodable() && other.transcodable())
+}
+
 /// A key shorter than this would not be understood (Q.24).
 const TONE_MS_MIN: u64 = 80;
 /// Of each of the two tones: 10 dB below full scale.
