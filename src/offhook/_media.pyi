@@ -6,9 +6,10 @@ leg. `leg_id` and `tap_id` are chosen by the caller (unsigned 64 bit, never reus
 Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross the seam.
 """
 
+from pathlib import Path
 from typing import Any, Self, final
 
-__all__ = ["Engine", "MediaError", "transcodable", "version"]
+__all__ = ["Engine", "MediaError", "transcodable", "version", "wav_to_mp3"]
 
 class MediaError(Exception):
     """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
@@ -18,6 +19,9 @@ def transcodable(codec: str) -> bool:
     opencore-amrwb and vo-amrwbenc AMR-WB is only passed through; an unknown codec is not transcodable."""
 
 def version() -> str: ...
+def wav_to_mp3(wav: Path, mp3: Path) -> int:
+    """Encode a WAV file of a recording, even one that was never closed; returns the length of the mp3 file.
+    Takes a thousandth of the time the audio lasts, without the GIL."""
 
 @final
 class Engine:
@@ -74,6 +78,15 @@ class Engine:
         `amr_mode_set` what may be sent (empty: all), `opus_max_bitrate` in bit/s (0: the encoder's
         choice). `dtmf_clock_rate_hz` is that of `dtmf_payload_type`. `ptime_ms` makes whole samples of
         the codec; it is a multiple of 20 for Opus and AMR-WB."""
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let the far ends of two legs hear each other, instead of whom they were bridged to before. What
+        one leg receives goes out of the other: untouched and at once where the codec is the same and
+        nothing else is to be heard, else mixed with that. Keys pressed on `leg_id` go to the other with
+        `keys`, those on the other with `other_keys`: as telephone-events, or as tones where none were
+        agreed on. A leg that may not send gets nothing. Taps of both legs go on; the other party is part
+        of their tx track. Refused where one of two codecs cannot be transcoded. The end of one leg ends it."""
+    def unbridge(self, leg_id: int) -> None:
+        """End what `bridge` began; nothing happens where nothing was."""
     def close_leg(self, leg_id: int) -> None:
         """Close every tap (stop frames, last speech chunk), then the leg; ends with `leg_closed`.
         The ports drain before they are used again."""
@@ -116,7 +129,7 @@ class Engine:
         l16_byte_order: str = "little",
         reconnect_ms: list[int] = ...,
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
@@ -127,8 +140,9 @@ class Engine:
         (8000, 16000, 22050, 24000 or 48000, in `l16_byte_order`). What the leg has already is passed on
         untouched; else it is transcoded, which is refused where `transcodable` says no. With `app_codec`,
         one of these too, the far end hears what the application sends, mixed with what is played; "MP3"
-        means whole mp3 files. With `app_heard` False it is taken and dropped. With `binary_media` binary
-        messages are audio too.
+        means whole mp3 files. `app_heard` says who hears it: "self", "opposite" (the far end of the leg
+        bridged to this one; while there is none, "self"), "opposite_only" (while there is none, nobody: it
+        is taken and dropped) or "both". With `binary_media` binary messages are audio too.
         With `reconnect_ms` (at most 16) a socket that is lost, not closed by the application, is opened
         again after these pauses, within `reconnect_total_ms` (at most 60000) of the loss."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
@@ -136,8 +150,30 @@ class Engine:
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") to s16le mono in chunks; short losses are concealed, then
         filled with zeros, so that sample positions follow the RTP clock."""
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write the rx or the tx track or both to a new WAV file of 16-bit samples, on the leg's clock: losses
+        and pauses are silence. With `dual` rx is the first channel and tx the second; else they are added up.
+        `sample_rate_hz` is 8000, 16000 or 24000. It ends by itself after `max_ms`, or when nothing was heard
+        for `silence_timeout_ms` after something was (0: never). With `trim_silence` silence is cut off at both
+        ends but for 100 ms. The file can be played at any time; it is behind by 1.1 s at most."""
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out what is heard until `resume_recording`."""
+    def resume_recording(self, leg_id: int, tap_id: int) -> None: ...
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
-        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason,
+        """Ends with `tap_closed` (fork, speech), `recording_closed` or `stream_closed`. `reason` goes into stop.reason,
         and `hangup_cause` into stop.hangup_cause when the call has ended."""
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
         """Queue s16le mono audio of any rate that L16 has, to be sent to the far end at real time
@@ -163,6 +199,9 @@ class Engine:
 #   ("stream_failed", leg, tap, reason: str, detail: str)      reason: connection_failed | connection_lost
 #   ("stream_closed", leg, tap, reason: str, stats: dict)      reason: app_closed | <reason of remove_tap> | call_ended
 #   ("tap_closed", leg, tap, stats: dict)                      forks and speech taps
+#   ("recording_closed", leg, tap, reason: str, detail: str, duration_ms: int, size_bytes: int, stats: dict)
+#                                          reason: max_length | silence | failed (and why) | <reason of remove_tap>
+#                                          | call_ended
 #   ("audio", leg, tap, at_ms: int, pcm: bytes)                at_ms on the leg's clock (0 = connect_leg)
 #   ("play_ended", leg, 0, played_ms: int, completed: bool)
 #   ("leg_closed", leg, 0, stats: dict)                        always the last event of a leg

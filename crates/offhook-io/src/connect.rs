@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::limits::{CONNECTING_MAX, STREAM_SEND_BUFFER_BYTES};
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Home};
 use crate::reconnect::ReconnectPlan;
 use crate::transport::Transport;
 use crate::ws::{StreamUrl, Upgrade};
@@ -46,12 +45,10 @@ pub(crate) struct Destination {
 pub(crate) struct Request {
     pub leg: u64,
     pub serial: u16,
-    /// The worker the leg lives on now: it may move meanwhile.
-    pub home: Arc<AtomicUsize>,
+    /// Where the socket goes.
+    pub home: Home,
     pub destination: Arc<Destination>,
     pub attempts: Attempts,
-    /// Those of all workers.
-    pub mailboxes: Arc<[Arc<Mailbox>]>,
     /// Closed by the stream when it needs the socket no more.
     pub cancelled: oneshot::Receiver<()>,
 }
@@ -97,7 +94,7 @@ impl Connector {
 }
 
 async fn serve(request: Request, tls: TlsConnector) {
-    let Request { leg, serial, home, destination, attempts, mailboxes, mut cancelled } = request;
+    let Request { leg, serial, home, destination, attempts, mut cancelled } = request;
     let mut tries = 0;
     let work = async {
         let mut last = attempts.reason;
@@ -125,10 +122,8 @@ async fn serve(request: Request, tls: TlsConnector) {
         result = work => result,
         _ = &mut cancelled => return,
     };
-    // A leg that moves at this moment has it sent after it.
-    if let Some(mailbox) = mailboxes.get(home.load(Ordering::Acquire)) {
-        mailbox.post_result(Command::StreamOpened { leg, home, serial, result, tries });
-    }
+    let command = Command::StreamOpened { leg, home: home.clone(), serial, result, tries };
+    home.post_result(command);
 }
 
 async fn attempt(

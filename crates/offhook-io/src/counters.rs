@@ -64,6 +64,14 @@ process_counters! {
     bridge_packets_not_passed_total,
     /// How often audio of the other leg came too late to be mixed in time.
     bridge_underruns_total,
+    /// Recordings that are being written now.
+    recordings_open,
+    /// Recordings that ended because their file could not be written.
+    recordings_failed_total,
+    /// Blocks of recorded audio, of 100 ms, that were dropped because the disk was too slow.
+    recorded_blocks_dropped_total,
+    /// Bytes of recorded audio that were written.
+    recorded_bytes_total,
 }
 
 impl Counters {

@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use offhook_media::{ForkParams, LegParams, LegStats, SpeechParams, StreamParams, TapId};
+use offhook_media::{ForkParams, LegParams, LegStats, RecordingParams, SpeechParams, StreamParams, TapId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connect::{Destination, OpenSocket};
 use crate::leg::Leg;
 use crate::limits::COMMANDS_WAITING_MAX;
 use crate::ports::LegPorts;
+use crate::recorder::FileEnd;
 
 /// What a worker is told. Arguments were checked by the caller.
 pub(crate) enum Command {
@@ -49,6 +51,33 @@ pub(crate) enum Command {
         leg: u64,
         tap: TapId,
         params: SpeechParams,
+    },
+    AddRecording {
+        leg: u64,
+        tap: TapId,
+        params: RecordingParams,
+        path: PathBuf,
+    },
+    PauseRecording {
+        leg: u64,
+        tap: TapId,
+    },
+    ResumeRecording {
+        leg: u64,
+        tap: TapId,
+    },
+    /// The file of a recording cannot be written any more.
+    FileFailed {
+        leg: u64,
+        home: Home,
+        tap: TapId,
+    },
+    /// The file of a recording is as complete as it will be.
+    FileClosed {
+        leg: u64,
+        home: Home,
+        tap: TapId,
+        end: FileEnd,
     },
     RemoveTap {
         leg: u64,
@@ -101,7 +130,7 @@ pub(crate) enum Command {
     },
     StreamOpened {
         leg: u64,
-        home: Arc<AtomicUsize>,
+        home: Home,
         serial: u16,
         result: Result<OpenSocket, String>,
         tries: usize,
@@ -133,10 +162,54 @@ impl Command {
             | Self::Depart { leg, .. }
             | Self::Expect { leg }
             | Self::Stats { leg, .. }
-            | Self::StreamOpened { leg, .. } => [Some(*leg), None],
+            | Self::StreamOpened { leg, .. }
+            | Self::AddRecording { leg, .. }
+            | Self::PauseRecording { leg, .. }
+            | Self::ResumeRecording { leg, .. }
+            | Self::FileFailed { leg, .. }
+            | Self::FileClosed { leg, .. } => [Some(*leg), None],
             #[cfg(feature = "fault-injection")]
             Self::Panic { leg } => [Some(*leg), None],
             Self::Arrive { .. } | Self::Stop => [None, None],
+        }
+    }
+
+    /// Where the leg lives, if others have answered it and it may have moved meanwhile.
+    pub(crate) const fn home(&self) -> Option<&Home> {
+        match self {
+            Self::StreamOpened { home, .. }
+            | Self::FileFailed { home, .. }
+            | Self::FileClosed { home, .. } => Some(home),
+            _ => None,
+        }
+    }
+}
+
+/// Where a leg lives, for those who work for it on other threads: a leg may move meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    worker: Arc<AtomicUsize>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+}
+
+impl Home {
+    pub(crate) fn new(worker: usize, mailboxes: Arc<[Arc<Mailbox>]>) -> Self {
+        Self { worker: Arc::new(AtomicUsize::new(worker)), mailboxes }
+    }
+
+    /// The leg lives on another worker from here on.
+    pub(crate) fn move_to(&self, worker: usize) {
+        self.worker.store(worker, Ordering::Release);
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        self.worker.load(Ordering::Acquire)
+    }
+
+    /// Send an answer to the leg. One that moves at this moment has it sent after it.
+    pub(crate) fn post_result(&self, command: Command) {
+        if let Some(mailbox) = self.mailboxes.get(self.worker()) {
+            mailbox.post_result(command);
         }
     }
 }

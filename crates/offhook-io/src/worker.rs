@@ -221,6 +221,9 @@ impl Worker {
             waiting.push_back(command);
             return;
         }
+        if let Some(home) = command.home().filter(|home| home.worker() != self.cx.index).cloned() {
+            return home.post_result(command);
+        }
         match command {
             Command::OpenLeg { leg, ports, seed } => self.open(leg, ports, seed, now),
             Command::Connect { leg, params } => {
@@ -244,6 +247,25 @@ impl Worker {
             Command::BeginStream { leg, tap } => {
                 self.command(leg, now, |leg, cx| leg.begin_stream(now, tap, cx).is_ok());
             }
+            Command::AddRecording { leg, tap, params, path } => self.command(leg, now, |leg, cx| {
+                leg.add_recording(now, tap, params, path, cx);
+                true
+            }),
+            Command::PauseRecording { leg, tap } => {
+                self.command(leg, now, |leg, _| leg.ask(|media| media.pause_recording(now, tap)).is_ok());
+            }
+            Command::ResumeRecording { leg, tap } => {
+                self.command(leg, now, |leg, cx| leg.resume_recording(now, tap, cx).is_ok());
+            }
+            Command::FileFailed { leg, tap, .. } => self.command(leg, now, |leg, cx| {
+                // It may have ended meanwhile.
+                let _ = leg.remove_tap(now, tap, "failed", None, cx);
+                true
+            }),
+            Command::FileClosed { leg, tap, end, .. } => self.command(leg, now, |leg, cx| {
+                leg.recording_closed(tap, end, cx);
+                true
+            }),
             Command::RemoveTap { leg, tap, reason, hangup_cause } => {
                 self.command(leg, now, |leg, cx| {
                     leg.remove_tap(now, tap, &reason, hangup_cause.as_deref(), cx).is_ok()
@@ -278,9 +300,10 @@ impl Worker {
                 self.expected.entry(leg).or_default();
             }
             Command::Arrive { leg, moved } => self.arrive(leg, moved, now),
-            Command::StreamOpened { leg, home, serial, result, tries } => {
-                self.stream_opened(leg, home, (serial, result, tries), now);
-            }
+            Command::StreamOpened { leg, serial, result, tries, .. } => self.command(leg, now, |leg, cx| {
+                leg.stream_opened(serial, result, tries, now, cx);
+                true
+            }),
             Command::Stop => {
                 self.stop_by = Some(now + SHUTDOWN_TIMEOUT);
                 let slots: Vec<u32> = self.by_id.values().copied().collect();

@@ -24,6 +24,7 @@ mod piece;
 mod player;
 mod playout;
 mod rate;
+mod recording;
 mod relay;
 mod relayed;
 mod reorder;
@@ -47,7 +48,8 @@ pub use backlog::AppFormat;
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
 pub use params::{
-    ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
+    ForkParams, InbandDtmf, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, Strep, TapId,
+    Track,
 };
 pub use relay::can_bridge;
 pub use relayed::{AppHeard, RelayQueue, Relayed};

@@ -40,6 +40,9 @@ pub trait Sink {
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]);
     /// Give something to the leg that this one is bridged to.
     fn relay(&mut self, _item: Relayed<'_>) {}
+    /// Hand audio to the writer of a recording: whole frames, the first of which is frame `at` of the file.
+    /// Where no file can be written they are lost.
+    fn recorded(&mut self, _tap: TapId, _at: u64, _pcm: &[i16]) {}
     /// Tell what has happened.
     fn event(&mut self, event: Event);
 }
@@ -71,6 +74,17 @@ pub enum Event {
         played_ms: u64,
         /// False when it was cleared.
         completed: bool,
+    },
+    /// A recording has ended; nothing follows for it but its `TapClosed`.
+    RecordingEnded {
+        /// Which one.
+        tap: TapId,
+        /// `max_length`, `silence`, or what `remove_tap` said.
+        reason: String,
+        /// What the file keeps from its beginning on; the rest is silence that was to be cut off.
+        frames: u64,
+        /// How long that lasts.
+        duration_ms: u64,
     },
     /// A tap has ended; nothing follows for it.
     TapClosed {

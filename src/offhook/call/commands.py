@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Answer(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
@@ -144,7 +144,7 @@ class Dial(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
@@ -209,6 +209,69 @@ class StopTranscription(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateClientState(Command):
     """Set `client_state` and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDigits(Command):
+    """Press keys: `0-9A-D*#`, with `w` for a pause of half a second and `W` for one of a second."""
+
+    digits: str
+    duration_ms: int = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gather(Command):
+    """Wait for keys (contract 2.4); what is gathered already ends as cancelled.
+
+    `terminating_digit` ends the entry, and is empty for none. `initial_timeout_s` is for the first key,
+    `inter_digit_timeout_s` for each one after it, `timeout_s` for all of them.
+    """
+
+    gather_id: str | None = None
+    minimum_digits: int = 1
+    maximum_digits: int = limits.GATHER_DIGITS_MAX
+    terminating_digit: str = "#"
+    valid_digits: str = "0123456789#*"
+    timeout_s: float = 60.0
+    inter_digit_timeout_s: float = 5.0
+    initial_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopGather(Command):
+    """Wait for no more keys."""
+
+
+class StopWhich(StrEnum):
+    """Which playbacks to stop: what is heard now, or also all that wait."""
+
+    CURRENT = "current"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
+
+    url: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPlayback(Command):
+    """Play a sound after those that wait; `stop` ends others first."""
+
+    playback: PlaybackOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPlayback(Command):
+    """Stop playing; with `CURRENT` the next sound that waits begins."""
+
+    stop: StopWhich = StopWhich.ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,15 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, TranscriptionOptions
+from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
+
+AppHeard = Literal["self", "opposite", "opposite_only", "both"]
+"""Who hears an app: "opposite" is the far end of the leg bridged to the stream's, and while there is none
+the stream's own; with "opposite_only" nobody hears it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,6 @@ class PlaceCall:
 
 
 @dataclass(frozen=True, slots=True)
-class PressKeys:
-    """Send DTMF: 0-9, A-D, * and #; w waits half a second and W a second."""
-
-    digits: str
-
-
-@dataclass(frozen=True, slots=True)
 class AcceptCall:
     """Send 200 OK with our SDP; `media` as in `OpenMedia`. To be skipped when `OpenMedia` failed."""
 
@@ -92,8 +89,8 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
-    With `app_codec` the far end hears what the app sends, unless `app_heard` is False; with `reconnect`
-    a lost socket is opened again.
+    With `app_codec` what the app sends is heard by whom `app_heard` says; with `reconnect` a lost socket
+    is opened again.
     """
 
     stream_id: str
@@ -107,7 +104,7 @@ class OpenStream:
     start: dict[str, Any]
     stop: dict[str, Any]
     reconnect: bool = True
-    app_heard: bool = True
+    app_heard: AppHeard = "self"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +175,33 @@ class CloseTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Press keys and pause, after those that still wait; by telephone-event, or `in_band` by their tones.
+
+    Answered by nothing.
+    """
+
+    digits: str
+    duration_ms: int
+    in_band: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPlayback:
+    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+
+    playback_id: str
+    options: PlaybackOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePlayback:
+    """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
+
+    playback_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -197,7 +221,6 @@ Effect = (
     | ConnectMedia
     | CloseMedia
     | PlaceCall
-    | PressKeys
     | AcceptCall
     | RejectCall
     | EndCall
@@ -209,6 +232,9 @@ Effect = (
     | CloseFork
     | OpenTranscription
     | CloseTranscription
+    | SendDigits
+    | OpenPlayback
+    | ClosePlayback
     | Notify
     | Release
 )

@@ -1,6 +1,5 @@
 """Streams, forks and transcriptions of a leg (contract 2.1, 3.4, 4.2, 4.7)."""
 
-import copy
 from itertools import permutations
 
 import pytest
@@ -17,6 +16,7 @@ from tests.fakes.legs import (
     Desk,
     answered,
     kinds,
+    memory,
     payload,
     start_fork,
     start_stream,
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.unit
 
 
 def refused(desk: Desk, command: ask.Command) -> tuple[str, str | None]:
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     with pytest.raises(CommandError) as refusal:
         desk.leg.command(command, desk.now)
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
     return refusal.value.problem.code, refusal.value.problem.pointer
 
 
@@ -55,7 +55,7 @@ def forking() -> Desk:
 
 def test_a_stream_opens_with_what_its_frames_will_say() -> None:
     desk = answered()
-    desk.leg.client_state = "eA=="
+    desk.leg._context.client_state = "eA=="
     command = start_stream(
         tracks=(Track.RX, Track.TX), codec="PCMA", auth_token="t", custom_parameters=(("a", "b"),)
     )
@@ -86,6 +86,7 @@ def test_a_stream_opens_with_what_its_frames_will_say() -> None:
                 "direction": "incoming",
                 "tracks": ["inbound", "outbound"],
             },
+            app_heard="opposite",
             stop={"user_id": "user-uuid", "call_control_id": "v3:leg"},
         )
     ]
@@ -638,17 +639,15 @@ def test_an_app_that_plays_mp3_takes_nobodys_place() -> None:
 @pytest.mark.parametrize(
     ("target_legs", "strict", "heard"),
     [
-        (TargetLegs.OPPOSITE, False, True),
-        (TargetLegs.OPPOSITE, True, False),
-        (TargetLegs.SELF, True, True),
-        (TargetLegs.BOTH, True, True),
+        (TargetLegs.OPPOSITE, False, "opposite"),
+        (TargetLegs.OPPOSITE, True, "opposite_only"),
+        (TargetLegs.SELF, True, "self"),
+        (TargetLegs.BOTH, True, "both"),
     ],
 )
-def test_an_app_is_heard_on_a_leg_that_is_not_bridged(
-    target_legs: TargetLegs, strict: bool, heard: bool
-) -> None:
+def test_an_app_is_heard_by_whom_its_stream_names(target_legs: TargetLegs, strict: bool, heard: str) -> None:
     desk = answered(compat=Compat(strict_target_legs=strict))
     _, effects = desk.command_for_reply(start_stream(app_codec="PCMU", target_legs=target_legs))
     (effect,) = effects
     assert isinstance(effect, do.OpenStream)
-    assert effect.app_heard is heard
+    assert effect.app_heard == heard

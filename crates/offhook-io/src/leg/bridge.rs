@@ -1,6 +1,5 @@
 //! A leg that is bridged to another one, and one that moves to another worker for that.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use offhook_media::{Refused, Relayed};
@@ -49,7 +48,7 @@ impl Leg {
             }
             stream.interest = EventFlags::empty();
         }
-        self.io.home.store(to, Ordering::Release);
+        self.io.home.move_to(to);
         self.armed = None;
     }
 

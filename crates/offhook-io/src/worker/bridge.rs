@@ -1,11 +1,8 @@
 //! Legs of a worker that are bridged to each other, and legs that come from other workers for that.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::Worker;
-use crate::connect::OpenSocket;
 use crate::counters::Counters;
 use crate::leg::Leg;
 use crate::mailbox::Command;
@@ -111,26 +108,6 @@ impl Worker {
         }
         if self.stop_by.is_some() {
             self.close(id, now);
-        }
-    }
-
-    /// A socket for a stream is there; it goes after its leg if that has moved meanwhile.
-    pub(super) fn stream_opened(
-        &mut self,
-        id: u64,
-        home: Arc<AtomicUsize>,
-        (serial, result, tries): (u16, Result<OpenSocket, String>, usize),
-        now: Instant,
-    ) {
-        if let Some(slot) = self.by_id.get(&id).copied() {
-            self.drive(slot, now, |leg, cx| leg.stream_opened(serial, result, tries, now, cx));
-            return;
-        }
-        let now_at = home.load(Ordering::Acquire);
-        if now_at != self.cx.index
-            && let Some(mailbox) = self.cx.mailboxes.get(now_at)
-        {
-            mailbox.post_result(Command::StreamOpened { leg: id, home, serial, result, tries });
         }
     }
 

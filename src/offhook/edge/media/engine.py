@@ -1,6 +1,7 @@
 """What a media engine can do, for whoever drives calls. The stub of the native core says it at length."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from offhook.base.errors import OffhookError
@@ -16,7 +17,7 @@ class MediaError(OffhookError):
 class MediaEngine(Protocol):
     """Legs, taps and their media. Calls return at once; what happens comes as `events`.
 
-    Every `add_*` is answered by exactly one `TapClosed`, `StreamClosed` or `StreamFailed`, and
+    Every `add_*` is answered by exactly one `TapClosed`, `RecordingClosed`, `StreamClosed` or `StreamFailed`, and
     every `open_leg` by one `LegClosed`. A leg or tap is known until that event was delivered.
     """
 
@@ -59,6 +60,19 @@ class MediaEngine(Protocol):
             inband_dtmf: whether keys are told by their tones: "on" until the first telephone-event,
                 "off", or "auto": if telephone-event was not agreed on and the codec keeps tones.
         """
+        ...
+
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let the far ends of two legs hear each other, instead of whom they were bridged to before.
+
+        Args:
+            keys: keys pressed on `leg_id` go to the other.
+            other_keys: keys pressed on `other_leg_id` go to `leg_id`.
+        """
+        ...
+
+    def unbridge(self, leg_id: int) -> None:
+        """End what `bridge` began; nothing happens where nothing was."""
         ...
 
     def close_leg(self, leg_id: int) -> None:
@@ -105,14 +119,15 @@ class MediaEngine(Protocol):
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
-        `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
-        as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
+        With `app_codec` what the application sends is heard, "MP3" meaning whole files, by whom `app_heard`
+        says: "self", "opposite" (of the leg bridged to this one; "self" while there is none),
+        "opposite_only" (nobody while there is none) or "both". With `binary_media` binary messages are
+        audio as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
         With `reconnect_ms` a socket that is lost is opened again after these pauses, within
         `reconnect_total_ms`.
         """
@@ -124,6 +139,40 @@ class MediaEngine(Protocol):
 
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") for a recogniser."""
+        ...
+
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write one track or both to a new WAV file, on the leg's clock.
+
+        With `dual` rx is the first channel and tx the second; else they are added up. It ends by itself after
+        `max_ms`, or when nothing was heard for `silence_timeout_ms` after something was (0: never). With
+        `trim_silence` silence is cut off at both ends.
+        """
+        ...
+
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out of a recording what is heard from now on."""
+        ...
+
+    def resume_recording(self, leg_id: int, tap_id: int) -> None:
+        """Go on with a recording."""
+        ...
+
+    def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
+        """Encode the file of a recording and return the length of the new one; for a thread, as it takes time."""
         ...
 
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:

@@ -7,6 +7,7 @@ core. The test plays the far end (`feed_rtp`, `feed_pcm`, `press`), the applicat
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
@@ -25,13 +26,15 @@ from offhook.edge.media.fake_checks import (
     is_rate,
 )
 from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
+from offhook.edge.media.fake_recording import FakeRecording
 from offhook.edge.media.fake_voice import FakeVoice
 
-__all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
+__all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeRecording", "FakeSpeech", "FakeStream"]
 
 TAPS_PER_LEG_MAX = 32
 PLAY_MS_MAX = 60_000
 STREAM_BUFFER_MS_MAX = 30_000
+RECORDING_MS_MAX = 43_200_000
 RECONNECT_TRIES_MAX = 16
 RECONNECT_TOTAL_MS_MAX = 60_000
 
@@ -84,7 +87,12 @@ class FakeEngine:
             match event:
                 case events.LegClosed(leg_id=leg_id):
                     self._known.pop(leg_id, None)
-                case events.StreamFailed() | events.StreamClosed() | events.TapClosed():
+                case (
+                    events.StreamFailed()
+                    | events.StreamClosed()
+                    | events.RecordingClosed()
+                    | events.TapClosed()
+                ):
                     self._known.get(event.leg_id, set()).discard(event.tap_id)
                 case _:
                     pass
@@ -170,14 +178,45 @@ class FakeEngine:
         )
         leg.remote_rtp, leg.sending, leg.receiving = remote_rtp, sending, receiving
 
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let each leg send what the other is fed."""
+        if leg_id == other_leg_id:
+            raise MediaError("a leg cannot be bridged to itself")
+        one, other = self._leg(leg_id), self._leg(other_leg_id)
+        if one is None or other is None:
+            return
+        for known in (leg_id, other_leg_id):
+            self.unbridge(known)
+        one.bridge(other, keys=keys)
+        other.bridge(one, keys=other_keys)
+        for known in (leg_id, other_leg_id):
+            self._hear_apps(known)
+
+    def unbridge(self, leg_id: int) -> None:
+        """Part two legs."""
+        leg = self._leg(leg_id)
+        other = None if leg is None else leg.other
+        for parted in (leg, other):
+            if parted is not None:
+                parted.bridge(None)
+                self._hear_apps(parted.leg_id)
+
+    def _hear_apps(self, leg_id: int) -> None:
+        leg = self.legs.get(leg_id)
+        for tap in () if leg is None else leg.taps.values():
+            if isinstance(tap, FakeStream) and tap.voice is not None:
+                tap.voice.heard = any(tap.heard_by(bridged=leg is not None and leg.other is not None))
+
     def close_leg(self, leg_id: int) -> None:
         """End every tap, then the leg."""
         if leg_id not in self._known:
             raise MediaError(f"leg {leg_id} does not exist")
+        if leg_id in self.legs:
+            self.unbridge(leg_id)
         leg = self.legs.pop(leg_id, None)
         if leg is not None:
             self._give_back(leg.ports)
-            self._tell(leg.close())
+            self._tell(leg.close(self.now_ms))
 
     def stats(self, leg_id: int) -> LegStats:
         """Return the counters of a leg and its taps."""
@@ -235,10 +274,12 @@ class FakeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
+        if app_heard not in ("self", "opposite", "opposite_only", "both"):
+            raise MediaError(f"app_heard is self, opposite, opposite_only or both, not {app_heard!r}")
         check_byte_order(l16_byte_order)
         check_codec(codec)
         if app_codec is not None:
@@ -281,10 +322,12 @@ class FakeEngine:
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
             tries_max=len(reconnect_ms),
-            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz, heard=app_heard),
+            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
+            app_heard=app_heard,
             binary_media=binary_media,
         )
         self._add_tap(leg_id, stream)
+        self._hear_apps(leg_id)
         if self.auto_connect and leg_id in self.legs:
             self.connect_stream(leg_id, tap_id)
 
@@ -301,11 +344,59 @@ class FakeEngine:
         check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
         self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
 
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write what is fed and played to the file when the recording ends."""
+        check_ranges(
+            tracks=rx or tx,
+            sample_rate_hz=sample_rate_hz in (8000, 16000, 24000),
+            max_ms=0 <= max_ms <= RECORDING_MS_MAX,
+            silence_timeout_ms=0 <= silence_timeout_ms <= RECORDING_MS_MAX,
+        )
+        tap = FakeRecording(
+            tap_id, path, rx, tx, dual, sample_rate_hz, self.now_ms, max_ms, silence_timeout_ms, trim_silence
+        )
+        self._add_tap(leg_id, tap)
+        leg = self.legs.get(leg_id)
+        if leg is not None and not path.parent.is_dir():
+            self._tell(leg.remove_tap(tap, "failed", self.now_ms))
+
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out what is fed and played from now on."""
+        tap = self._tap(leg_id, tap_id)
+        if isinstance(tap, FakeRecording):
+            tap.pause(self.now_ms)
+
+    def resume_recording(self, leg_id: int, tap_id: int) -> None:
+        """Go on with a recording."""
+        tap = self._tap(leg_id, tap_id)
+        if isinstance(tap, FakeRecording):
+            tap.resume(self.now_ms)
+
+    def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
+        """Copy the file: there is no encoder here."""
+        try:
+            return mp3.write_bytes(wav.read_bytes())
+        except OSError as error:
+            raise MediaError(str(error)) from None
+
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         tap = self._tap(leg_id, tap_id)
         if tap is not None:
-            self._tell(self.legs[leg_id].remove_tap(tap, reason, hangup_cause))
+            self._tell(self.legs[leg_id].remove_tap(tap, reason, self.now_ms, hangup_cause))
 
     # Sending
 
@@ -446,9 +537,10 @@ class FakeEngine:
 
     def fail_leg(self, leg_id: int, message: str = "a fault") -> None:
         """Let the engine lose a leg by a fault of its own."""
+        self.unbridge(leg_id)
         leg = self.legs.pop(leg_id)
         self._give_back(leg.ports)
-        self._tell(leg.fail(message))
+        self._tell(leg.fail(message, self.now_ms))
 
     # Helpers
 

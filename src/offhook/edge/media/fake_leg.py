@@ -15,44 +15,17 @@ from offhook.edge.media.fake_audio import (
     parse_rtp,
     resample,
 )
-from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive, receive_binary
+from offhook.edge.media.fake_recording import FakeRecording
+from offhook.edge.media.fake_stats import empty_tap_stats
+from offhook.edge.media.fake_voice import FakeVoice, app_heard_by, mark_frame, receive, receive_binary
 
-__all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
+__all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap"]
 
 _EVENT_CODES = "0123456789*#ABCD"
 _GAP_FILL_MS_MAX = 1000
 
 _KEPT_FRAME_MS = 20
 """Audio in a frame, whatever was asked for: this engine sends one a packet."""
-
-
-def empty_tap_stats(kind: str) -> TapStats:
-    """Return the counters of a tap that has done nothing."""
-    return {
-        "kind": kind,
-        "rx_packets": 0,
-        "tx_packets": 0,
-        "frames_sent": 0,
-        "buffered_ms": 0,
-        "rx_frames": 0,
-        "tx_frames": 0,
-        "frames_dropped": 0,
-        "reconnects": 0,
-        "filled_ms": 0,
-        "app_frames": 0,
-        "app_frames_refused": 0,
-        "played_ms": 0,
-        "queued_ms": 0,
-        "discarded_ms": 0,
-        "overflow_ms": 0,
-        "app_undecodable": 0,
-        "underruns": 0,
-        "inserted_silence_ms": 0,
-        "app_lateness_ms": 0,
-        "marks_waiting": 0,
-        "chunks": 0,
-        "audio_ms": 0,
-    }
 
 
 @dataclass(slots=True)
@@ -95,6 +68,7 @@ class FakeStream:
     sample_rate_hz: int = 8000
     byte_order: str = "little"
     voice: FakeVoice | None = None
+    app_heard: str = "self"
     binary_media: bool = False
     tries_max: int = 0
     connected: bool = False
@@ -178,6 +152,10 @@ class FakeStream:
             return b""
         return self.voice.take(size, self.stats)
 
+    def heard_by(self, *, bridged: bool) -> tuple[bool, bool]:
+        """Tell whether the application is heard by the far end of its own leg, and by the other leg's."""
+        return app_heard_by(self.app_heard, bridged=bridged)
+
     def spoken(self) -> None:
         """Give back the marks of what was sent."""
         for name in () if self.voice is None else self.voice.marks():
@@ -256,7 +234,7 @@ class FakeSpeech:
         return chunk
 
 
-FakeTap = FakeFork | FakeStream | FakeSpeech
+FakeTap = FakeFork | FakeStream | FakeSpeech | FakeRecording
 
 
 class FakeLeg:
@@ -272,10 +250,13 @@ class FakeLeg:
         self.sending = self.receiving = True
         self.connected = False
         self.digits_sent = ""
+        self.other: FakeLeg | None = None
+        self._keys_go_on = True
+        self.packets_passed = self.packets_not_passed = 0
         self.sent_packets: list[bytes] = []
         self.packets_received = self.packets_early = self.packets_malformed = self.packets_unexpected = 0
         self._media_timeout_ms = 0
-        self._zero_ms = self._heard_ms = now_ms
+        self._now_ms = self._zero_ms = self._heard_ms = now_ms
         self._silence_told = False
         self._source: tuple[str, int] | None = None
         self._next_timestamp: int | None = None
@@ -336,7 +317,8 @@ class FakeLeg:
             return []
         told: list[MediaEvent] = []
         self.packets_received += 1
-        self._heard_ms, self._silence_told = now_ms, False
+        self._now_ms = self._heard_ms = now_ms
+        self._silence_told = False
         if self._source != (source, fields.ssrc):
             self._source = (source, fields.ssrc)
             self._next_timestamp = None
@@ -348,7 +330,23 @@ class FakeLeg:
         self._next_timestamp = fields.timestamp + self.format.clock_ticks(fields.payload)
         if 0 < gap <= self.format.clock_rate_hz * _GAP_FILL_MS_MAX // 1000:
             told += self._audio("rx", self.format.encode(bytes(gap * 8000 // self.format.clock_rate_hz * 2)))
+        if self.other is not None:
+            told += self.other.pass_on(self.format.decode(fields.payload))
         return told + self._audio("rx", fields.payload)
+
+    # The other leg of a bridge
+
+    def bridge(self, other: "FakeLeg | None", *, keys: bool = True) -> None:
+        """Hand what comes to another leg from now on, or to none."""
+        self.other, self._keys_go_on = other, keys
+
+    def pass_on(self, pcm: bytes) -> list[MediaEvent]:
+        """Send what the other leg has received, at once; on hold it is dropped."""
+        if not self.connected or not self.sending:
+            self.packets_not_passed += 1
+            return []
+        self.packets_passed += 1
+        return self._transmit(self.format.encode(pcm))
 
     def _receive_digit(self, fields: RtpFields, now_ms: int) -> list[MediaEvent]:
         # RFC 4733: the end bit, once per timestamp.
@@ -364,6 +362,8 @@ class FakeLeg:
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 tap.digit(digit)
+        if self.other is not None and self._keys_go_on:
+            self.other.digits_sent += digit
         return [events.DigitReceived(self.leg_id, digit, now_ms - self._zero_ms, duration_ms)]
 
     # To the far end
@@ -379,6 +379,7 @@ class FakeLeg:
     def advance(self, ms: int, now_ms: int) -> list[MediaEvent]:
         """Send what is due, notice silence."""
         told: list[MediaEvent] = []
+        self._now_ms = now_ms
         size = self.ptime_ms * 16
         self._owed_ms += ms
         while self._owed_ms >= self.ptime_ms and self.connected and self.sending:
@@ -388,15 +389,16 @@ class FakeLeg:
             self._owed_ms -= self.ptime_ms
             pcm = bytes(self._queue[:size]).ljust(size, b"\0")
             del self._queue[:size]
+            heard = playing
             for stream in self._streams():
-                pcm = add(pcm, stream.speak(size, now_ms))
-            payload = self.format.encode(pcm)
-            fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
-            self._tx_timestamp += self.format.clock_ticks(payload)
-            packet = build_rtp(fields)
-            self.sent_packets.append(packet)
-            self._copy("tx", packet)
-            told += self._audio("tx", payload)
+                said = stream.speak(size, now_ms)
+                own, other = stream.heard_by(bridged=self.other is not None)
+                heard |= own and bool(said)
+                pcm = add(pcm, said) if own else pcm
+                if other and said and self.other is not None:
+                    told += self.other.pass_on(said.ljust(size, b"\0"))
+            if heard:
+                told += self._transmit(self.format.encode(pcm))
             for stream in self._streams():
                 stream.spoken()
             if playing:
@@ -405,11 +407,22 @@ class FakeLeg:
                 told += self._end_play(completed=True)
         if not self._queue and not any(stream.has_words(size, now_ms) for stream in self._streams()):
             self._owed_ms = 0
+        for tap in tuple(self.taps.values()):
+            if isinstance(tap, FakeRecording) and (reason := tap.over(now_ms)) is not None:
+                told += self.remove_tap(tap, reason, now_ms)
         silent = self._media_timeout_ms and now_ms - self._heard_ms >= self._media_timeout_ms
         if silent and self.connected and not self._silence_told:
             self._silence_told = True
             told.append(events.MediaTimedOut(self.leg_id))
         return told
+
+    def _transmit(self, payload: bytes) -> list[MediaEvent]:
+        fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
+        self._tx_timestamp += self.format.clock_ticks(payload)
+        packet = build_rtp(fields)
+        self.sent_packets.append(packet)
+        self._copy("tx", packet)
+        return self._audio("tx", payload)
 
     def _end_play(self, *, completed: bool) -> list[MediaEvent]:
         self._queue.clear()
@@ -418,9 +431,13 @@ class FakeLeg:
 
     # Taps
 
-    def remove_tap(self, tap: FakeTap, reason: str, hangup_cause: str | None = None) -> list[MediaEvent]:
+    def remove_tap(
+        self, tap: FakeTap, reason: str, now_ms: int, hangup_cause: str | None = None
+    ) -> list[MediaEvent]:
         """End a tap in order."""
         self.drop_tap(tap)
+        if isinstance(tap, FakeRecording):
+            return [tap.close(self.leg_id, reason, now_ms)]
         if isinstance(tap, FakeStream):
             tap.stop(reason, hangup_cause)
             if tap.voice is not None:
@@ -436,19 +453,21 @@ class FakeLeg:
         """Forget a tap without a word."""
         del self.taps[tap.tap_id]
 
-    def close(self) -> list[MediaEvent]:
+    def close(self, now_ms: int) -> list[MediaEvent]:
         """End everything. Streams last: the native core waits for their sockets."""
         ordered = sorted(self.taps.values(), key=lambda tap: isinstance(tap, FakeStream))
-        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended")]
+        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended", now_ms)]
         return [*told, events.LegClosed(self.leg_id, self.stats())]
 
-    def fail(self, message: str) -> list[MediaEvent]:
+    def fail(self, message: str, now_ms: int) -> list[MediaEvent]:
         """End everything by a fault."""
         told: list[MediaEvent] = [events.LegFailed(self.leg_id, message)]
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 detail = "an internal fault ended the leg"
                 told.append(events.StreamFailed(self.leg_id, tap.tap_id, "connection_lost", detail))
+            elif isinstance(tap, FakeRecording):
+                told.append(tap.close(self.leg_id, "failed", now_ms))
             else:
                 told.append(events.TapClosed(self.leg_id, tap.tap_id, tap.stats))
         self.taps.clear()
@@ -472,6 +491,8 @@ class FakeLeg:
             elif isinstance(tap, FakeSpeech) and tap.track == track:
                 chunks = tap.take(at_ms, self.format.decode(payload))
                 told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
+            elif isinstance(tap, FakeRecording):
+                tap.take(track, self.format.decode(payload), self._now_ms)
         return told
 
     def stats(self) -> LegStats:
@@ -502,6 +523,10 @@ class FakeLeg:
             "digits_dropped": 0,
             "digits_inband": 0,
             "packets_sent": len(self.sent_packets),
+            "packets_passed": self.packets_passed,
+            "packets_not_passed": self.packets_not_passed,
+            "bridge_underruns": 0,
+            "bridge_discarded_ms": 0,
             "bytes_sent": sum(len(packet) for packet in self.sent_packets),
             "played_ms": self._played_ms,
             "queued_ms": len(self._queue) // 16,

@@ -14,10 +14,16 @@ class WebhookCounters:
     attempts_failed_total: int = 0
     retried_total: int = 0
     """Attempts that were not the first of their event."""
+    paced_total: int = 0
+    """Attempts that waited because their receiver takes only so many a second."""
+    resent_total: int = 0
+    """Ended deliveries that somebody asked to send again."""
     failed_total: int = 0
     """Deliveries given up."""
     not_durable_total: int = 0
     """Events or results the store did not take; such an event is sent, but a crash would lose it."""
+    sent_unstored_total: int = 0
+    """Events sent although the disk had not answered yet."""
     dropped_total: int = 0
     """Events lost: neither the store nor memory had room. Anything but zero is an emergency."""
     in_memory: int = 0

@@ -1,14 +1,15 @@
 """The durable outbox: an event that was put is delivered or visibly failed, whatever happens to us.
 
-An event goes to the sender at once and to the database at the same time, so durability costs no
-latency. Where memory has no room, it waits in the database ("parked") until the sender asks.
+An event goes to the database first and to the sender once it is there, about a millisecond later: what
+a receiver has heard of, a crash cannot undo. Where memory has no room, it waits in the database
+("parked") until the sender asks.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +18,13 @@ from yarl import URL
 
 from offhook.base.clock import Clock, iso_time
 from offhook.base.ids import RandomBytes, system_random, uuid4
-from offhook.base.limits import WEBHOOKS_IN_MEMORY_MAX, WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX
+from offhook.base.limits import (
+    WEBHOOK_STORED_TIMEOUT_S,
+    WEBHOOKS_IN_MEMORY_MAX,
+    WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX,
+)
 from offhook.call.values import WebhookRoute
-from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, StoreError
+from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
 from offhook.edge.webhook.counters import WebhookCounters
 from offhook.proto.webhook import Event, RetrySchedule, encode_event
 
@@ -102,12 +107,14 @@ class Outbox:
         route: WebhookRoute,
         call_leg_id: str,
     ) -> Receipt:
-        """Take an event; returns when it is durable. The first attempt does not wait for that.
+        """Take an event; returns when it is durable, and its first attempt begins then.
 
         Never raises for a full disk: the event is sent from memory then and `Receipt.durable` says so.
+        A disk that does not answer holds the first attempt up for `WEBHOOK_STORED_TIMEOUT_S` and no longer.
         """
         now = self._clock.now()
         occurred = iso_time(occurred_at)
+        route = route.of_event(event_type)
         event = Event(event_type, uuid4(self._random), occurred, payload)
         row = DeliveryRow(
             event_id=event.id,
@@ -121,16 +128,22 @@ class Outbox:
             created_at=now,
             next_attempt_at=now,
             expires_at=now + self.schedule.give_up_after_s,
+            method=route.method,
+            retries_s=route.retries_s.get(event_type),
         )
         self.counters.taken_total += 1
         first_attempt: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._sink is not None and self._has_room(row):
-            stored = self._deliveries.insert(row, parked=False)
-            self._hold(row, first_attempt)
-            durable = await self._is_stored(stored)
+            durable = await self._store_and_hold(row, first_attempt)
         else:
             durable = await self._park_new(row, first_attempt)
         return Receipt(row.event_id, durable, first_attempt)
+
+    def schedule_of(self, row: DeliveryRow) -> RetrySchedule:
+        """Return when `row` is tried again: its application may say so itself (contract 3.3)."""
+        if row.retries_s is None:
+            return self.schedule
+        return replace(self.schedule, fast_waits_s=row.retries_s, slow_waits_s=())
 
     async def attach(self, sink: Callable[[Held], None]) -> None:
         """Hand deliveries to `sink` from now on; what an earlier process left waits in the database."""
@@ -161,18 +174,31 @@ class Outbox:
         self.counters.parked = max(0, self.counters.parked - len(rows))
         for row in rows:
             waiter = self._waiters.pop(row.event_id, None)
+            self._take_place(row)
             self._hold(row, waiter or asyncio.get_running_loop().create_future(), loaded=True)
             if row.progress.attempts == 0 or row.created_at < self._attached_at:
                 self._no_longer_behind(row.call_leg_id)
         return len(rows)
 
     async def resend(self, event_id: str) -> bool:
-        """Start a failed delivery anew; False when there is no such one."""
+        """Send an ended delivery anew, and one that waits at once; False when there is no such one.
+
+        Raises:
+            StoreError: the store does not take it.
+        """
+        self.flush()
         now = self._clock.now()
         expires_at = now + self.schedule.give_up_after_s
-        revived = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
-        self.counters.parked += revived
-        return revived
+        # Counted before it is written, or a load in between would count it away twice.
+        self.counters.parked += 1
+        revival = None
+        try:
+            revival = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
+        finally:
+            if revival is not Revival.REVIVED:
+                self.counters.parked -= 1
+        self.counters.resent_total += revival is Revival.REVIVED
+        return revival is not Revival.UNKNOWN
 
     async def prune(self, *, delivered_kept_s: float, failed_kept_s: float, kept_max: int) -> int:
         """Forget ended deliveries that are old or too many; returns how many."""
@@ -236,11 +262,30 @@ class Outbox:
             and row.call_leg_id not in self._behind
         )
 
-    def _hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool], *, loaded: bool = False) -> None:
-        assert self._sink is not None, "somebody takes it"
+    async def _store_and_hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool]) -> bool:
+        self._take_place(row)
+        stored = self._deliveries.insert(row, parked=False)
+        await asyncio.wait((stored,), timeout=WEBHOOK_STORED_TIMEOUT_S)
+        self.counters.sent_unstored_total += not stored.done()
+        handed_out = self._hold(row, first_attempt)
+        durable = await self._is_stored(stored)
+        if not durable and not handed_out:
+            self._lost(row)
+        return durable
+
+    def _take_place(self, row: DeliveryRow) -> None:
         self.counters.in_memory += 1
         self._by_origin[origin_of(row.url)] += 1
-        self._sink(Held(row, first_attempt, loaded))
+
+    def _hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool], *, loaded: bool = False) -> bool:
+        """Hand out what has taken its place; False after `detach`: the next start finds it in the database."""
+        held = Held(row, first_attempt, loaded)
+        if self._sink is not None:
+            self._sink(held)
+            return True
+        held.first_attempt_ended(False)
+        self._release(held)
+        return False
 
     def _release(self, held: Held) -> None:
         if held.released:
@@ -265,17 +310,21 @@ class Outbox:
         self._waiters.pop(row.event_id, None)
         self._no_longer_behind(row.call_leg_id)
         if self._sink is not None and self.counters.in_memory < 2 * self._in_memory_max:
+            self._take_place(row)
             self._hold(row, first_attempt)
             return False
+        self._lost(row)
+        if not first_attempt.done():
+            first_attempt.set_result(False)
+        return False
+
+    def _lost(self, row: DeliveryRow) -> None:
         self.counters.dropped_total += 1
         log.error(
             "webhook lost: no room in memory and none on disk",
             event_id=row.event_id,
             event_type=row.event_type,
         )
-        if not first_attempt.done():
-            first_attempt.set_result(False)
-        return False
 
     def _no_longer_behind(self, call_leg_id: str) -> None:
         if call_leg_id not in self._behind:
