@@ -124,6 +124,7 @@ class Desk:
 
     compat: Compat = field(default_factory=Compat)
     codecs: CodecPolicy = field(default_factory=lambda: CodecPolicy(("PCMU", "PCMA")))
+    first_command_timeout_s: float | None = None
     now: float = START
     done: list[do.Effect] = field(default_factory=list)
 
@@ -136,6 +137,7 @@ class Desk:
             codecs=self.codecs,
             new_id=lambda: f"id-{next(ids)}",
             compat=self.compat,
+            first_command_timeout_s=self.first_command_timeout_s,
         )
 
     def tell(self, *news: facts.Fact) -> list[do.Effect]:

@@ -12,13 +12,13 @@ from contextlib import suppress
 import structlog
 
 from offhook.app.dialling import Branch, Dialling
-from offhook.app.pressing import press_keys
+from offhook.app.digits import LegDigits
+from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
 from offhook.app.taps import LegTaps
 from offhook.app.trunks import Target
 from offhook.base import limits
-from offhook.base.tasks import TaskSet
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.commands import Command, Hangup, Reply
@@ -64,7 +64,6 @@ class LegRunner:
         """Every INVITE of the leg, for the registry to forget them all."""
         self._on_sip_call = on_sip_call
         self._dialling: Dialling | None = None
-        self._tasks = TaskSet()
         self.offer = offer
         self._local_offer: SessionDescription | None = None
         self.media_leg_id = next(services.media_leg_ids)
@@ -83,6 +82,8 @@ class LegRunner:
         self._silence_when_idle = False
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
+        self._digits = LegDigits(services, self.media_leg_id)
+        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -127,6 +128,9 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
+            case media_events.PlayEnded():
+                self._playback.on_play_ended()
+                self._taps.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -256,12 +260,16 @@ class LegRunner:
                 self._reject(effect)
             case do.PlaceCall():
                 self._place(effect)
-            case do.PressKeys():
-                press = press_keys(media, self.media_leg_id, effect.digits)
-                self._tasks.start(press, name="press keys")
             case do.EndCall():
                 self._end_call(effect)
+            case do.SendDigits():
+                self._digits.send(effect)
+            case do.OpenPlayback():
+                self._playback.open(effect)
+            case do.ClosePlayback():
+                self._playback.stop(effect.playback_id)
             case do.CloseMedia():
+                await self._digits.close()
                 if self._media_open:
                     media.close_leg(self.media_leg_id)
                 else:
@@ -417,12 +425,16 @@ class LegRunner:
             version=self._sdp_version,
         )
 
+    def _is_held(self) -> bool:
+        return self.leg.media is not None and self.leg.media.held
+
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._dialling is not None and self.sip_call is None:
             self._dialling.give_up()
-        await self._tasks.close()
+        await self._digits.close()
+        await self._playback.close()
         await self._taps.close()
         self._on_released(self)
 

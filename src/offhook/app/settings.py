@@ -234,10 +234,53 @@ class WebhookSettings(_Section):
     """The default application and how its webhooks are delivered."""
 
     url: AnyHttpUrl | None = Field(
-        None, description="webhook_event_url of the default application, which takes every incoming call."
+        None,
+        description="webhook_event_url of the default application, which takes every incoming call that no other "
+        "application claims.",
     )
     failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
+    retry_fast_s: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(
+        (1.0, 2.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits between the first attempts at each URL; an empty list: one attempt.",
+    )
+    retry_slow_s: tuple[Annotated[float, Field(ge=1, le=86_400)], ...] = Field(
+        (15.0, 60.0, 300.0, 900.0, 3600.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits before the rounds over all URLs that follow; the last repeats. An empty list: give up "
+        "after the first attempts, as Telnyx does.",
+    )
+    give_up_after_s: float = Field(
+        86_400.0, ge=1, le=30 * 86_400, description="No attempt begins later than this after the event."
+    )
+    attempts_at_once: int = Field(
+        limits.WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX, ge=1, le=10_000, description="Attempts under way, altogether."
+    )
+    attempts_at_once_per_receiver: int = Field(
+        limits.WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX,
+        ge=1,
+        le=10_000,
+        description="The same to one receiver (scheme, host and port).",
+    )
+    attempts_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=100_000,
+        description="Attempts a second to one receiver, after as many at once; further ones wait. 0: any number.",
+    )
+    delivered_kept_s: float = Field(
+        3 * 86_400.0, ge=0, le=365 * 86_400, description="How long delivered events stay in the log."
+    )
+    failed_kept_s: float = Field(
+        30 * 86_400.0,
+        ge=0,
+        le=365 * 86_400,
+        description="How long events that were given up stay in the log.",
+    )
+    log_max: int = Field(
+        limits.WEBHOOKS_ENDED_KEPT_MAX, ge=0, le=10_000_000, description="How many of both stay at most."
+    )
     standard_webhooks_compat: bool = Field(
         False,
         description="Also send the three Standard-Webhooks headers, which SDK versions 4.88.1 to 4.177 insist on. "
@@ -316,6 +359,13 @@ class LimitSettings(_Section):
     """Bounds that a machine's size decides."""
 
     legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
+    requests: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
+    )
+    requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
 
 
 class CompatSettings(_Section):
@@ -340,6 +390,41 @@ class CompatSettings(_Section):
         description="An app that speaks to the opposite leg (the default) of a call that is not bridged is heard "
         "by nobody.",
     )
+
+
+class RouteSettings(_Section):
+    """Which application takes which incoming calls; repeat the block, the first that fits decides."""
+
+    application: str = Field(min_length=1, max_length=255, description="Its id or its name.")
+    called: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Numbers or SIP users called; a * at the end stands for any rest. Empty: all.",
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Addresses or networks of the trunks or PBXs that the calls come from. Empty: all.",
+    )
+
+    @field_validator("called")
+    @classmethod
+    def _check_called(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "+*" in value:
+            raise ValueError(
+                '"+*" would fit every call, for a plus is passed over; write "*" if that is meant'
+            )
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            try:
+                ipaddress.ip_network(source)
+            except ValueError:
+                raise ValueError(f"{source!r} is not an address or a network") from None
+        return value
 
 
 class LogSettings(_Section):
@@ -392,6 +477,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
     drain_timeout_s: float = Field(
         30, ge=0, le=86_400, description="How long SIGTERM lets running calls go on before they are hung up."
+    )
+    routes: tuple[RouteSettings, ...] = Field(
+        (), max_length=limits.ROUTES_MAX, description="Which application takes which calls."
     )
     http: HttpSettings = Field(default_factory=HttpSettings)
     sip: SipSettings = Field(default_factory=SipSettings)
@@ -460,6 +548,10 @@ def load_settings(
         raise ConfigError(_explain(error)) from None
 
 
+_BLOCKS: dict[str, type[BaseModel]] = {"trunks": TrunkSettings, "routes": RouteSettings}
+"""The settings that are repeated, each in a block of its own."""
+
+
 def default_toml() -> str:
     """Return `offhook.default.toml`: every setting with its meaning, its default and its environment name."""
     lines = [
@@ -470,7 +562,7 @@ def default_toml() -> str:
     sections: list[tuple[str, type[BaseModel]]] = []
     for name, field in Settings.model_fields.items():
         kind = field.annotation
-        if name == "trunks":
+        if name in _BLOCKS:
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             sections.append((name, kind))
@@ -482,11 +574,12 @@ def default_toml() -> str:
             lines += _field_lines(
                 (section, name), field.description or "", field.get_default(call_default_factory=True)
             )
-    lines += ["", "", f"# {(TrunkSettings.__doc__ or '').strip()}", "#[[trunks]]"]
-    for name, field in TrunkSettings.model_fields.items():
-        default = "" if field.is_required() else field.default
-        for line in _field_lines(("trunks", name), field.description or "", default):
-            lines.append(line if line.startswith("# ") else f"#{line}")
+    for block, kind in _BLOCKS.items():
+        lines += ["", "", f"# {(kind.__doc__ or '').strip()}", f"#[[{block}]]"]
+        for name, field in kind.model_fields.items():
+            default = "" if field.is_required() else field.default
+            for line in _field_lines((block, name), field.description or "", default):
+                lines.append(line if line.startswith("#") else f"#{line}")
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ command changes nothing: `_check` looks and raises, only then `_carry_out` acts.
 `call.hangup` are in `verdicts`, its taps in `taps`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,8 +38,10 @@ from offhook.call import effects as do
 from offhook.call import facts, payloads, tap_commands, verdicts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
+from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
+from offhook.call.playbacks import Playbacks
 from offhook.call.tap_commands import Compat
 from offhook.call.taps import Taps, Tell
 from offhook.call.values import (
@@ -70,6 +72,7 @@ class CallLeg:
         new_id: makes the ids of taps.
         compat: where to follow Telnyx to the letter.
         ring_timeout_s: how long the call may wait for an answer.
+        first_command_timeout_s: how long it may wait for any command; None: as long as for an answer.
         time_limit_s: how long it may last after the answer; a call that we make has its own limits.
     """
 
@@ -83,6 +86,7 @@ class CallLeg:
         new_id: Callable[[], str],
         compat: Compat | None = None,
         ring_timeout_s: float = limits.RING_TIMEOUT_S,
+        first_command_timeout_s: float | None = None,
         time_limit_s: float = limits.CALL_TIME_LIMIT_S,
     ) -> None:
         self.identity = identity
@@ -95,6 +99,8 @@ class CallLeg:
         self._new_id = new_id
         self._compat = compat or Compat()
         self._ring_timeout_s = ring_timeout_s
+        self._first_command_timeout_s = first_command_timeout_s
+        self._ring_until: float | None = None
         self._time_limit_s = time_limit_s
         self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
@@ -102,6 +108,8 @@ class CallLeg:
         self.inline_streams: dict[str, str] = {}
         """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         self._taps = Taps()
+        self._dialpad = Dialpad()
+        self._playbacks = Playbacks()
         self._memory = CommandMemory()
         self._media_open = False
         self._quality: QualityStats | None = None
@@ -109,6 +117,11 @@ class CallLeg:
         self._farewell: tuple[Header, ...] = ()
         self._ended_at: float | None = None
         self._deadline: float | None = None
+
+    @property
+    def incoming(self) -> bool:
+        """Whether the far end made the call."""
+        return self._record is None or self._record.direction is Direction.INCOMING
 
     # What may be asked
 
@@ -124,9 +137,11 @@ class CallLeg:
         known = self._memory.recall(command, now)
         if known is not None:
             return known, []
-        self._check(command)
+        self._check(command, now)
         if command.client_state is not None:
             self.client_state = command.client_state
+        if self.state is LegState.PARKED:
+            self._deadline = self._ring_until
         data, effects = self._carry_out(command, now)
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
@@ -182,8 +197,10 @@ class CallLeg:
                 return []
             case facts.DigitReceived():
                 return self._digit(fact, now)
+            case facts.PlaybackStarted() | facts.PlaybackEnded():
+                return self._all_told(self._playbacks.handle(fact), now) + self._finish_when_done(now)
             case _:
-                effects = [self._told(item, now) for item in self._taps.handle(fact)]
+                effects = self._all_told(self._taps.handle(fact), now)
                 return effects + self._finish_when_done(now)
 
     def poll_timeout(self) -> float | None:
@@ -207,12 +224,12 @@ class CallLeg:
                 return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
             case _:
                 self._media_open = False
-                told: list[do.Effect] = [self._told(item, now) for item in self._taps.abandon()]
+                told = self._all_told([*self._taps.abandon(), *self._playbacks.abandon()], now)
                 return told + self._finish_when_done(now)
 
     # Commands: first whether
 
-    def _check(self, command: ask.Command) -> None:
+    def _check(self, command: ask.Command, now: float) -> None:
         if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
             self._check_call_command(command)
         elif self.state in _OVER:
@@ -227,6 +244,10 @@ class CallLeg:
                     self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
                 case ask.StartTranscription():
                     self._check_audio(self.media, transcription=command.transcription)
+                case ask.SendDigits():
+                    self._dialpad.check(command, self.media, self._codecs.opaque, now)
+                case ask.StartPlayback():
+                    self._playbacks.check(command, self.media, self._codecs.opaque)
                 case _:
                     pass
 
@@ -295,6 +316,12 @@ class CallLeg:
                 return {}, self._open_transcription(command.transcription)
             case ask.StopTranscription():
                 return {}, taps.close_transcription()
+            case ask.SendDigits():
+                return {}, [self._dialpad.press(command, self._known()[1], now)]
+            case ask.StartPlayback():
+                return {}, self._all_told(self._playbacks.start(self._new_id(), command), now)
+            case ask.StopPlayback():
+                return {}, self._all_told(self._playbacks.stop(command.stop), now)
             case _:
                 assert isinstance(command, ask.UpdateClientState)
                 return {}, []
@@ -305,8 +332,7 @@ class CallLeg:
         self._answer = command
         self.media = self._agree(command)
         self._media_open = True
-        if command.webhook_url is not None:
-            self.route = replace(self.route, url=command.webhook_url)
+        self.route = command.webhooks.applied_to(self.route)
         data = self.inline_streams = self._stream_ids(command)
         codecs = self._codecs.offered(command.preferred_codecs)
         return data, [
@@ -382,7 +408,9 @@ class CallLeg:
 
     def _ring(self, call: facts.IncomingCall, now: float) -> list[do.Effect]:
         self.state = LegState.PARKED
-        self._deadline = now + self._ring_timeout_s
+        self._ring_until = self._deadline = now + self._ring_timeout_s
+        if self._first_command_timeout_s is not None:
+            self._deadline = min(self._ring_until, now + self._first_command_timeout_s)
         self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
         return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs.spoken), now)]
 
@@ -421,8 +449,7 @@ class CallLeg:
         self._deadline = now + plan.timeout_s
         self._time_limit_s = plan.time_limit_s
         self.client_state = plan.client_state
-        if plan.webhook_url is not None:
-            self.route = replace(self.route, url=plan.webhook_url)
+        self.route = plan.webhooks.applied_to(self.route)
         self.inline_streams = self._stream_ids(plan)
         self._record = CallRecord(self.identity, Direction.OUTGOING, call, now)
         self._media_open = True
@@ -456,7 +483,7 @@ class CallLeg:
         self._record = replace(self._record, call=replace(self._record.call, callee=fact.callee))
         effects += self._answered(plan, fact.headers, now)
         if plan.digits:
-            effects.append(do.PressKeys(plan.digits))
+            effects.append(self._dialpad.press(ask.SendDigits(digits=plan.digits), fact.media, now))
         return effects
 
     def _ended_by(
@@ -523,12 +550,13 @@ class CallLeg:
         self._verdict = verdict
         self._ended_at = now
         effects = [*first, *self._taps.close_all(verdict.cause.value)]
+        effects += self._all_told(self._playbacks.close_all(), now)
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)
 
     def _finish_when_done(self, now: float) -> list[do.Effect]:
-        if self.state is not LegState.ENDING or self._media_open or len(self._taps):
+        if self.state is not LegState.ENDING or self._media_open or len(self._taps) or len(self._playbacks):
             return []
         assert self._record is not None
         assert self._verdict is not None
@@ -563,10 +591,11 @@ class CallLeg:
         assert self.media is not None, "a leg that is answered has media"
         return self._record, self.media
 
-    def _told(self, item: do.Effect | Tell, now: float) -> do.Effect:
-        if isinstance(item, Tell):
-            return self._notify(item.event_type, item.payload, now)
-        return item
+    def _all_told(self, items: Iterable[do.Effect | Tell], now: float) -> list[do.Effect]:
+        return [
+            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            for item in items
+        ]
 
     def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
         assert self._record is not None, "nothing is told before the call"

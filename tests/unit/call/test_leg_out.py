@@ -10,7 +10,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState
+from offhook.call.values import Header, LegState, WebhookWishes
 from tests.fakes.legs import (
     QUALITY,
     ROUTE,
@@ -63,7 +63,7 @@ def test_an_answer_starts_what_the_plan_asks_for() -> None:
     options = ask.TranscriptionOptions()
     desk = dialling(stream=stream(), transcription=options, digits="1w2")
     effects = desk.tell(facts.CalleeAnswered("+15550002222", media(), (Header("X-Ticket", "7"),)))
-    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.PressKeys]
+    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.SendDigits]
     told = payload(effects, "call.answered")
     assert (told["codec"], told["stream_url"], told["stream_track"]) == ("PCMU", URL, "inbound_track")
     assert told["custom_headers"] == [{"name": "X-Ticket", "value": "7"}]
@@ -185,7 +185,7 @@ def test_the_state_of_the_client_can_change_while_it_rings() -> None:
 
 
 def test_the_webhooks_of_a_call_go_where_its_plan_says() -> None:
-    desk = dialling(webhook_url="https://other.example/hook")
+    desk = dialling(webhooks=WebhookWishes("https://other.example/hook"))
     (notice,) = [effect for effect in desk.done if isinstance(effect, do.Notify)]
     assert notice.route == replace(ROUTE, url="https://other.example/hook")
 
