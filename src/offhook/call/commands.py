@@ -6,6 +6,7 @@ from typing import Any
 
 from offhook.base import limits
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.proto.ssml import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +246,26 @@ class StartPlayback(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakOptions:
+    """What a voice, named as apps name it, is to say; `loop` is None for ever."""
+
+    script: Script
+    voice: str
+    language: str = "en-US"
+    loop: int | None = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Command):
+    """Say a text after the sounds and texts that wait; `stop` ends others first."""
+
+    speak: SpeakOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing; with `CURRENT` the next sound that waits begins."""
+    """Stop playing and speaking; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
 

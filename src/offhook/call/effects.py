@@ -6,7 +6,14 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import (
+    Dial,
+    DialogflowOptions,
+    ForkType,
+    PlaybackOptions,
+    SpeakOptions,
+    TranscriptionOptions,
+)
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -191,6 +198,14 @@ class OpenPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSpeak:
+    """Let a voice say a text; answered as `OpenPlayback` is, and closed by `ClosePlayback`."""
+
+    playback_id: str
+    options: SpeakOptions
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePlayback:
     """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
 
@@ -230,6 +245,7 @@ Effect = (
     | CloseTranscription
     | SendDigits
     | OpenPlayback
+    | OpenSpeak
     | ClosePlayback
     | Notify
     | Release

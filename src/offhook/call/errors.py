@@ -24,6 +24,8 @@ TITLES = {
     "10033": "Value outside of range",
     "10038": "Feature not permitted",
     "90009": "Invalid value for loop",
+    "90010": "Invalid value for payload",
+    "90012": "Invalid value for voice",
     "90014": "Invalid value for digits",
     "90015": "Invalid Call Control ID",
     "90016": "Invalid value for stop",

@@ -246,7 +246,7 @@ class CallLeg:
                     self._check_audio(self.media, transcription=command.transcription)
                 case ask.SendDigits():
                     self._dialpad.check(command, self.media, self._codecs.opaque, now)
-                case ask.StartPlayback():
+                case ask.StartPlayback() | ask.Speak():
                     self._playbacks.check(command, self.media, self._codecs.opaque)
                 case _:
                     pass
@@ -318,7 +318,7 @@ class CallLeg:
                 return {}, taps.close_transcription()
             case ask.SendDigits():
                 return {}, [self._dialpad.press(command, self._known()[1], now)]
-            case ask.StartPlayback():
+            case ask.StartPlayback() | ask.Speak():
                 return {}, self._all_told(self._playbacks.start(self._new_id(), command), now)
             case ask.StopPlayback():
                 return {}, self._all_told(self._playbacks.stop(command.stop), now)

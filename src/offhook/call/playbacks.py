@@ -1,7 +1,9 @@
-"""The sounds that a leg plays, one after the other, from the command to `call.playback.ended`.
+"""The sounds and texts that a leg plays, one after the other, from the command to its `ended`.
 
-Each accepted playback is told its end exactly once, and its start at most once before it: a file
-that cannot be had, or is stopped while it waits, was never heard.
+A text that a voice says (`Speak`) is a playback like any other; only what is told of it has other
+names: `call.speak.started` and `call.speak.ended`. Each accepted playback is told its end exactly
+once, and its start at most once before it: a file that cannot be had, or is stopped while it
+waits, was never heard.
 
 | playback | by | told | then |
 | --- | --- | --- | --- |
@@ -17,8 +19,8 @@ from dataclasses import dataclass, field
 
 from offhook.base import limits
 from offhook.call.codecs import why_opaque
-from offhook.call.commands import StartPlayback, StopWhich
-from offhook.call.effects import ClosePlayback, Effect, OpenPlayback
+from offhook.call.commands import Speak, StartPlayback, StopWhich
+from offhook.call.effects import ClosePlayback, Effect, OpenPlayback, OpenSpeak
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload, PlaybackEnded, PlaybackStarted
 from offhook.call.taps import Tell
@@ -26,21 +28,34 @@ from offhook.proto.sdp import NegotiatedMedia
 
 CANCELLED = "cancelled"
 CALL_HANGUP = "call_hangup"
+_SPEAK_STATUSES = {CANCELLED: "completed"}
+"""The API has no status of its own for a text that was stopped (contract 3.4)."""
 
 
 @dataclass(slots=True)
 class _Playback:
     """`closing` is the status it will end with, once it has been asked to end."""
 
-    effect: OpenPlayback
+    effect: OpenPlayback | OpenSpeak
     started: bool = False
     closing: str | None = None
 
     def told(self) -> Payload:
+        if isinstance(self.effect, OpenSpeak):
+            return {"speak_id": self.effect.playback_id}
         return {"media_name": None, "media_url": self.effect.options.url, "overlay": False}
 
+    def begun(self) -> Tell:
+        return Tell(f"call.{self._kind()}.started", self.told())
+
     def ended(self, status: str, detail: str = "") -> Tell:
-        return Tell("call.playback.ended", {**self.told(), "status": status, "status_detail": detail})
+        if isinstance(self.effect, OpenSpeak):
+            status = _SPEAK_STATUSES.get(status, status)
+        told = {**self.told(), "status": status, "status_detail": detail}
+        return Tell(f"call.{self._kind()}.ended", told)
+
+    def _kind(self) -> str:
+        return "speak" if isinstance(self.effect, OpenSpeak) else "playback"
 
 
 @dataclass(slots=True)
@@ -52,17 +67,23 @@ class Playbacks:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def check(self, command: StartPlayback, media: NegotiatedMedia | None, opaque: frozenset[str]) -> None:
+    def check(
+        self, command: StartPlayback | Speak, media: NegotiatedMedia | None, opaque: frozenset[str]
+    ) -> None:
         """Raise `CommandError` when the sound cannot be played into the call, or too many wait."""
         if media is not None and media.codec_name in opaque:
             raise CommandError("10038", f"nothing can be played here: {why_opaque(media.codec_name)}")
         if len(self) >= limits.PLAYBACKS_PER_LEG_MAX and command.stop is not StopWhich.ALL:
             raise CommandError("10027", f"a call has at most {limits.PLAYBACKS_PER_LEG_MAX} sounds to play")
 
-    def start(self, playback_id: str, command: StartPlayback) -> list[Effect | Tell]:
+    def start(self, playback_id: str, command: StartPlayback | Speak) -> list[Effect | Tell]:
         """Let a sound wait its turn, which may be now."""
         decided = [] if command.stop is None else self.stop(command.stop)
-        effect = OpenPlayback(playback_id, command.playback)
+        effect: OpenPlayback | OpenSpeak
+        if isinstance(command, Speak):
+            effect = OpenSpeak(playback_id, command.speak)
+        else:
+            effect = OpenPlayback(playback_id, command.playback)
         self._queue.append(_Playback(effect))
         return [*decided, effect] if len(self) == 1 else decided
 
@@ -97,7 +118,7 @@ class Playbacks:
             if current.started or current.closing is not None:
                 return []
             current.started = True
-            return [Tell("call.playback.started", current.told())]
+            return [current.begun()]
         self._queue.popleft()
         if current.closing is None:
             ended = current.ended(fact.status, fact.detail)

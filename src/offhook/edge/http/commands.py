@@ -20,6 +20,7 @@ from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
+from offhook.edge.http.speaking import speak
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -219,6 +220,7 @@ ACTIONS = (
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
     Action("playback_start", schemas.PlaybackStart, playback_start),
+    Action("speak", schemas.Speak, speak),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),

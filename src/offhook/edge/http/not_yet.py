@@ -28,7 +28,6 @@ ACTIONS_NOT_YET = (
     "send_sip_info",
     "siprec_start",
     "siprec_stop",
-    "speak",
     "suppression_start",
     "suppression_stop",
     "switch_supervisor_role",

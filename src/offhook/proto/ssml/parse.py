@@ -15,7 +15,7 @@ from offhook.proto.ssml.values import (
     clamped_gain_db,
     clamped_rate,
     pause_ms,
-    rate,
+    rate_of,
     said_as,
     volume_db,
 )
@@ -32,14 +32,14 @@ _SENTENCE = frozenset({"s", "p", "sentence", "paragraph"})
 _XML_LANG = "xml:lang"
 
 
-def parse_ssml(document: str) -> Script:
-    """Return what `document` asks a voice to say.
+def parse_ssml(document: str, *, rate: float = 1.0) -> Script:
+    """Return what `document` asks a voice to say; `rate` is how fast where it does not say.
 
     Raises:
         SsmlError: it is not well-formed, its root is not `speak`, it has a document type, an element
             that is no SSML, an attribute that cannot be understood, or is not in English.
     """
-    reader = _Reader()
+    reader = _Reader(rate)
     # Without namespaces, because the prefixes of vendors are hardly ever declared.
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = reader.start
@@ -76,7 +76,8 @@ class _Element:
 class _Reader:
     """Takes expat's events; neighbouring words of the same manner become one text."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
         self.script: list[Words | Pause] = []
         self._open: list[_Element] = []
         self._joins = False
@@ -89,7 +90,7 @@ class _Reader:
         if name not in _SPOKEN and name not in _SILENT and name != "break" and ":" not in name:
             raise SsmlError(f"`{_shown(name)}` is no element of SSML")
         _check_language(name, attributes)
-        above = self._open[-1] if self._open else _Element("")
+        above = self._open[-1] if self._open else _Element("", self._rate)
         element = replace(above, name=name, collected="")
         self._open.append(element)
         element.silent |= name in _SILENT
@@ -129,7 +130,7 @@ class _Reader:
 
     def _prosody(self, element: _Element, attributes: dict[str, str]) -> None:
         if "rate" in attributes:
-            element.rate = clamped_rate(element.rate * rate(attributes["rate"]))
+            element.rate = clamped_rate(element.rate * rate_of(attributes["rate"]))
         if "volume" in attributes:
             gain_db = volume_db(attributes["volume"])
             element.silent |= gain_db is None

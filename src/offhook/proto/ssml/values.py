@@ -35,7 +35,7 @@ def pause_ms(time: str | None, strength: str | None) -> int:
     return _STRENGTHS_MS[strength]
 
 
-def rate(asked: str) -> float:
+def rate_of(asked: str) -> float:
     """Return the factor of a `prosody` rate: a name, `80%`, `+20%` or `1.2`."""
     asked = asked.strip()
     if asked in _RATES:
