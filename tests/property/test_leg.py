@@ -5,7 +5,6 @@ order, and about taps that never were. Nothing plays the far end's part correctl
 facts about taps are mostly about taps that the leg opened.
 """
 
-import copy
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +26,7 @@ from tests.fakes.legs import (
     Desk,
     incoming,
     media,
+    memory,
     outgoing,
     sdp,
     start_fork,
@@ -155,7 +155,7 @@ class Observer:
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
         desk = self.desk
-        before = copy.deepcopy(vars(desk.leg))
+        before = memory(desk.leg)
         key = (type(command), command.command_id or "")
         known = self.accepted.get(key) if command.command_id else None
         replayed = known is not None and desk.now < known[0] + limits.COMMAND_IDS_KEPT_S
@@ -163,13 +163,13 @@ class Observer:
             reply, effects = desk.command_for_reply(command)
         except CommandError:
             assert not replayed, "an accepted command_id is never refused within its time"
-            assert vars(desk.leg) == before, "a refused command must leave no trace"
+            assert memory(desk.leg) == before, "a refused command must leave no trace"
             return
         assert reply.duplicate is replayed
         if replayed:
             assert known is not None
             assert (reply.data, effects) == (known[1].data, []), "a repetition has no effect of its own"
-            assert vars(desk.leg) == before
+            assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
         self.sounds_accepted += isinstance(command, ask.StartPlayback)
@@ -181,12 +181,12 @@ class Observer:
     def tell(self, fact: facts.Fact) -> None:
         """Tell a fact, and remember what it says about taps."""
         meaningless = self.means_nothing(fact)
-        before = copy.deepcopy(vars(self.desk.leg)) if meaningless else {}
+        before = memory(self.desk.leg) if meaningless else {}
         if type(fact) in TERMINAL:
             self.reported.add(TERMINAL[type(fact)](fact))
         effects = self.desk.tell(fact)
         if meaningless:
-            assert (effects, vars(self.desk.leg)) == ([], before), "a late or early fact changes nothing"
+            assert (effects, memory(self.desk.leg)) == ([], before), "a late or early fact changes nothing"
         self.look(effects)
 
     def means_nothing(self, fact: facts.Fact) -> bool:

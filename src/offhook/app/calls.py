@@ -10,7 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from offhook.app.runner import LegRunner, reachable
+from offhook.app.leg_audio import reachable
+from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
 from offhook.base import limits
@@ -73,6 +74,8 @@ class Calls:
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
+            if isinstance(command, Speak) and not runner.leg.has_done(command, self._services.clock.now()):
+                check_voice(self._services.voice, command.speak)
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -141,7 +144,7 @@ class Calls:
         self._enter(runner)
         log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
         runner.feed(outgoing_call(plan, targets[0]))
-        data = {**leg.status(now), "is_alive": False, **leg.inline_streams}
+        data = {**leg.status(now), "is_alive": False, **leg.inline_ids}
         reply = Reply(data)
         self._dialled.remember(keyed, reply, now)
         return reply
@@ -218,7 +221,7 @@ class Calls:
             case sip.CallCancelled():
                 runner.feed(facts.CallerCancelled())
             case sip.CallEstablished():
-                runner.feed(facts.AckReceived(runner.read_answer(event.sdp)))
+                runner.feed(facts.AckReceived(runner.audio.read_answer(event.sdp)))
             case sip.AckTimedOut():
                 runner.feed(facts.SignallingFailed("no ACK came for our 200 OK", 408))
             case sip.CallEnded():
@@ -364,6 +367,8 @@ class Calls:
         self.calls_total += 1
         if self.calls_total == 1 and self._services.settings.speech.warm_up:
             self._services.tasks.start(self._warm_up(), name="warm up speech")
+        if self.calls_total == 1 and self._services.settings.voice.warm_up:
+            self._services.tasks.start(warm_up_voice(self._services.voice), name="warm up voice")
 
     def _watch(self, runner: LegRunner, call: sip.CallHandle) -> None:
         self._by_sip_call[call] = runner

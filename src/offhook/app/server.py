@@ -26,6 +26,7 @@ from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
 from offhook.app.trunks import Trunks
+from offhook.app.voice import inspect_voice, make_voice
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.errors import ConfigError
@@ -118,6 +119,9 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        voice = make_voice(settings.voice)
+        stack.push_async_callback(voice.close)
+        await inspect_voice(voice)
         applications = Applications(settings, self._clock, ApplicationTable(store))
         await applications.load()
         services = Services(
@@ -126,6 +130,7 @@ class _Server:
             sip=sip,
             media=media,
             speech=speech,
+            voice=voice,
             outbox=outbox,
             egress=egress,
             applications=applications,

@@ -1,13 +1,14 @@
 """The keys a leg presses: how long they take, and by which way they go."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from offhook.base import limits
+from offhook.call.ability import Ability, Decision, LegContext
 from offhook.call.codecs import why_opaque
-from offhook.call.commands import SendDigits
+from offhook.call.commands import Answer, Command, Dial, SendDigits
 from offhook.call.effects import SendDigits as Press
 from offhook.call.errors import CommandError
-from offhook.proto.sdp import NegotiatedMedia
+from offhook.call.facts import Fact
 
 KEYS = frozenset("0123456789ABCD*#")
 PAUSES_S = {"w": 0.5, "W": 1.0}
@@ -21,32 +22,49 @@ def seconds_of(digits: str, duration_ms: int) -> float:
     return sum(PAUSES_S.get(key, each_s) for key in digits)
 
 
-@dataclass(slots=True)
-class Dialpad:
+class Dialpad(Ability):
     """Knows until when the keys asked for so far are being sent. Sends nothing itself."""
 
-    busy_until: float = 0.0
+    COMMANDS = (SendDigits,)
+    FACTS = ()
 
-    def check(
-        self, command: SendDigits, media: NegotiatedMedia | None, opaque: frozenset[str], now: float
-    ) -> None:
-        """Raise `CommandError` when the call cannot take the keys.
+    def __init__(self, leg: LegContext) -> None:
+        super().__init__(leg)
+        self._busy_until = 0.0
 
-        Args:
-            command: what is asked.
-            media: what the call is in.
-            opaque: codecs into which no tone can be mixed here.
-            now: the time.
-        """
-        ends = max(now, self.busy_until) + seconds_of(command.digits, command.duration_ms)
+    def __len__(self) -> int:
+        return 0
+
+    def check(self, command: Command, now: float) -> None:
+        """See `Ability`."""
+        assert isinstance(command, SendDigits)
+        ends = max(now, self._busy_until) + seconds_of(command.digits, command.duration_ms)
         if ends > now + limits.DIGITS_WAITING_S_MAX:
             detail = f"the keys that wait would take longer than {limits.DIGITS_WAITING_S_MAX:.0f} s"
             raise CommandError("90014", detail, "/digits")
-        if media is not None and media.dtmf_payload_type is None and media.codec_name in opaque:
+        _, media = self._leg.known()
+        if media.dtmf_payload_type is None and media.codec_name in self._leg.codecs.opaque:
             detail = f"the far end takes no telephone-event: {why_opaque(media.codec_name)}"
             raise CommandError("10038", detail)
 
-    def press(self, command: SendDigits, media: NegotiatedMedia, now: float) -> Press:
+    def carry_out(self, command: Command, now: float) -> tuple[dict[str, Any], list[Decision]]:
+        """See `Ability`."""
+        assert isinstance(command, SendDigits)
+        return {}, [self._press(command, now)]
+
+    def handle(self, fact: Fact, now: float) -> list[Decision]:
+        """See `Ability`."""
+        del fact, now
+        return []
+
+    def begin(self, plan: Answer | Dial, ids: dict[str, str], now: float) -> list[Decision]:
+        """See `Ability`."""
+        del ids
+        digits = plan.digits if isinstance(plan, Dial) else ""
+        return [self._press(SendDigits(digits=digits), now)] if digits else []
+
+    def _press(self, command: SendDigits, now: float) -> Press:
         """Return the effect; tones go where telephone-event was not agreed on (RFC 4733 section 2.1)."""
-        self.busy_until = max(now, self.busy_until) + seconds_of(command.digits, command.duration_ms)
+        _, media = self._leg.known()
+        self._busy_until = max(now, self._busy_until) + seconds_of(command.digits, command.duration_ms)
         return Press(command.digits, command.duration_ms, media.dtmf_payload_type is None)

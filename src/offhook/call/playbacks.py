@@ -15,16 +15,16 @@ waits, was never heard.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from offhook.base import limits
+from offhook.call.ability import Ability, Decision, LegContext, Tell
 from offhook.call.codecs import why_opaque
-from offhook.call.commands import Speak, StartPlayback, StopWhich
-from offhook.call.effects import ClosePlayback, Effect, OpenPlayback, OpenSpeak
+from offhook.call.commands import Command, Speak, StartPlayback, StopPlayback, StopWhich
+from offhook.call.effects import ClosePlayback, OpenPlayback, OpenSpeak
 from offhook.call.errors import CommandError
-from offhook.call.facts import Payload, PlaybackEnded, PlaybackStarted
-from offhook.call.taps import Tell
-from offhook.proto.sdp import NegotiatedMedia
+from offhook.call.facts import Fact, Payload, PlaybackEnded, PlaybackStarted
 
 CANCELLED = "cancelled"
 CALL_HANGUP = "call_hangup"
@@ -58,59 +58,53 @@ class _Playback:
         return "speak" if isinstance(self.effect, OpenSpeak) else "playback"
 
 
-@dataclass(slots=True)
-class Playbacks:
+class Playbacks(Ability):
     """The sound that is open, first, and those that wait."""
 
-    _queue: deque[_Playback] = field(default_factory=deque)
+    COMMANDS = (StartPlayback, Speak, StopPlayback)
+    FACTS = (PlaybackStarted, PlaybackEnded)
+
+    def __init__(self, leg: LegContext) -> None:
+        super().__init__(leg)
+        self._queue: deque[_Playback] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def check(
-        self, command: StartPlayback | Speak, media: NegotiatedMedia | None, opaque: frozenset[str]
-    ) -> None:
-        """Raise `CommandError` when the sound cannot be played into the call, or too many wait."""
-        if media is not None and media.codec_name in opaque:
+    def check(self, command: Command, now: float) -> None:
+        """See `Ability`."""
+        del now
+        if not isinstance(command, StartPlayback | Speak):
+            return
+        _, media = self._leg.known()
+        if media.codec_name in self._leg.codecs.opaque:
             raise CommandError("10038", f"nothing can be played here: {why_opaque(media.codec_name)}")
         if len(self) >= limits.PLAYBACKS_PER_LEG_MAX and command.stop is not StopWhich.ALL:
             raise CommandError("10027", f"a call has at most {limits.PLAYBACKS_PER_LEG_MAX} sounds to play")
 
-    def start(self, playback_id: str, command: StartPlayback | Speak) -> list[Effect | Tell]:
-        """Let a sound wait its turn, which may be now."""
-        decided = [] if command.stop is None else self.stop(command.stop)
-        effect: OpenPlayback | OpenSpeak
-        if isinstance(command, Speak):
-            effect = OpenSpeak(playback_id, command.speak)
-        else:
-            effect = OpenPlayback(playback_id, command.playback)
-        self._queue.append(_Playback(effect))
-        return [*decided, effect] if len(self) == 1 else decided
+    def carry_out(self, command: Command, now: float) -> tuple[dict[str, Any], list[Decision]]:
+        """See `Ability`."""
+        del now
+        if isinstance(command, StartPlayback | Speak):
+            return {}, self._start(command)
+        assert isinstance(command, StopPlayback)
+        return {}, self._stop(command.stop)
 
-    def stop(self, which: StopWhich, status: str = CANCELLED) -> list[Effect | Tell]:
-        """End what is open, and with `ALL` what waits."""
-        decided: list[Effect | Tell] = []
-        if which is StopWhich.ALL:
-            while len(self) > 1:
-                decided.append(self._queue.pop().ended(status))
-            decided.reverse()
-        if self._queue and self._queue[0].closing is None:
-            self._queue[0].closing = status
-            decided.append(ClosePlayback(self._queue[0].effect.playback_id))
-        return decided
+    def close(self, hangup_cause: str, now: float) -> list[Decision]:
+        """See `Ability`."""
+        del hangup_cause, now
+        return self._stop(StopWhich.ALL, CALL_HANGUP)
 
-    def close_all(self) -> list[Effect | Tell]:
-        """End everything because the call has ended."""
-        return self.stop(StopWhich.ALL, CALL_HANGUP)
-
-    def abandon(self) -> list[Tell]:
-        """Forget what never reported its end, and tell it."""
-        told = [playback.ended(playback.closing or CALL_HANGUP) for playback in self._queue]
+    def abandon(self) -> list[Decision]:
+        """See `Ability`."""
+        told: list[Decision] = [playback.ended(playback.closing or CALL_HANGUP) for playback in self._queue]
         self._queue.clear()
         return told
 
-    def handle(self, fact: PlaybackStarted | PlaybackEnded) -> list[Effect | Tell]:
+    def handle(self, fact: Fact, now: float) -> list[Decision]:
         """Take a fact; what is not about the open sound is ignored."""
+        del now
+        assert isinstance(fact, PlaybackStarted | PlaybackEnded)
         if not self._queue or self._queue[0].effect.playback_id != fact.playback_id:
             return []
         current = self._queue[0]
@@ -125,3 +119,27 @@ class Playbacks:
         else:
             ended = current.ended(current.closing)
         return [ended, self._queue[0].effect] if self._queue else [ended]
+
+    def _start(self, command: StartPlayback | Speak) -> list[Decision]:
+        """Let a sound wait its turn, which may be now."""
+        decided = [] if command.stop is None else self._stop(command.stop)
+        playback_id = self._leg.new_id()
+        effect: OpenPlayback | OpenSpeak
+        if isinstance(command, Speak):
+            effect = OpenSpeak(playback_id, command.speak)
+        else:
+            effect = OpenPlayback(playback_id, command.playback)
+        self._queue.append(_Playback(effect))
+        return [*decided, effect] if len(self) == 1 else decided
+
+    def _stop(self, which: StopWhich, status: str = CANCELLED) -> list[Decision]:
+        """End what is open, and with `ALL` what waits."""
+        decided: list[Decision] = []
+        if which is StopWhich.ALL:
+            while len(self) > 1:
+                decided.append(self._queue.pop().ended(status))
+            decided.reverse()
+        if self._queue and self._queue[0].closing is None:
+            self._queue[0].closing = status
+            decided.append(ClosePlayback(self._queue[0].effect.playback_id))
+        return decided

@@ -7,14 +7,18 @@ import pytest
 from offhook.base import limits
 from offhook.call import commands as ask
 from offhook.call import effects as do
+from offhook.call.ability import Compat, LegContext
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dialpad import Dialpad, seconds_of
 from offhook.call.errors import CommandError
-from tests.fakes.legs import START, answered, media
+from offhook.call.payloads import CallRecord
+from offhook.call.values import Direction
+from offhook.proto.sdp import NegotiatedMedia
+from tests.fakes.legs import IDENTITY, START, answered, incoming, media
 
 pytestmark = pytest.mark.unit
 
-NOTHING_OPAQUE: frozenset[str] = frozenset()
+RECORD = CallRecord(IDENTITY, Direction.INCOMING, incoming(), START)
 
 
 def test_keys_take_their_time_and_pauses_theirs() -> None:
@@ -27,17 +31,24 @@ def test_a_call_without_telephone_event_is_given_tones() -> None:
     assert press == do.SendDigits("1w#", 100, in_band=True)
 
 
+def dialpad(agreed: NegotiatedMedia, *, opaque: frozenset[str] = frozenset()) -> Dialpad:
+    codecs = CodecPolicy(opaque=opaque)
+    return Dialpad(LegContext(IDENTITY, "user", codecs, str, Compat(), record=RECORD, media=agreed))
+
+
 def test_telephone_event_is_used_where_it_was_agreed_on() -> None:
     agreed = replace(media(), dtmf_payload_type=101)
-    assert not Dialpad().press(ask.SendDigits(digits="5"), agreed, START).in_band
+    _, effects = dialpad(agreed).carry_out(ask.SendDigits(digits="5"), START)
+    assert effects == [do.SendDigits("5", 250, in_band=False)]
 
 
 def test_a_codec_that_is_only_passed_on_takes_no_tones() -> None:
-    dialpad, command = Dialpad(), ask.SendDigits(digits="5")
+    command = ask.SendDigits(digits="5")
     with pytest.raises(CommandError) as refused:
-        dialpad.check(command, media(), frozenset({"PCMU"}), START)
+        dialpad(media(), opaque=frozenset({"PCMU"})).check(command, START)
     assert refused.value.problem.code == "10038"
-    dialpad.check(command, replace(media(), dtmf_payload_type=101), frozenset({"PCMU"}), START)
+    events = replace(media(), dtmf_payload_type=101)
+    dialpad(events, opaque=frozenset({"PCMU"})).check(command, START)
 
 
 def test_the_keys_that_wait_are_bounded_and_make_room_as_time_passes() -> None:

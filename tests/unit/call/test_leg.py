@@ -1,6 +1,5 @@
 """The states of a leg: what each command and fact leads to (contract 3.5-3.7)."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from tests.fakes.legs import (
     incoming,
     kinds,
     media,
+    memory,
     payload,
     ringing,
     sdp,
@@ -59,10 +59,10 @@ CALL_COMMANDS = [
 
 def refusal(desk: Desk, command: ask.Command) -> tuple[str, str | None]:
     """Return code and pointer of a refusal, after looking that it left no trace."""
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     with pytest.raises(CommandError) as refused:
         desk.leg.command(replace(command, client_state="bmV3", command_id="once"), desk.now)
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
     return refused.value.problem.code, refused.value.problem.pointer
 
 
@@ -382,9 +382,9 @@ def test_whatever_ends_a_call_is_told_once_and_last(
 )
 def test_a_fact_that_comes_too_early_or_too_late_changes_nothing(state: LegState, fact: facts.Fact) -> None:
     desk = IN_STATE[state]()
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     assert desk.tell(fact) == []
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,7 @@ def test_the_status_of_a_call_follows_its_life() -> None:
 def test_an_ended_leg_keeps_neither_headers_nor_sdp() -> None:
     desk = answered(ask.Answer(headers=(Header("X-Agent", "9"),)))
     desk.tell(facts.PeerHungUp((Header("X-Survey", "5"),)), facts.MediaClosed())
-    kept = repr(vars(desk.leg))
+    kept = repr(memory(desk.leg))
     assert "X-Ticket" not in kept
     assert "X-Agent" not in kept
     assert "X-Survey" not in kept
