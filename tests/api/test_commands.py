@@ -133,7 +133,7 @@ async def test_every_parameter_of_the_sdk_reaches_the_command(api: Api) -> None:
         options={"keyterms": ["Offhook"]},
     )
     assert command.silence_when_idle
-    assert command.webhook_url == "https://app.example/hook"
+    assert command.webhooks.url == "https://app.example/hook"
 
 
 async def test_the_same_command_id_gets_the_first_answer_byte_for_byte(api: Api) -> None:

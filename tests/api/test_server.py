@@ -45,7 +45,7 @@ async def test_the_house_paths_need_no_key(api: Api, path: str) -> None:
 async def test_the_public_key_is_what_the_sdk_wants(api: Api) -> None:
     async with httpx.AsyncClient(base_url=api.url) as client:
         answer = await client.get("/v2/offhook/public_key")
-    assert answer.json() == {"data": {"public_key": api.service.public_key()}}
+    assert answer.json() == {"data": api.service.public_keys()}
 
 
 async def test_health_turns_503_when_calls_are_not_taken(api: Api) -> None:

@@ -110,9 +110,9 @@ class LegService:
         found = [leg.status(self.clock.now()) for leg in self._legs.values()]
         return [{**call, "cursor": number} for number, call in enumerate(found, start=1) if call["is_alive"]]
 
-    def public_key(self) -> str:
-        """Return a key of the right shape."""
-        return "A" * 43 + "="
+    def public_keys(self) -> dict[str, str]:
+        """Return keys of the right shape."""
+        return {"public_key": "A" * 43 + "=", "next_public_key": "B" * 43 + "="}
 
     def streams(
         self, *, call_control_id: str | None, wanted: str, first: int, count: int
@@ -189,6 +189,10 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.ForkOpened(effect.fork_id)
         case do.CloseFork():
             return facts.ForkClosed(effect.fork_id)
+        case do.OpenPlayback():
+            return facts.PlaybackStarted(effect.playback_id)
+        case do.ClosePlayback():
+            return facts.PlaybackEnded(effect.playback_id, "cancelled")
         case do.CloseTranscription():
             return facts.TranscriptionClosed(effect.transcription_id)
         case _:

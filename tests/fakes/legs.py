@@ -1,5 +1,6 @@
 """A leg to ask and to tell things, and shorthands for what it decides."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -8,6 +9,7 @@ from typing import Any
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
+from offhook.call.ability import LegContext
 from offhook.call.codecs import CodecPolicy
 from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, LegState, QualityStats, Track, UdpTarget, WebhookRoute
@@ -26,6 +28,16 @@ QUALITY = QualityStats(
     tx_packets_skipped=0,
 )
 URL = "wss://app.example/audio?token=t"
+
+
+def memory(leg: CallLeg) -> dict[str, Any]:
+    """Return a copy of all that a leg and its abilities keep, which compares by value."""
+    kept = {name: value for name, value in vars(leg).items() if name not in ("_abilities", "_context")}
+    known = {name: getattr(leg._context, name) for name in LegContext.__slots__}
+    abilities = [
+        {name: value for name, value in vars(ability).items() if name != "_leg"} for ability in leg._abilities
+    ]
+    return copy.deepcopy({**kept, "known": known, "abilities": abilities})
 
 
 def sdp(payload_types: str = "0 8") -> SessionDescription:
@@ -124,6 +136,7 @@ class Desk:
 
     compat: Compat = field(default_factory=Compat)
     codecs: CodecPolicy = field(default_factory=lambda: CodecPolicy(("PCMU", "PCMA")))
+    first_command_timeout_s: float | None = None
     now: float = START
     done: list[do.Effect] = field(default_factory=list)
 
@@ -136,6 +149,7 @@ class Desk:
             codecs=self.codecs,
             new_id=lambda: f"id-{next(ids)}",
             compat=self.compat,
+            first_command_timeout_s=self.first_command_timeout_s,
         )
 
     def tell(self, *news: facts.Fact) -> list[do.Effect]:

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
 from offhook.app.services import Services
 from offhook.app.settings import load_settings
 from offhook.base.clock import Clock
 from offhook.base.ids import CallControlIds
+from offhook.call.leg import CallLeg
 from offhook.edge.egress import EgressUnresolved
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.fake import FakeEngine
@@ -184,12 +186,13 @@ class House:
             speech=SpeechService(default_engine="scripted", options={"scripted": {"script": SCRIPT}}),
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=self.egress,  # type: ignore[arg-type]
+            applications=Applications(settings, self.clock),
         )
         self.calls = Calls(
             self.services,
             call_control_ids=CallControlIds(b"node-fak", b"s" * 32),
             user_id="00000000-0000-4000-8000-000000000000",
-            public_key="",
+            public_keys=dict,
         )
         self.media.attach(asyncio.get_running_loop(), self.calls.on_media_event)
 
@@ -198,13 +201,14 @@ class House:
         number: int = 1,
         sdp: bytes | None = OFFER,
         from_uri: str = "sip:+15550001111@192.0.2.2",
+        request_uri: str = "sip:+15550002222@192.0.2.1",
     ) -> sip.CallHandle:
         """Let a call come in."""
         call = sip.CallHandle(number)
         self.calls.on_sip_event(
             sip.IncomingCall(
                 call=call,
-                request_uri="sip:+15550002222@192.0.2.1",
+                request_uri=request_uri,
                 from_uri=from_uri,
                 call_id=f"call-{number}",
                 from_display="",
@@ -220,6 +224,11 @@ class House:
     def call_control_id(self) -> str:
         """Return the id of the newest call."""
         return list(self.calls._runners)[-1]
+
+    @property
+    def newest(self) -> CallLeg:
+        """Return the newest call's leg."""
+        return self.calls._runners[self.call_control_id].leg
 
     async def settle(self) -> None:
         """Let everything happen that can happen now."""

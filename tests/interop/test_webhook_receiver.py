@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from yarl import URL
 
 from offhook.base.errors import ConfigError
 from offhook.kit.webhook_receiver import NO_KEY, WEBHOOK_BODY_BYTES_MAX, ReceivedWebhook, WebhookReceiver
@@ -109,3 +110,25 @@ async def test_a_port_in_use_is_one_sentence() -> None:
         port = int(url.rpartition(":")[2])
         with pytest.raises(ConfigError, match=f"Cannot listen at 127.0.0.1:{port}"):
             await WebhookReceiver(lambda _: None).start(port=port)
+
+
+@pytest.mark.parametrize(("changed", "status", "problem"), [("", 200, None), ("&a=1", 401, "does not match")])
+async def test_a_webhook_by_get_is_verified_by_its_query(
+    changed: str, status: int, problem: str | None
+) -> None:
+    got: list[ReceivedWebhook] = []
+    query = "key=1&event_type=call.initiated&id=7f0b&occurred_at=t&call_control_id=v3%3Aabc"
+    headers = SIGNER.headers(query.encode(), event_id="7f0b", unix_time=NOW, method="GET")
+    async with receiving(got, SIGNER.public_key) as url, aiohttp.ClientSession() as http:
+        address = URL(f"{url}/some/where?{query}{changed}", encoded=True)
+        async with http.get(address, headers=headers) as response:
+            assert response.status == status
+        async with http.get(url) as response:
+            assert response.status == 405, "a browser is no webhook"
+    (received,) = got
+    assert (received.event_type, received.id, received.call_control_id) == (
+        "call.initiated",
+        "7f0b",
+        "v3:abc",
+    )
+    assert received.problem is problem if problem is None else problem in str(received.problem)

@@ -5,7 +5,6 @@ order, and about taps that never were. Nothing plays the far end's part correctl
 facts about taps are mostly about taps that the leg opened.
 """
 
-import copy
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from offhook.base import limits
 from offhook.call import commands as ask
@@ -27,6 +26,7 @@ from tests.fakes.legs import (
     Desk,
     incoming,
     media,
+    memory,
     outgoing,
     sdp,
     start_fork,
@@ -63,7 +63,9 @@ plain_commands = st.one_of(
     st.builds(start_transcription, interim=st.booleans(), tracks=tracks),
     st.builds(ask.StopTranscription),
     st.builds(ask.UpdateClientState),
+    st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
+PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -73,6 +75,14 @@ tap_commands = st.sampled_from(
         ask.StopStream(),
         ask.StopFork(),
         ask.StopTranscription(),
+        ask.SendDigits(digits="1w2"),
+        PLAY,
+        PLAY,
+        replace(PLAY, stop=ask.StopWhich.CURRENT),
+        replace(PLAY, stop=ask.StopWhich.ALL),
+        ask.StopPlayback(),
+        ask.StopPlayback(stop=ask.StopWhich.CURRENT),
+        ask.SendDigits(digits="W" * 100),
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -100,6 +110,8 @@ tap_facts = st.one_of(
     st.builds(facts.ForkClosed, ids),
     st.builds(transcript, is_final=st.booleans(), track=st.sampled_from(Track)),
     st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
+    st.builds(facts.PlaybackStarted, ids),
+    st.builds(facts.PlaybackEnded, ids, st.just("completed")),
 )
 
 TERMINAL = {
@@ -107,6 +119,7 @@ TERMINAL = {
     facts.StreamFailed: lambda fact: ("stream", fact.stream_id),
     facts.ForkClosed: lambda fact: ("fork", fact.fork_id),
     facts.TranscriptionClosed: lambda fact: ("transcription", fact.transcription_id),
+    facts.PlaybackEnded: lambda fact: ("playback", fact.playback_id),
     facts.MediaClosed: lambda _: ("media", ""),
 }
 OPENS = {
@@ -114,12 +127,14 @@ OPENS = {
     do.OpenDialogflow: lambda effect: ("stream", effect.stream_id),
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
+    do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
 CLOSES = {
     do.CloseStream: lambda effect: ("stream", effect.stream_id),
     do.CloseFork: lambda effect: ("fork", effect.fork_id),
     do.CloseTranscription: lambda effect: ("transcription", effect.transcription_id),
+    do.ClosePlayback: lambda effect: ("playback", effect.playback_id),
     do.CloseMedia: lambda _: ("media", ""),
 }
 TAP_BOUND = limits.STREAMS_PER_LEG_MAX + limits.FORKS_PER_LEG_MAX + limits.TRANSCRIPTIONS_PER_LEG_MAX
@@ -135,11 +150,12 @@ class Observer:
     reported: set[tuple[str, str]] = field(default_factory=set)
     accepted: dict[tuple[type, str], tuple[float, ask.Reply]] = field(default_factory=dict)
     ending_at: float | None = None
+    sounds_accepted: int = 0
 
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
         desk = self.desk
-        before = copy.deepcopy(vars(desk.leg))
+        before = memory(desk.leg)
         key = (type(command), command.command_id or "")
         known = self.accepted.get(key) if command.command_id else None
         replayed = known is not None and desk.now < known[0] + limits.COMMAND_IDS_KEPT_S
@@ -147,15 +163,16 @@ class Observer:
             reply, effects = desk.command_for_reply(command)
         except CommandError:
             assert not replayed, "an accepted command_id is never refused within its time"
-            assert vars(desk.leg) == before, "a refused command must leave no trace"
+            assert memory(desk.leg) == before, "a refused command must leave no trace"
             return
         assert reply.duplicate is replayed
         if replayed:
             assert known is not None
             assert (reply.data, effects) == (known[1].data, []), "a repetition has no effect of its own"
-            assert vars(desk.leg) == before
+            assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
+        self.sounds_accepted += isinstance(command, ask.StartPlayback)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
         if command.client_state is not None:
             assert desk.leg.client_state == command.client_state
@@ -164,12 +181,12 @@ class Observer:
     def tell(self, fact: facts.Fact) -> None:
         """Tell a fact, and remember what it says about taps."""
         meaningless = self.means_nothing(fact)
-        before = copy.deepcopy(vars(self.desk.leg)) if meaningless else {}
+        before = memory(self.desk.leg) if meaningless else {}
         if type(fact) in TERMINAL:
             self.reported.add(TERMINAL[type(fact)](fact))
         effects = self.desk.tell(fact)
         if meaningless:
-            assert (effects, vars(self.desk.leg)) == ([], before), "a late or early fact changes nothing"
+            assert (effects, memory(self.desk.leg)) == ([], before), "a late or early fact changes nothing"
         self.look(effects)
 
     def means_nothing(self, fact: facts.Fact) -> bool:
@@ -192,6 +209,9 @@ class Observer:
                 return state is not LegState.ANSWERED
             case facts.TranscriptReady():
                 return not any(kind == "transcription" for kind, _ in self.opened)
+            case facts.PlaybackStarted():
+                playback = ("playback", fact.playback_id)
+                return playback not in self.opened or playback in self.reported
             case facts.StreamConnected() | facts.ForkOpened():
                 tap = (
                     ("stream", fact.stream_id)
@@ -260,7 +280,7 @@ class Observer:
         """Check that each started has exactly one end, and no end comes without a start."""
         ends: Counter[str] = Counter()
         started: set[str] = set()
-        forks = 0
+        forks = sounds = ended_sounds = 0
         for effect in self.desk.done:
             if not isinstance(effect, do.Notify):
                 continue
@@ -275,6 +295,10 @@ class Observer:
                     ends[stream_id] += 1
                 case "streaming.failed":
                     ends[stream_id] += 1
+                case "call.playback.started":
+                    sounds += 1
+                case "call.playback.ended":
+                    ended_sounds += 1
                 case "call.fork.started":
                     forks += 1
                 case "call.fork.stopped":
@@ -284,6 +308,7 @@ class Observer:
         if over:
             assert started <= set(ends)
             assert forks == 0
+            assert sounds <= ended_sounds == self.sounds_accepted
 
     def look_at_order(self) -> None:
         """Check that effects stand in an order in which they can be carried out."""
@@ -292,9 +317,9 @@ class Observer:
             match effect:
                 case do.AcceptCall() | do.PlaceCall():
                     assert do.OpenMedia in seen
-                case do.PressKeys():
+                case do.SendDigits():
                     assert "call.answered" in self.desk.events
-                case do.OpenStream() | do.OpenFork() | do.OpenTranscription():
+                case do.OpenStream() | do.OpenFork() | do.OpenTranscription() | do.OpenPlayback():
                     assert "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
                 case do.BeginStream():
@@ -319,7 +344,7 @@ class Observer:
             bound = limits.ENDING_TIMEOUT_S if leg.state is LegState.ENDING else longest
             assert deadline <= self.desk.now + bound
         alive = [name for name in self.opened if name not in self.reported]
-        assert leg.state is LegState.ENDED or len(alive) <= TAP_BOUND + 1
+        assert leg.state is LegState.ENDED or len(alive) <= TAP_BOUND + 2
 
     def finish(self) -> None:
         """Let only time pass: every leg that rang ends, in a few steps, whatever is outstanding."""
@@ -340,6 +365,10 @@ class LegMachine(RuleBasedStateMachine):
         super().__init__()
         self.observer = Observer()
         self.steps = 0
+
+    @initialize(timeout_s=st.none() | st.sampled_from([0.5, 30.0, 1_000.0]))
+    def application_waits_for_a_first_command(self, timeout_s: float | None) -> None:
+        self.observer = Observer(Desk(first_command_timeout_s=timeout_s))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
     @rule(offer=st.none() | st.just(sdp()))
@@ -401,6 +430,11 @@ class LegMachine(RuleBasedStateMachine):
                 facts.StreamFailed(tap_id, "connection_failed", "x"),
             ],
             "fork": [facts.ForkOpened(tap_id), facts.ForkOpened(tap_id), facts.ForkClosed(tap_id)],
+            "playback": [
+                facts.PlaybackStarted(tap_id),
+                facts.PlaybackStarted(tap_id),
+                facts.PlaybackEnded(tap_id, "completed"),
+            ],
             "transcription": [transcript(), facts.TranscriptionClosed(tap_id)],
         }
         self.observer.tell(data.draw(st.sampled_from(choices[kind])))

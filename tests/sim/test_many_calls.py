@@ -6,12 +6,14 @@ network, the media core (its fake), the outbox. Each caller and the app behave a
 
 import asyncio
 import random
+import struct
 from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
 from offhook.app.services import Services
 from offhook.app.settings import load_settings
@@ -38,6 +40,15 @@ CALLS = 1_000
 
 AUDIO = bytes(3_200)
 """200 ms of silence, s16le at 8 kHz."""
+
+WAV = (
+    b"RIFF"
+    + struct.pack(
+        "<I4s4sIHHIIHH4sI", 16_036, b"WAVE", b"fmt ", 16, 1, 1, 8_000, 16_000, 2, 16, b"data", 16_000
+    )
+    + bytes(16_000)
+)
+"""A second of silence as a file."""
 
 STARTED_BY = {
     "streaming.stopped": "streaming.started",
@@ -79,12 +90,13 @@ class Simulation:
             ),
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=Egress(allow_private=True),
+            applications=Applications(settings, loop),
         )
         self.calls = Calls(
             self.services,
             call_control_ids=CallControlIds(b"node-sim", b"s" * 32),
             user_id="00000000-0000-4000-8000-000000000000",
-            public_key="",
+            public_keys=dict,
         )
         self.media.attach(loop, self.calls.on_media_event)
 
@@ -151,6 +163,11 @@ class Simulation:
             ask.StartTranscription(transcription=ask.TranscriptionOptions(tracks=(Track.RX, Track.TX))),
             ask.StopTranscription(),
             ask.UpdateClientState(client_state="c3RhdGU="),
+            ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, loop=self.random.randint(1, 9))),
+            ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, loop=None)),
+            ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV), stop=ask.StopWhich.ALL),
+            ask.StopPlayback(stop=ask.StopWhich.CURRENT),
+            ask.SendDigits(digits="12w#"),
         ]
         return self.random.sample(possible, self.random.randint(0, len(possible)))
 
@@ -202,13 +219,20 @@ def test_a_thousand_calls_keep_every_promise_and_leave_nothing(seed: int, loss: 
     for leg, events in sim.outbox.by_leg.items():
         check_promises(leg, events)
     kinds = Counter(event_type for events in sim.outbox.by_leg.values() for event_type, _ in events)
-    for kind in ("streaming.started", "streaming.failed", "call.fork.started", "call.transcription"):
+    for kind in (
+        "streaming.started",
+        "streaming.failed",
+        "call.fork.started",
+        "call.transcription",
+        "call.playback.ended",
+    ):
         assert kinds[kind] > 20, f"the simulation must exercise {kind}: {kinds}"
     assert kinds["call.hangup"] == kinds["call.initiated"] == len(sim.outbox.by_leg)
 
     assert len(sim.calls) == 0
     assert len(sim.services.tasks) == 0, "tasks"
     sim.media.assert_no_leaks()
+    assert sim.services.sounds.in_use_bytes == 0, "sounds"
     assert sim.services.speech.counters()["sessions_open"] == 0, "recognisers"
     assert sim.sip.agent.is_idle(), "server's SIP"
     assert sim.callers.agent.is_idle(), "callers' SIP"
@@ -221,6 +245,7 @@ def check_promises(leg: str, events: list[tuple[str, dict[str, Any]]]) -> None:
     assert types.count("call.hangup") == 1, leg
     assert types[-1] == "call.hangup", f"nothing may follow the hangup: {types}"
     assert types.count("call.answered") <= 1, leg
+    assert types.count("call.playback.started") <= types.count("call.playback.ended"), types
     streams: dict[str, list[str]] = {}
     for event_type, payload in events:
         if event_type.startswith("streaming."):

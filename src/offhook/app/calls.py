@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -9,9 +10,9 @@ from uuid import UUID
 
 import structlog
 
-from offhook.app.runner import LegRunner, reachable
+from offhook.app.leg_audio import reachable
+from offhook.app.runner import LegRunner
 from offhook.app.services import Services
-from offhook.app.settings import DEFAULT_APPLICATION_ID
 from offhook.app.trunks import Target, Trunks
 from offhook.base import limits
 from offhook.base.errors import LimitReached
@@ -22,6 +23,7 @@ from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
 from offhook.call.values import Header, LegIdentity, WebhookRoute
+from offhook.edge.http.applications import ApplicationResource
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
@@ -41,13 +43,13 @@ class Calls:
         *,
         call_control_ids: CallControlIds,
         user_id: str,
-        public_key: str,
+        public_keys: Callable[[], dict[str, str]],
         trunks: Trunks | None = None,
     ) -> None:
         self._services = services
         self._call_control_ids = call_control_ids
         self._user_id = user_id
-        self._public_key = public_key
+        self._public_keys = public_keys
         self._runners: dict[str, LegRunner] = {}
         self._by_sip_call: dict[sip.CallHandle, LegRunner] = {}
         self._by_media_leg: dict[int, LegRunner] = {}
@@ -91,9 +93,9 @@ class Calls:
         ended = self._ended.get(call_control_id)
         return ended[1].status(now) if ended is not None else None
 
-    def public_key(self) -> str:
-        """Return the webhook public key."""
-        return self._public_key
+    def public_keys(self) -> dict[str, str]:
+        """Return the keys that verify our webhooks, see `CallService`."""
+        return self._public_keys()
 
     def streams(
         self, *, call_control_id: str | None, wanted: str, first: int, count: int
@@ -121,7 +123,7 @@ class Calls:
         known = self._dialled.recall(keyed, now)
         if known is not None:
             return known
-        route = self._route_of_dial(plan)
+        application, route = self._application_of_dial(plan)
         session_id = uuid4(system_random) if plan.link_to is None else self._session_of(plan.link_to)
         self._check_speech(plan)
         targets = self._trunks.targets(plan)
@@ -129,7 +131,7 @@ class Calls:
             raise LimitReached("The server is about to stop and makes no more calls.")
         if len(self._runners) >= self._services.settings.limits.legs:
             raise LimitReached("The server has as many calls as its setting limits.legs allows.")
-        leg = self._new_leg(route, session_id)
+        leg = self._new_leg(application, route, session_id)
         runner = LegRunner(
             leg,
             self._services,
@@ -140,14 +142,14 @@ class Calls:
         self._enter(runner)
         log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
         runner.feed(outgoing_call(plan, targets[0]))
-        data = {**leg.status(now), "is_alive": False, **leg.inline_streams}
+        data = {**leg.status(now), "is_alive": False, **leg.inline_ids}
         reply = Reply(data)
         self._dialled.remember(keyed, reply, now)
         return reply
 
     def active_calls(self, connection_id: str) -> list[dict[str, Any]] | None:
         """Return the calls of a connection that are up or ringing, oldest first; None: no such connection."""
-        if connection_id != DEFAULT_APPLICATION_ID:
+        if self._services.applications.find(connection_id) is None:
             return None
         now = self._services.clock.now()
         found = []
@@ -157,16 +159,23 @@ class Calls:
                 found.append({**status, "cursor": runner.media_leg_id})
         return found
 
-    def _route_of_dial(self, plan: Dial) -> WebhookRoute:
-        route = self._route()
-        if plan.connection_id != DEFAULT_APPLICATION_ID:
+    def _application_of_dial(self, plan: Dial) -> tuple[ApplicationResource, WebhookRoute]:
+        application = self._services.applications.find(plan.connection_id)
+        if application is None:
             raise CommandError("10015", "`connection_id` is not that of an application.", "/connection_id")
-        if route is None and plan.webhook_url is not None:
-            route = WebhookRoute(plan.webhook_url, None, self._services.settings.webhooks.timeout_s)
+        if not application.active:
+            raise CommandError("10038", "The application is not active.", "/connection_id")
+        most = application.outbound.channel_limit
+        if most is not None and self._calls_of(application, incoming=False) >= most:
+            detail = "The application has as many calls out as its `outbound.channel_limit` allows."
+            raise CommandError("10038", detail, "/connection_id")
+        route = self._services.applications.webhook_route(application)
+        if route is None and plan.webhooks.url is not None:
+            route = WebhookRoute(plan.webhooks.url, None, self._services.settings.webhooks.timeout_s)
         if route is None:
             detail = "The application has no webhook URL: set OFFHOOK_WEBHOOK_URL or give `webhook_url`."
             raise CommandError("10015", detail, "/connection_id")
-        return route
+        return application, route
 
     def _session_of(self, call_control_id: str) -> str:
         runner = self._runners.get(call_control_id)
@@ -210,7 +219,7 @@ class Calls:
             case sip.CallCancelled():
                 runner.feed(facts.CallerCancelled())
             case sip.CallEstablished():
-                runner.feed(facts.AckReceived(runner.read_answer(event.sdp)))
+                runner.feed(facts.AckReceived(runner.audio.read_answer(event.sdp)))
             case sip.AckTimedOut():
                 runner.feed(facts.SignallingFailed("no ACK came for our 200 OK", 408))
             case sip.CallEnded():
@@ -251,8 +260,11 @@ class Calls:
             runner.hang_up()
 
     def _incoming(self, event: sip.IncomingCall) -> None:
-        route = self._route()
-        refusal = self._refusal(route)
+        application = self._services.applications.of_call(event)
+        refusal = self._refusal(application)
+        route = None if application is None else self._services.applications.webhook_route(application)
+        if refusal is None and route is None:
+            refusal = (480, "Temporarily Unavailable", "no_webhook_url")
         offer: SessionDescription | None = None
         if refusal is None and event.sdp is not None:
             try:
@@ -264,26 +276,45 @@ class Calls:
                     refusal = (488, "Not Acceptable Here", "other_ip_version")
             except SdpError:
                 refusal = (400, "Bad Request", "malformed_sdp")
-        if refusal is not None or route is None:
-            status, reason, cause = refusal or (480, "Temporarily Unavailable", "no_webhook_url")
+        if refusal is not None:
+            status, reason, cause = refusal
             self.refused_total[cause] = self.refused_total.get(cause, 0) + 1
             log.warning("call refused", cause=cause, sip_status=status)
             self._services.sip.reject(event.call, status, reason=reason)
             return
+        assert application is not None, "else the call is refused"
+        assert route is not None, "else the call is refused"
         self._services.sip.ring(event.call)
-        self._open(event, offer, route)
+        self._open(event, offer, application, route)
 
-    def _refusal(self, route: WebhookRoute | None) -> tuple[int, str, str] | None:
+    def _refusal(self, application: ApplicationResource | None) -> tuple[int, str, str] | None:
         if not self._accepting:
             return 503, "Service Unavailable", "draining"
         if len(self._runners) >= self._services.settings.limits.legs:
             return 503, "Service Unavailable", "too_many_calls"
-        if route is None:
-            return 480, "Temporarily Unavailable", "no_webhook_url"
+        if application is None:
+            return 404, "Not Found", "no_application"
+        if not application.active:
+            return 403, "Forbidden", "application_inactive"
+        most = application.inbound.channel_limit
+        if most is not None and self._calls_of(application, incoming=True) >= most:
+            return 403, "Forbidden", "channel_limit"
         return None
 
-    def _open(self, event: sip.IncomingCall, offer: SessionDescription | None, route: WebhookRoute) -> None:
-        leg = self._new_leg(route, uuid4(system_random))
+    def _calls_of(self, application: ApplicationResource, *, incoming: bool) -> int:
+        return sum(
+            runner.leg.identity.connection_id == application.id and runner.leg.incoming is incoming
+            for runner in self._runners.values()
+        )
+
+    def _open(
+        self,
+        event: sip.IncomingCall,
+        offer: SessionDescription | None,
+        application: ApplicationResource,
+        route: WebhookRoute,
+    ) -> None:
+        leg = self._new_leg(application, route, uuid4(system_random))
         runner = LegRunner(
             leg,
             self._services,
@@ -307,13 +338,13 @@ class Calls:
             )
         )
 
-    def _new_leg(self, route: WebhookRoute, session_id: str) -> CallLeg:
+    def _new_leg(self, application: ApplicationResource, route: WebhookRoute, session_id: str) -> CallLeg:
         leg_id = UUID(uuid4(system_random))
         identity = LegIdentity(
             call_control_id=self._call_control_ids.mint(leg_id),
             call_leg_id=str(leg_id),
             call_session_id=session_id,
-            connection_id=DEFAULT_APPLICATION_ID,
+            connection_id=application.id,
         )
         return CallLeg(
             identity,
@@ -321,6 +352,9 @@ class Calls:
             route=route,
             codecs=self._services.codecs,
             new_id=lambda: uuid4(system_random),
+            first_command_timeout_s=(
+                float(application.first_command_timeout_secs) if application.first_command_timeout else None
+            ),
             compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
         )
 
@@ -341,13 +375,6 @@ class Calls:
             await self._services.speech.warm_up()
         except SpeechError as error:
             log.warning("transcription may not work", reason=str(error))
-
-    def _route(self) -> WebhookRoute | None:
-        settings = self._services.settings.webhooks
-        if settings.url is None:
-            return None
-        failover = None if settings.failover_url is None else str(settings.failover_url)
-        return WebhookRoute(str(settings.url), failover, settings.timeout_s)
 
     def _released(self, runner: LegRunner) -> None:
         call_control_id = runner.leg.identity.call_control_id

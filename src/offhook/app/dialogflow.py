@@ -37,18 +37,25 @@ class Agents:
     """The agents of this server's applications; the `DialogflowService` of the HTTP API."""
 
     def __init__(
-        self, connections: DialogflowConnections | None, settings: DialogflowSettings, resolve: Resolve
+        self,
+        connections: DialogflowConnections | None,
+        settings: DialogflowSettings,
+        resolve: Resolve,
+        has_application: Callable[[str], bool] = lambda connection_id: (
+            connection_id == DEFAULT_APPLICATION_ID
+        ),
     ) -> None:
         self.talks = DialogflowService(resolve, endpoint=settings.endpoint, ca_file=settings.ca_file)
         self._connections = connections
         self._tasks = TaskSet()
         self._settings = settings
+        self._has_application = has_application
 
     # For the HTTP API
 
     def has_application(self, connection_id: str) -> bool:
         """Tell whether there is such an application."""
-        return connection_id == DEFAULT_APPLICATION_ID
+        return self._has_application(connection_id)
 
     async def get(self, connection_id: str) -> DialogflowConnectionResource | None:
         """Return a connection without its secret."""

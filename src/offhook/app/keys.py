@@ -4,19 +4,27 @@
 |---|---|
 | `webhook_private_key.pem` | Ed25519 key that signs webhooks |
 | `webhook_public_key.b64` | its public half, as `TELNYX_PUBLIC_KEY` wants it |
+| `webhook_next_private_key.pem` | the key that is to sign next, while keys rotate |
+| `webhook_previous_public_key.b64` | public half of the key that signed before |
 | `api_keys` | accepted bearer keys, one a line |
 """
 
+import asyncio
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from offhook.base.errors import ConfigError
-from offhook.edge.webhook import load_signing_key
+from offhook.base.limits import KEYS_LOOKED_AT_EVERY_S
+from offhook.edge.webhook import SigningKeys, load_signing_key
 from offhook.proto.webhook import public_key_text
+
+log = structlog.get_logger(__name__)
 
 API_KEY_PREFIX = "KEY"
 
@@ -57,6 +65,26 @@ def load_or_create_keys(data_dir: Path, *, api_keys: tuple[str, ...] = ()) -> In
             new_key = add_api_key(data_dir)
             api_keys = (new_key,)
     return InstallationKeys(signing_key, api_keys, new_key)
+
+
+async def follow_keys(keys: SigningKeys, on_switch: Callable[[], None]) -> None:
+    """Look at the files every few seconds, until cancelled, and tell when another key signs."""
+    failing = False
+    while True:
+        await asyncio.sleep(KEYS_LOOKED_AT_EVERY_S)
+        try:
+            switched = keys.refresh()
+        except ConfigError as error:
+            if not failing:
+                log.error(
+                    "the webhook keys have changed and cannot be used; the old one signs", reason=str(error)
+                )
+            failing = True
+            continue
+        failing = False
+        if switched:
+            on_switch()
+            log.info("another key signs webhooks", public_key=keys.published()["public_key"])
 
 
 def prepare_data_dir(data_dir: Path) -> None:

@@ -29,7 +29,8 @@ def find_warnings(settings: Settings) -> list[str]:
     """Return what `serve` would start with, though it is probably not meant."""
     if settings.webhooks.url is None:
         return [
-            "No webhook URL is set, so every incoming call is refused: set --webhook-url or OFFHOOK_WEBHOOK_URL."
+            "No webhook URL is set, so every incoming call is refused that no application made over the API "
+            "claims: set --webhook-url or OFFHOOK_WEBHOOK_URL."
         ]
     return []
 

@@ -6,12 +6,12 @@ legs that never ended and tells what is missing: each tap's end, then `call.hang
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from offhook.base.clock import iso_time
-from offhook.call.values import HangupCause, HangupSource, WebhookRoute
+from offhook.call.values import HangupCause, HangupSource, WebhookMethod, WebhookRoute
 from offhook.edge.store import Deliveries, DeliveryRow
 from offhook.edge.webhook import Outbox
 
@@ -37,7 +37,9 @@ async def end_calls_of_last_run(deliveries: Deliveries, outbox: Outbox, *, now: 
     for row in await deliveries.of_unended_legs():
         legs.setdefault(row.call_leg_id, []).append(row)
     for call_leg_id, rows in legs.items():
-        route = WebhookRoute(rows[0].url, rows[0].failover_url, rows[0].timeout_s)
+        last = rows[-1]  # an answer may have sent what follows elsewhere
+        method = cast(WebhookMethod, last.method)
+        route = WebhookRoute(last.url, last.failover_url, last.timeout_s, method)
         for event_type, payload in missing_events(rows, now=now):
             await outbox.put(event_type, payload, occurred_at=now, route=route, call_leg_id=call_leg_id)
     if legs:

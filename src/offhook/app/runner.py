@@ -12,13 +12,14 @@ from contextlib import suppress
 import structlog
 
 from offhook.app.dialling import Branch, Dialling
-from offhook.app.pressing import press_keys
+from offhook.app.digits import LegDigits
+from offhook.app.leg_audio import LegAudio
+from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
 from offhook.app.taps import LegTaps
 from offhook.app.trunks import Target
 from offhook.base import limits
-from offhook.base.tasks import TaskSet
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.commands import Command, Hangup, Reply
@@ -26,17 +27,9 @@ from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg
 from offhook.call.values import Header
 from offhook.edge.media import events as media_events
-from offhook.edge.media.agreed import connect_agreed
 from offhook.edge.media.engine import MediaError
 from offhook.edge.webhook.outbox import Receipt
-from offhook.proto.sdp import (
-    NegotiatedMedia,
-    SdpError,
-    SessionDescription,
-    make_answer,
-    make_offer,
-    read_answer,
-)
+from offhook.proto.sdp import NegotiatedMedia, SdpError, SessionDescription
 from offhook.proto.sip import CallHandle, CallStateError, UserAgentEvent
 
 log = structlog.get_logger(__name__)
@@ -64,9 +57,6 @@ class LegRunner:
         """Every INVITE of the leg, for the registry to forget them all."""
         self._on_sip_call = on_sip_call
         self._dialling: Dialling | None = None
-        self._tasks = TaskSet()
-        self.offer = offer
-        self._local_offer: SessionDescription | None = None
         self.media_leg_id = next(services.media_leg_ids)
         self._services = services
         self._on_released = on_released
@@ -74,21 +64,18 @@ class LegRunner:
         self._dropping = False
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._media_open = False
+        self.audio = LegAudio(services, self.media_leg_id, offer=offer, local_address=local_address)
         self._media_refused = False
-        self._ports = (0, 0)
-        self._local_address = local_address
-        self._sdp_version = 0
-        self._codecs = services.codecs.offered()
-        self._silence_when_idle = False
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
+        self._digits = LegDigits(services, self.media_leg_id)
+        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
                 services,
                 targets,
-                make_offer=self._offer_from,
+                make_offer=self.audio.offer_from,
                 tell=self.feed,
                 on_call=self._dialled,
                 on_answer=self._picked_up,
@@ -122,11 +109,13 @@ class LegRunner:
                 self._log.error("media leg failed", detail=event.message)
                 self.feed(facts.MediaFailed(event.message))
             case media_events.LegClosed():
-                self._media_open = False
-                self._log.info("media closed", **_summary(event.stats))
+                self.audio.closed(_summary(event.stats))
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
+            case media_events.PlayEnded():
+                self._playback.on_play_ended()
+                self._taps.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -139,52 +128,34 @@ class LegRunner:
 
     def on_offer(self, sdp: bytes | None) -> None:
         """Answer a re-INVITE: new addresses or directions (hold), the codec in use where it can stay."""
-        if sdp is None and self._media_open:
-            self._services.sip.answer_offer(self._call(), self._offer(self.leg.media or self._codecs))
+        if sdp is None and self.audio.is_open:
+            self._services.sip.answer_offer(self._call(), self.audio.offer(self.leg.media))
             return
         try:
             offer = SessionDescription.parse(sdp or b"")
-            agreed = self._renegotiate(offer)
+            agreed = self.audio.renegotiate(offer, self.leg.media)
             if agreed is None:
                 self._services.sip.refuse_offer(self._call(), status=488)
                 return
-            self._connect_media(agreed)
+            self.audio.connect(agreed)
         except (SdpError, MediaError) as error:
             self._log.info("an offer cannot be met", reason=str(error))
             self._services.sip.refuse_offer(self._call(), status=488)
             return
-        self.offer = offer
-        self._services.sip.answer_offer(self._call(), self._answer(agreed))
+        self._services.sip.answer_offer(self._call(), self.audio.answer(agreed, offer))
         self.feed(facts.MediaRenegotiated(agreed))
 
     def on_offer_answered(self, sdp: bytes | None) -> None:
         """Take the answer to the offer that a re-INVITE without one was given (RFC 3261 §14.1)."""
-        agreed = self.read_answer(sdp)
+        agreed = self.audio.read_answer(sdp)
         if agreed is None:
             return  # the session stays as it was
         try:
-            self._connect_media(agreed)
+            self.audio.connect(agreed)
         except MediaError as error:
             self._log.warning("an answer cannot be met", reason=str(error))
             return
         self.feed(facts.MediaRenegotiated(agreed))
-
-    def read_answer(self, sdp: bytes | None) -> NegotiatedMedia | None:
-        """Return what the far end made of our last offer; None when that is nothing of use."""
-        if sdp is None or self._local_offer is None:
-            return None
-        try:
-            return read_answer(self._local_offer, SessionDescription.parse(sdp))
-        except SdpError as error:
-            self._log.warning("an answer cannot be used", reason=str(error))
-            return None
-
-    def _renegotiate(self, offer: SessionDescription) -> NegotiatedMedia | None:
-        """Return what the offer leaves: the codec in use where it still can be (RFC 3264 §8.3.2)."""
-        if not self._media_open:
-            return None
-        agreed = self._services.codecs.keep(offer, self.leg.media)
-        return agreed if agreed is not None and reachable(agreed, self._local_address) else None
 
     def hang_up(self) -> None:
         """End the call as the app would."""
@@ -242,7 +213,6 @@ class LegRunner:
                     self._log.exception("effect failed", effect=type(effect).__name__)
 
     async def _act(self, effect: do.Effect) -> None:
-        media = self._services.media
         match effect:
             case do.Notify():
                 await self._notify(effect)
@@ -256,14 +226,18 @@ class LegRunner:
                 self._reject(effect)
             case do.PlaceCall():
                 self._place(effect)
-            case do.PressKeys():
-                press = press_keys(media, self.media_leg_id, effect.digits)
-                self._tasks.start(press, name="press keys")
             case do.EndCall():
                 self._end_call(effect)
+            case do.SendDigits():
+                self._digits.send(effect)
+            case do.OpenPlayback():
+                self._playback.open(effect)
+            case do.ClosePlayback():
+                self._playback.stop(effect.playback_id)
             case do.CloseMedia():
-                if self._media_open:
-                    media.close_leg(self.media_leg_id)
+                await self._digits.close()
+                if self.audio.is_open:
+                    self.audio.close()
                 else:
                     self.feed(facts.MediaClosed())
             case do.OpenStream():
@@ -305,13 +279,10 @@ class LegRunner:
     def _open_media(self, effect: do.OpenMedia) -> None:
         mux = effect.media is not None and effect.media.rtcp_mux
         try:
-            self._ports = self._services.media.open_leg(self.media_leg_id, rtcp_mux=mux)
+            self.audio.open(rtcp_mux=mux, codecs=effect.codecs, silence_when_idle=effect.silence_when_idle)
         except MediaError as error:
             self._media_failed(error)
             return
-        self._media_open = True
-        self._codecs = effect.codecs
-        self._silence_when_idle = effect.silence_when_idle
         if effect.media is not None:
             self._connect_or_fail(effect.media)
 
@@ -327,8 +298,8 @@ class LegRunner:
 
     def _picked_up(self, call: CallHandle, branch: Branch) -> None:
         self.sip_call = call
-        self._local_address = branch.local_address
-        self._local_offer = branch.offer
+        self.audio.local_address = branch.local_address
+        self.audio.local_offer = branch.offer
 
     def _end_call(self, effect: do.EndCall) -> None:
         if self.sip_call is not None:
@@ -343,7 +314,7 @@ class LegRunner:
 
     def _connect_or_fail(self, agreed: NegotiatedMedia) -> None:
         try:
-            self._connect_media(agreed)
+            self.audio.connect(agreed)
         except MediaError as error:
             self._media_failed(error)
 
@@ -352,27 +323,10 @@ class LegRunner:
         self._log.warning("media leg refused", detail=str(error))
         self.feed(facts.MediaFailed(str(error)))
 
-    def _connect_media(self, agreed: NegotiatedMedia) -> None:
-        if not self._media_open:
-            return
-        settings = self._services.settings.media
-        connect_agreed(
-            self._services.media,
-            self.media_leg_id,
-            agreed,
-            silence_when_idle=self._silence_when_idle,
-            keepalive_s=settings.keepalive_s,
-            timeout_s=settings.timeout_s,
-            inband_dtmf=settings.inband_dtmf,
-        )
-
     def _accept(self, effect: do.AcceptCall) -> None:
         if self._media_refused:
             return  # MediaFailed is on its way through the leg and refuses the call
-        if effect.media is not None:
-            sdp = self._answer(effect.media)
-        else:
-            sdp = self._offer(self._codecs)
+        sdp = self.audio.offer() if effect.media is None else self.audio.answer(effect.media)
         self._services.sip.accept(self._call(), sdp, headers=_pairs(effect.headers))
 
     def _reject(self, effect: do.RejectCall) -> None:
@@ -383,53 +337,18 @@ class LegRunner:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
 
-    def _offer(self, codecs: tuple[str, ...] | NegotiatedMedia) -> bytes:
-        rtp_port, rtcp_port = self._ports
-        self._sdp_version += 1
-        sdp = make_offer(
-            codecs,
-            address=self._local_address,
-            rtp_port=rtp_port,
-            rtcp_port=rtcp_port,
-            session_id=self.media_leg_id,
-            version=self._sdp_version,
-            beside=self.offer,
-        )
-        self._local_offer = SessionDescription.parse(sdp)
-        return sdp
-
-    def _offer_from(self, address: str) -> bytes:
-        """Write the offer of an INVITE that leaves from this address of ours."""
-        self._local_address = address
-        return self._offer(self._codecs)
-
-    def _answer(self, agreed: NegotiatedMedia) -> bytes:
-        assert self.offer is not None, "there is an offer where something was agreed on"
-        rtp_port, rtcp_port = self._ports
-        self._sdp_version += 1
-        return make_answer(
-            self.offer,
-            agreed,
-            address=self._local_address,
-            rtp_port=rtp_port,
-            rtcp_port=rtcp_port,
-            session_id=self.media_leg_id,
-            version=self._sdp_version,
-        )
+    def _is_held(self) -> bool:
+        return self.leg.media is not None and self.leg.media.held
 
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._dialling is not None and self.sip_call is None:
             self._dialling.give_up()
-        await self._tasks.close()
+        await self._digits.close()
+        await self._playback.close()
         await self._taps.close()
         self._on_released(self)
-
-
-def reachable(media: NegotiatedMedia, local_address: str) -> bool:
-    """Tell whether RTP from `local_address` can get to the far end: both IPv4, or both IPv6."""
-    return (":" in media.remote_rtp[0]) == (":" in local_address)
 
 
 def _pairs(headers: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:

@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 import uvloop
 
+from offhook.app.applications import Applications
 from offhook.app.calls import Calls
+from offhook.app.deliveries import DeliveryLog
 from offhook.app.dialogflow import Agents
-from offhook.app.keys import InstallationKeys, load_or_create_keys
+from offhook.app.keys import InstallationKeys, follow_keys, load_or_create_keys
 from offhook.app.metrics import make_registry
 from offhook.app.preflight import find_warnings
 from offhook.app.recovery import end_calls_of_last_run
@@ -35,16 +37,17 @@ from offhook.edge.egress import Egress
 from offhook.edge.http.app import create_app
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
+from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.store import Deliveries, DialogflowConnections, Store
-from offhook.edge.webhook import Outbox, Poster, WebhookSender
+from offhook.edge.store import ApplicationTable, Deliveries, DialogflowConnections, Store
+from offhook.edge.webhook import Outbox, Poster, SigningKeys, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
 from offhook.proto.sip import UserAgentConfig
-from offhook.proto.webhook import WebhookSigner
+from offhook.proto.webhook import RetrySchedule, WebhookSigner
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +84,7 @@ class _Server:
     async def _start(self, stack: AsyncExitStack) -> str:
         settings = self._settings
         keys = load_or_create_keys(settings.data_dir, api_keys=settings.secrets)
+        signing_keys = SigningKeys(settings.data_dir)
         store = Store.open(settings.data_dir)
         stack.callback(store.close)
         ids = CallControlIds(
@@ -95,7 +99,15 @@ class _Server:
             denied_networks=settings.egress.denied_networks,
         )
         deliveries = Deliveries(store)
-        outbox = Outbox(deliveries, self._clock)
+        outbox = Outbox(
+            deliveries,
+            self._clock,
+            schedule=RetrySchedule(
+                fast_waits_s=settings.webhooks.retry_fast_s,
+                slow_waits_s=settings.webhooks.retry_slow_s,
+                give_up_after_s=settings.webhooks.give_up_after_s,
+            ),
+        )
         media = self._media()
         stack.callback(media.shutdown)
         sip = SipServer(
@@ -106,6 +118,8 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        applications = Applications(settings, self._clock, ApplicationTable(store))
+        await applications.load()
         services = Services(
             settings=settings,
             clock=self._clock,
@@ -114,30 +128,37 @@ class _Server:
             speech=speech,
             outbox=outbox,
             egress=egress,
+            applications=applications,
             codecs=CodecPolicy(
                 settings.sip.codec_names,
                 ours_first=settings.sip.codec_order == "ours",
                 opaque=frozenset(codec for codec in CODECS if not media.transcodable(codec)),
             ),
-            agents=Agents(DialogflowConnections(store), settings.dialogflow, egress.resolve),
+            agents=Agents(
+                DialogflowConnections(store),
+                settings.dialogflow,
+                egress.resolve,
+                lambda connection_id: applications.find(connection_id) is not None,
+            ),
             tasks=TaskSet(),
         )
         self._calls = Calls(
             services,
             call_control_ids=ids,
             user_id=user_id,
-            public_key=keys.public_key,
+            public_keys=signing_keys.published,
             trunks=Trunks(settings.trunks),
         )
 
-        await self._start_webhooks(stack, outbox, egress, keys)
+        sender = await self._start_webhooks(stack, outbox, egress, signing_keys)
         await end_calls_of_last_run(deliveries, outbox, now=self._clock.now())
         stack.push_async_callback(services.tasks.close)
         stack.push_async_callback(services.agents.close)
+        stack.push_async_callback(services.sounds.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
-        http = self._http(services, keys)
+        http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
         await http.start()
         stack.push_async_callback(http.close)
         await sip.start([Listen(*listen) for listen in settings.sip.listeners])
@@ -149,18 +170,34 @@ class _Server:
         return f"offhook ready api={http.url}/v2 sip={listeners} public_key={keys.public_key}"
 
     async def _start_webhooks(
-        self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: InstallationKeys
-    ) -> None:
+        self, stack: AsyncExitStack, outbox: Outbox, egress: Egress, keys: SigningKeys
+    ) -> WebhookSender:
         settings = self._settings.webhooks
-        signer = WebhookSigner(keys.signing_key, standard_webhooks=settings.standard_webhooks_compat)
+
+        def signer() -> WebhookSigner:
+            return WebhookSigner(keys.current, standard_webhooks=settings.standard_webhooks_compat)
+
+        poster = Poster(egress, signer(), self._clock)
+        following = TaskSet()
+        following.start(follow_keys(keys, lambda: poster.sign_with(signer())), name="follow the webhook keys")
+        stack.push_async_callback(following.close)
         sender = WebhookSender(
             outbox,
-            Poster(egress, signer, self._clock),
+            poster,
             self._clock,
-            SenderSettings(timeout_s=settings.timeout_s),
+            SenderSettings(
+                timeout_s=settings.timeout_s,
+                in_flight_max=settings.attempts_at_once,
+                per_origin_max=settings.attempts_at_once_per_receiver,
+                per_s=settings.attempts_per_s,
+                delivered_kept_s=settings.delivered_kept_s,
+                failed_kept_s=settings.failed_kept_s,
+                ended_kept_max=settings.log_max,
+            ),
         )
         await sender.start()
         stack.push_async_callback(sender.close, limits.WEBHOOK_CLOSE_GRACE_S)
+        return sender
 
     def _media(self) -> NativeEngine:
         settings = self._settings
@@ -176,7 +213,7 @@ class _Server:
         except MediaError as error:
             raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
-    def _http(self, services: Services, keys: InstallationKeys) -> HttpServer:
+    def _http(self, services: Services, keys: InstallationKeys, log_of_deliveries: DeliveryLog) -> HttpServer:
         api = create_app(
             self._calls,
             auth=ApiKeys(keys.api_keys),
@@ -188,9 +225,16 @@ class _Server:
             clock=self._clock,
             registry=make_registry(services, self._calls),
             dialogflow=services.agents,
+            deliveries=log_of_deliveries,
+            applications=services.applications,
+            rate_limit=self._rate_limit(),
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)
+
+    def _rate_limit(self) -> RateLimit | None:
+        bounds = self._settings.limits
+        return RateLimit(bounds.requests, bounds.requests_window_s) if bounds.requests else None
 
     def _tell_first_start(self, keys: InstallationKeys) -> None:
         if keys.new_api_key is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
@@ -15,6 +16,7 @@ from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress, EgressUnresolved
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
+from offhook.edge.sounds import SoundLibrary
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.outbox import Outbox
 
@@ -22,6 +24,8 @@ LEG_COUNTERS = (
     "interim_transcripts_dropped_total",
     "effects_failed_total",
     "events_stored_late_total",
+    "digits_dropped_total",
+    "playbacks_failed_total",
 )
 
 
@@ -41,6 +45,7 @@ class Services:
     speech: SpeechService
     outbox: Outbox
     egress: Egress
+    applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
     tasks: TaskSet = field(default_factory=TaskSet)
@@ -49,10 +54,12 @@ class Services:
     counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEG_COUNTERS, 0)))
     """What runners drop or fail at, for metrics."""
     stream_book: StreamBook = field(init=False)
+    sounds: SoundLibrary = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the book of streams, which looks into the media core."""
+        """Open the book of streams, which looks into the media core, and the library of sounds."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
+        object.__setattr__(self, "sounds", SoundLibrary(self.egress, self.clock))
 
     def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:

@@ -32,6 +32,11 @@ def uuid4(random: RandomBytes) -> str:
     return str(uuid.UUID(bytes=random(16), version=4))
 
 
+def decimal_id(random: RandomBytes) -> str:
+    """Return 19 decimal digits made from `random`, the shape of a `connection_id` (contract 1.3)."""
+    return str(10**18 + int.from_bytes(random(8)) % (9 * 10**18))
+
+
 @dataclass(frozen=True, slots=True)
 class CallControlIds:
     """Mints and checks the `call_control_id`s of one node of an installation.

@@ -41,8 +41,15 @@ URL_CHARACTERS_MAX = 2_000
 AUTH_TOKEN_CHARACTERS_MAX = 4_000
 CUSTOM_PARAMETERS_MAX = 100
 CUSTOM_PARAMETER_CHARACTERS_MAX = 4_000
+FORM_FIELDS_MAX = 100
 CLIENT_STATE_CHARACTERS_MAX = 16 * 1024
 COMMAND_ID_CHARACTERS_MAX = 255
+DIGITS_PER_COMMAND_MAX = 128
+"""Keys and pauses of one `send_dtmf`."""
+DIGITS_WAITING_S_MAX = 180.0
+"""How long the keys that wait on one leg may take to be sent."""
+PLAYBACKS_PER_LEG_MAX = 32
+"""Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
 HEADER_CHARACTERS_MAX = 1_024
 
@@ -66,6 +73,18 @@ STREAM_FRAME_CHARACTERS_MAX = 4 * 1024 * 1024
 # Media
 MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
+
+# Sounds to be played
+SOUND_BYTES_MAX = 16 * 1024 * 1024
+"""Of one file: a quarter of an hour of 8 kHz PCM."""
+SOUND_FETCH_TIMEOUT_S = 10.0
+SOUND_FETCHES_MAX = 64
+"""Downloads at once; the next ones wait, within their own timeout."""
+SOUND_REDIRECTS_MAX = 3
+SOUNDS_CACHED_BYTES_MAX = 64 * 1024 * 1024
+SOUNDS_CACHED_S = 300.0
+SOUNDS_IN_USE_BYTES_MAX = 512 * 1024 * 1024
+"""Decoded sounds that calls hold at once; the next one is refused."""
 
 # Speech
 SPEECH_SESSIONS_PER_WORKER_MAX = 24
@@ -152,14 +171,29 @@ WEBHOOKS_IN_MEMORY_MAX = 8_192
 WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
 WEBHOOKS_LOADED_MAX = 256
 """Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+KEYS_LOOKED_AT_EVERY_S = 2.0
+"""How soon a running server follows a rotation of its webhook keys."""
+WEBHOOK_RETRY_WAITS_MAX = 20
 WEBHOOK_REDIRECTS_MAX = 3
 WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
 """How much of an answer is read to keep its connection usable."""
 WEBHOOK_ATTEMPTS_LOGGED_MAX = 50
 """Attempts kept in the log of one delivery."""
+WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX = 10_000
+"""How much of a refusing answer's headers, and of its body, the log of attempts keeps (contract 3.3)."""
+WEBHOOK_ACCEPTED_LOGGED_BYTES_MAX = 500
+"""The same for an answer that accepted the event: there are many, and they say little."""
+WEBHOOK_SEARCH_CHARACTERS_MAX = 200
+"""The longest text that the log of deliveries is searched for."""
+WEBHOOK_SEARCH_EVENT_TYPES_MAX = 50
 WEBHOOKS_ENDED_KEPT_MAX = 100_000
 STORE_JOBS_QUEUED_MAX = 10_000
 STORE_JOBS_PER_COMMIT_MAX = 500
+STORE_READERS_MAX = 2
+"""Searches at once; they run beside the writer."""
+STORE_READS_WAITING_MAX = 32
+STORE_READ_TIMEOUT_S = 5.0
+"""How long a search may take."""
 
 # Outgoing addresses
 DNS_TIMEOUT_S = 3.0
@@ -177,6 +211,14 @@ HTTP_KEEP_ALIVE_S = 65
 """Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
 HTTP_CLOSE_GRACE_S = 5
 PROBLEMS_PER_ANSWER_MAX = 20
+APPLICATIONS_MAX = 1_000
+"""Call Control applications that one installation keeps."""
+ROUTES_MAX = 1_000
+ROUTE_PATTERNS_MAX = 10_000
+"""Numbers, users or networks of one `[[routes]]` block."""
+APPLICATION_NAME_CHARACTERS_MAX = 255
+APPLICATION_FIRST_COMMAND_S_MAX = 600
+CHANNEL_LIMIT_MAX = 100_000
 PAGE_SIZE = 20
 PAGE_SIZE_MAX = 250
 RETRIED_COMMANDS_KEPT_S = 60.0

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Answer(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
@@ -144,7 +144,7 @@ class Dial(Command):
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
-    webhook_url: str | None = None
+    webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
@@ -209,6 +209,46 @@ class StopTranscription(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateClientState(Command):
     """Set `client_state` and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDigits(Command):
+    """Press keys: `0-9A-D*#`, with `w` for a pause of half a second and `W` for one of a second."""
+
+    digits: str
+    duration_ms: int = 250
+
+
+class StopWhich(StrEnum):
+    """Which playbacks to stop: what is heard now, or also all that wait."""
+
+    CURRENT = "current"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
+
+    url: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPlayback(Command):
+    """Play a sound after those that wait; `stop` ends others first."""
+
+    playback: PlaybackOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPlayback(Command):
+    """Stop playing; with `CURRENT` the next sound that waits begins."""
+
+    stop: StopWhich = StopWhich.ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, TranscriptionOptions
+from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -46,13 +46,6 @@ class PlaceCall:
     """
 
     plan: Dial
-
-
-@dataclass(frozen=True, slots=True)
-class PressKeys:
-    """Send DTMF: 0-9, A-D, * and #; w waits half a second and W a second."""
-
-    digits: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +171,33 @@ class CloseTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Press keys and pause, after those that still wait; by telephone-event, or `in_band` by their tones.
+
+    Answered by nothing.
+    """
+
+    digits: str
+    duration_ms: int
+    in_band: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPlayback:
+    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+
+    playback_id: str
+    options: PlaybackOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePlayback:
+    """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
+
+    playback_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -197,7 +217,6 @@ Effect = (
     | ConnectMedia
     | CloseMedia
     | PlaceCall
-    | PressKeys
     | AcceptCall
     | RejectCall
     | EndCall
@@ -209,6 +228,9 @@ Effect = (
     | CloseFork
     | OpenTranscription
     | CloseTranscription
+    | SendDigits
+    | OpenPlayback
+    | ClosePlayback
     | Notify
     | Release
 )

@@ -204,6 +204,22 @@ class DigitReceived:
     digit: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlaybackStarted:
+    """The first sample of a sound is on its way to the far end."""
+
+    playback_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded:
+    """A playback is over; `status` as in `call.playback.ended`, `detail` for a person."""
+
+    playback_id: str
+    status: str
+    detail: str = ""
+
+
 Fact = (
     IncomingCall
     | OutgoingCall
@@ -227,6 +243,8 @@ Fact = (
     | TranscriptionClosed
     | AgentAnswered
     | DigitReceived
+    | PlaybackStarted
+    | PlaybackEnded
 )
 
 Payload = dict[str, Any]

@@ -24,10 +24,10 @@
 
 Everything that is not in the table is ignored as a fact and refused as a command, and a refused
 command changes nothing: `_check` looks and raises, only then `_carry_out` acts. The causes of
-`call.hangup` are in `verdicts`, its taps in `taps`.
+`call.hangup` are in `verdicts`. What an answered leg can do is in the files of its `ABILITIES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +35,15 @@ from offhook.base import limits
 from offhook.base.clock import iso_time
 from offhook.call import commands as ask
 from offhook.call import effects as do
-from offhook.call import facts, payloads, tap_commands, verdicts
+from offhook.call import facts, payloads, verdicts
+from offhook.call.ability import Ability, Compat, Decision, LegContext, Tell
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
+from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.payloads import CallRecord
-from offhook.call.tap_commands import Compat
-from offhook.call.taps import Taps, Tell
+from offhook.call.playbacks import Playbacks
+from offhook.call.tapping import Tapping
 from offhook.call.values import (
     Direction,
     Header,
@@ -54,6 +56,9 @@ from offhook.call.verdicts import Verdict
 from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
+
+ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad)
+"""In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
 _UP = (LegState.PARKED, LegState.DIALLING, LegState.ANSWERING, LegState.ANSWERED)
@@ -70,6 +75,7 @@ class CallLeg:
         new_id: makes the ids of taps.
         compat: where to follow Telnyx to the letter.
         ring_timeout_s: how long the call may wait for an answer.
+        first_command_timeout_s: how long it may wait for any command; None: as long as for an answer.
         time_limit_s: how long it may last after the answer; a call that we make has its own limits.
     """
 
@@ -83,25 +89,21 @@ class CallLeg:
         new_id: Callable[[], str],
         compat: Compat | None = None,
         ring_timeout_s: float = limits.RING_TIMEOUT_S,
+        first_command_timeout_s: float | None = None,
         time_limit_s: float = limits.CALL_TIME_LIMIT_S,
     ) -> None:
-        self.identity = identity
         self.route = route
         self.state = LegState.NEW
-        self.client_state: str | None = None
-        self.media: NegotiatedMedia | None = None
-        self._user_id = user_id
-        self._codecs = codecs
-        self._new_id = new_id
-        self._compat = compat or Compat()
+        self.inline_ids: dict[str, str] = {}
+        """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
+        self._context = LegContext(identity, user_id, codecs, new_id, compat or Compat())
+        self._abilities = tuple(ability(self._context) for ability in ABILITIES)
         self._ring_timeout_s = ring_timeout_s
+        self._first_command_timeout_s = first_command_timeout_s
+        self._ring_until: float | None = None
         self._time_limit_s = time_limit_s
-        self._record: CallRecord | None = None
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
-        self.inline_streams: dict[str, str] = {}
-        """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
-        self._taps = Taps()
         self._memory = CommandMemory()
         self._media_open = False
         self._quality: QualityStats | None = None
@@ -109,6 +111,26 @@ class CallLeg:
         self._farewell: tuple[Header, ...] = ()
         self._ended_at: float | None = None
         self._deadline: float | None = None
+
+    @property
+    def identity(self) -> LegIdentity:
+        """The leg's names."""
+        return self._context.identity
+
+    @property
+    def client_state(self) -> str | None:
+        """What the app gave last, in base64."""
+        return self._context.client_state
+
+    @property
+    def media(self) -> NegotiatedMedia | None:
+        """What was agreed on for audio, if anything yet."""
+        return self._context.media
+
+    @property
+    def incoming(self) -> bool:
+        """Whether the far end made the call."""
+        return self._context.record is None or self._context.record.direction is Direction.INCOMING
 
     # What may be asked
 
@@ -124,9 +146,11 @@ class CallLeg:
         known = self._memory.recall(command, now)
         if known is not None:
             return known, []
-        self._check(command)
+        self._check(command, now)
         if command.client_state is not None:
-            self.client_state = command.client_state
+            self._context.client_state = command.client_state
+        if self.state is LegState.PARKED:
+            self._deadline = self._ring_until
         data, effects = self._carry_out(command, now)
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
@@ -143,10 +167,10 @@ class CallLeg:
             "client_state": self.client_state,
             "call_duration": 0,
         }
-        if self._record is not None:
+        if self._context.record is not None:
             until = now if self._ended_at is None else self._ended_at
-            status["call_duration"] = max(0, int(until - self._record.started_at))
-            status["start_time"] = iso_time(self._record.started_at)
+            status["call_duration"] = max(0, int(until - self._context.record.started_at))
+            status["start_time"] = iso_time(self._context.record.started_at)
         if self._ended_at is not None:
             status["end_time"] = iso_time(self._ended_at)
         return status
@@ -178,22 +202,32 @@ class CallLeg:
                 return self._media_closed(fact, now)
             case facts.MediaRenegotiated():
                 if self.state is LegState.ANSWERED:
-                    self.media = fact.media
+                    self._context.media = fact.media
                 return []
             case facts.DigitReceived():
                 return self._digit(fact, now)
             case _:
-                effects = [self._told(item, now) for item in self._taps.handle(fact)]
-                return effects + self._finish_when_done(now)
+                return self._by_ability(fact, now) + self._finish_when_done(now)
+
+    def _by_ability(self, fact: facts.Fact, now: float) -> list[do.Effect]:
+        concerned = (each for each in self._abilities if isinstance(fact, each.FACTS))
+        return [effect for each in concerned for effect in self._all_told(each.handle(fact, now), now)]
 
     def poll_timeout(self) -> float | None:
         """Return when `handle_timeout` wants to be called next."""
-        return self._deadline
+        asked = (self._deadline, *(each.poll_timeout() for each in self._abilities))
+        return min((at for at in asked if at is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[do.Effect]:
         """Let time pass. Safe to call early, late, or twice."""
+        effects = [
+            effect for each in self._abilities for effect in self._all_told(each.handle_timeout(now), now)
+        ]
         if self._deadline is None or now < self._deadline:
-            return []
+            return effects
+        return effects + self._time_is_up(now)
+
+    def _time_is_up(self, now: float) -> list[do.Effect]:
         match self.state:
             case LegState.PARKED:
                 return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
@@ -207,12 +241,12 @@ class CallLeg:
                 return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
             case _:
                 self._media_open = False
-                told: list[do.Effect] = [self._told(item, now) for item in self._taps.abandon()]
-                return told + self._finish_when_done(now)
+                owed = [told for each in self._abilities for told in each.abandon()]
+                return self._all_told(owed, now) + self._finish_when_done(now)
 
     # Commands: first whether
 
-    def _check(self, command: ask.Command) -> None:
+    def _check(self, command: ask.Command, now: float) -> None:
         if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
             self._check_call_command(command)
         elif self.state in _OVER:
@@ -221,14 +255,10 @@ class CallLeg:
             wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
             raise CommandError("90034", f"the call is {self.state.value}; {wait}")
         else:
-            tap_commands.check(command, self._taps, self._compat)
-            match command:
-                case ask.StartStream():
-                    self._check_audio(self.media, stream=command.stream, dialogflow=command.dialogflow)
-                case ask.StartTranscription():
-                    self._check_audio(self.media, transcription=command.transcription)
-                case _:
-                    pass
+            self._ability_for(command).check(command, now)
+
+    def _ability_for(self, command: ask.Command) -> Ability:
+        return next(each for each in self._abilities if isinstance(command, each.COMMANDS))
 
     def _check_call_command(
         self, command: ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState
@@ -237,7 +267,7 @@ class CallLeg:
             raise _ended()
         if self.state is LegState.NEW:
             raise CommandError("90034", "the call has not arrived yet")
-        outgoing = self._record is not None and self._record.direction is Direction.OUTGOING
+        outgoing = self._context.record is not None and self._context.record.direction is Direction.OUTGOING
         if isinstance(command, ask.Answer | ask.Reject) and outgoing:
             raise CommandError("90102", "this call was made by the app and cannot be answered or rejected")
         if isinstance(command, ask.Answer | ask.Reject) and self.state is not LegState.PARKED:
@@ -246,34 +276,12 @@ class CallLeg:
             media = self._agree(command)
             if media is None:
                 raise CommandError("10027", "the caller offers no codec that this server speaks")
-            self._check_audio(
-                media,
-                stream=command.stream,
-                dialogflow=command.dialogflow,
-                transcription=command.transcription,
-            )
-
-    def _check_audio(
-        self,
-        media: NegotiatedMedia | None,
-        *,
-        stream: ask.StreamOptions | None = None,
-        dialogflow: ask.DialogflowOptions | None = None,
-        transcription: ask.TranscriptionOptions | None = None,
-    ) -> None:
-        if media is not None:
-            tap_commands.check_audio(
-                media,
-                self._codecs.opaque,
-                stream=stream,
-                dialogflow=dialogflow,
-                transcription=transcription,
-            )
+            for ability in self._abilities:
+                ability.check_plan(command, media)
 
     # Commands: then how
 
     def _carry_out(self, command: ask.Command, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
-        taps = self._taps
         match command:
             case ask.Answer():
                 return self._take_call(command, now)
@@ -282,34 +290,22 @@ class CallLeg:
                 return {}, self._end(verdict, now, do.RejectCall(status))
             case ask.Hangup():
                 return {}, self._hang_up(command, now)
-            case ask.StartStream():
-                data = self._stream_ids(command)
-                return data, self._open_streams(command, data)
-            case ask.StopStream():
-                return {}, taps.close_streams(command.stream_id, "command")
-            case ask.StartFork():
-                return {}, self._open_fork(command)
-            case ask.StopFork():
-                return {}, taps.close_forks(command.fork_type)
-            case ask.StartTranscription():
-                return {}, self._open_transcription(command.transcription)
-            case ask.StopTranscription():
-                return {}, taps.close_transcription()
-            case _:
-                assert isinstance(command, ask.UpdateClientState)
+            case ask.UpdateClientState():
                 return {}, []
+            case _:
+                data, decided = self._ability_for(command).carry_out(command, now)
+                return data, self._all_told(decided, now)
 
     def _take_call(self, command: ask.Answer, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
         self.state = LegState.ANSWERING
         self._deadline = now + limits.ACK_TIMEOUT_S
         self._answer = command
-        self.media = self._agree(command)
+        self._context.media = self._agree(command)
         self._media_open = True
-        if command.webhook_url is not None:
-            self.route = replace(self.route, url=command.webhook_url)
-        data = self.inline_streams = self._stream_ids(command)
-        codecs = self._codecs.offered(command.preferred_codecs)
-        return data, [
+        self.route = command.webhooks.applied_to(self.route)
+        self._reserve(command)
+        codecs = self._context.codecs.offered(command.preferred_codecs)
+        return self.inline_ids, [
             do.OpenMedia(self.media, codecs, command.silence_when_idle),
             do.AcceptCall(self.media, command.headers),
         ]
@@ -322,69 +318,22 @@ class CallLeg:
         verdict = verdicts.ENDED_BY_APP if self._plan is None else verdicts.ENDED_BY_CALLING_APP
         return self._end(verdict, now, do.EndCall(command.headers))
 
-    def _stream_ids(self, command: ask.Answer | ask.Dial | ask.StartStream) -> dict[str, str]:
-        """Return the ids of what a command opens, as its answer tells them."""
-        ids = {}
-        if command.stream is not None:
-            ids["stream_id"] = self._new_id()
-        if command.dialogflow is not None:
-            ids["dialogflow_stream_id" if ids else "stream_id"] = self._new_id()
-        return ids
-
-    def _open_streams(
-        self, command: ask.Answer | ask.Dial | ask.StartStream, ids: dict[str, str]
-    ) -> list[do.Effect]:
-        effects: list[do.Effect] = []
-        if command.stream is not None:
-            effects += self._open_stream(ids["stream_id"], command.stream)
-        if command.dialogflow is not None:
-            stream_id = ids.get("dialogflow_stream_id", ids["stream_id"])
-            alone = command.stream is None
-            effects += self._open_dialogflow(stream_id, command.dialogflow, alone=alone)
-        return effects
-
-    def _open_dialogflow(
-        self, stream_id: str, options: ask.DialogflowOptions, *, alone: bool
-    ) -> list[do.Effect]:
-        record, media = self._known()
-        effect = tap_commands.opened_dialogflow(stream_id, options, record=record, media=media)
-        if self._compat.single_stream and alone:
-            return self._taps.replace_by_dialogflow(effect)
-        return self._taps.open_dialogflow(effect)
-
-    def _open_stream(self, stream_id: str, options: ask.StreamOptions) -> list[do.Effect]:
-        record, media = self._known()
-        effect = tap_commands.opened_stream(
-            stream_id,
-            options,
-            record=record,
-            media=media,
-            user_id=self._user_id,
-            client_state=self.client_state,
-            opaque=self._codecs.opaque,
-            compat=self._compat,
-        )
-        if self._compat.single_stream:
-            return self._taps.replace_by_stream(effect)
-        return self._taps.open_stream(effect)
-
-    def _open_fork(self, command: ask.StartFork) -> list[do.Effect]:
-        _, media = self._known()
-        effect, told = tap_commands.opened_fork(self._new_id(), command, media)
-        if self._compat.single_stream:
-            return self._taps.replace_by_fork(effect, told)
-        return self._taps.open_fork(effect, told)
-
-    def _open_transcription(self, options: ask.TranscriptionOptions) -> list[do.Effect]:
-        return self._taps.open_transcription(do.OpenTranscription(self._new_id(), options))
+    def _reserve(self, plan: ask.Answer | ask.Dial) -> None:
+        self.inline_ids = {name: one for each in self._abilities for name, one in each.reserve(plan).items()}
 
     # Facts
 
     def _ring(self, call: facts.IncomingCall, now: float) -> list[do.Effect]:
         self.state = LegState.PARKED
-        self._deadline = now + self._ring_timeout_s
-        self._record = CallRecord(self.identity, Direction.INCOMING, call, now)
-        return [self._notify("call.initiated", payloads.initiated(self._record, self._codecs.spoken), now)]
+        self._ring_until = self._deadline = now + self._ring_timeout_s
+        if self._first_command_timeout_s is not None:
+            self._deadline = min(self._ring_until, now + self._first_command_timeout_s)
+        self._context.record = CallRecord(self.identity, Direction.INCOMING, call, now)
+        return [
+            self._notify(
+                "call.initiated", payloads.initiated(self._context.record, self._context.codecs.spoken), now
+            )
+        ]
 
     def _acknowledged(self, fact: facts.AckReceived, now: float) -> list[do.Effect]:
         answer = self._answer
@@ -392,7 +341,7 @@ class CallLeg:
             return []
         effects: list[do.Effect] = []
         if self.media is None:
-            self.media = fact.media
+            self._context.media = fact.media
             if fact.media is None:
                 return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
             effects.append(do.ConnectMedia(fact.media))
@@ -404,30 +353,27 @@ class CallLeg:
         """Tell that the call is up, and begin what the app wanted to begin with it."""
         self.state = LegState.ANSWERED
         self._deadline = now + self._time_limit_s
-        record, media = self._known()
+        record, media = self._context.known()
         told = payloads.answered(record, headers, media)
         if plan.stream is not None:
             told["stream_url"] = plan.stream.url
             told["stream_track"] = payloads.stream_track(plan.stream.tracks)
         effects: list[do.Effect] = [self._notify("call.answered", told, now)]
-        effects += self._open_streams(plan, self.inline_streams)
-        if plan.transcription is not None:
-            effects += self._open_transcription(plan.transcription)
-        return effects
+        begun = [item for each in self._abilities for item in each.begin(plan, self.inline_ids, now)]
+        return effects + self._all_told(begun, now)
 
     def _dial(self, call: facts.OutgoingCall, now: float) -> list[do.Effect]:
         plan = self._plan = call.plan
         self.state = LegState.DIALLING
         self._deadline = now + plan.timeout_s
         self._time_limit_s = plan.time_limit_s
-        self.client_state = plan.client_state
-        if plan.webhook_url is not None:
-            self.route = replace(self.route, url=plan.webhook_url)
-        self.inline_streams = self._stream_ids(plan)
-        self._record = CallRecord(self.identity, Direction.OUTGOING, call, now)
+        self._context.client_state = plan.client_state
+        self.route = plan.webhooks.applied_to(self.route)
+        self._reserve(plan)
+        self._context.record = CallRecord(self.identity, Direction.OUTGOING, call, now)
         self._media_open = True
-        codecs = self._codecs.offered(plan.preferred_codecs)
-        told = payloads.initiated(self._record, self._codecs.spoken, codecs)
+        codecs = self._context.codecs.offered(plan.preferred_codecs)
+        told = payloads.initiated(self._context.record, self._context.codecs.spoken, codecs)
         return [
             self._notify("call.initiated", told, now),
             do.OpenMedia(None, codecs, plan.silence_when_idle),
@@ -446,18 +392,17 @@ class CallLeg:
             return self._end(verdict, now)
         effects: list[do.Effect] = []
         if fact.media is not None and fact.media != self.media:
-            self.media = fact.media
+            self._context.media = fact.media
             effects.append(do.ConnectMedia(fact.media))
         if isinstance(fact, facts.CalleeRinging):
             return effects
         if fact.media is None:
             return self._end(verdicts.NO_COMMON_MEDIA, now, do.EndCall())
-        assert self._record is not None, "a leg that dials has a call"
-        self._record = replace(self._record, call=replace(self._record.call, callee=fact.callee))
-        effects += self._answered(plan, fact.headers, now)
-        if plan.digits:
-            effects.append(do.PressKeys(plan.digits))
-        return effects
+        assert self._context.record is not None, "a leg that dials has a call"
+        self._context.record = replace(
+            self._context.record, call=replace(self._context.record.call, callee=fact.callee)
+        )
+        return effects + self._answered(plan, fact.headers, now)
 
     def _ended_by(
         self,
@@ -509,11 +454,11 @@ class CallLeg:
         return self._finish_when_done(now)
 
     def _digit(self, fact: facts.DigitReceived, now: float) -> list[do.Effect]:
-        record = self._record
+        record = self._context.record
         if self.state is not LegState.ANSWERED or record is None:
             return []
         told = {"digit": fact.digit, **payloads.parties(record)}
-        return [self._notify("call.dtmf.received", told, now)]
+        return [self._notify("call.dtmf.received", told, now), *self._by_ability(fact, now)]
 
     # The end
 
@@ -522,28 +467,29 @@ class CallLeg:
         self._deadline = now + limits.ENDING_TIMEOUT_S
         self._verdict = verdict
         self._ended_at = now
-        effects = [*first, *self._taps.close_all(verdict.cause.value)]
+        closing = [item for each in self._abilities for item in each.close(verdict.cause.value, now)]
+        effects = [*first, *self._all_told(closing, now)]
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)
 
     def _finish_when_done(self, now: float) -> list[do.Effect]:
-        if self.state is not LegState.ENDING or self._media_open or len(self._taps):
+        if self.state is not LegState.ENDING or self._media_open or any(map(len, self._abilities)):
             return []
-        assert self._record is not None
+        assert self._context.record is not None
         assert self._verdict is not None
         assert self._ended_at is not None
         headers = (*(self._answer.headers if self._answer else ()), *self._farewell)
-        told = payloads.hangup(self._record, headers, self._verdict, self._ended_at, self._quality)
+        told = payloads.hangup(self._context.record, headers, self._verdict, self._ended_at, self._quality)
         farewell = self._notify("call.hangup", told, now)
         self.state = LegState.ENDED
         self._deadline = None
         # `status` answers for minutes after the end; headers and SDP need not wait with it.
-        call = replace(self._record.call, headers=(), offer=None)
-        self._record = replace(self._record, call=call)
+        call = replace(self._context.record.call, headers=(), offer=None)
+        self._context.record = replace(self._context.record, call=call)
         if isinstance(call, facts.OutgoingCall):
             self._plan = replace(call.plan, password=None, headers=(), stream=None)
-            self._record = replace(self._record, call=replace(call, plan=self._plan))
+            self._context.record = replace(self._context.record, call=replace(call, plan=self._plan))
         self._answer = None
         self._farewell = ()
         return [farewell, do.Release()]
@@ -551,26 +497,22 @@ class CallLeg:
     # Helpers
 
     def _offered(self) -> bool:
-        return self._record is not None and self._record.call.offer is not None
+        return self._context.record is not None and self._context.record.call.offer is not None
 
     def _agree(self, command: ask.Answer) -> NegotiatedMedia | None:
         """Return what the offer and the app's preference leave: the preference decides if it can."""
-        offer = None if self._record is None else self._record.call.offer
-        return None if offer is None else self._codecs.choose(offer, command.preferred_codecs)
+        offer = None if self._context.record is None else self._context.record.call.offer
+        return None if offer is None else self._context.codecs.choose(offer, command.preferred_codecs)
 
-    def _known(self) -> tuple[CallRecord, NegotiatedMedia]:
-        assert self._record is not None, "a leg that is up has a call"
-        assert self.media is not None, "a leg that is answered has media"
-        return self._record, self.media
-
-    def _told(self, item: do.Effect | Tell, now: float) -> do.Effect:
-        if isinstance(item, Tell):
-            return self._notify(item.event_type, item.payload, now)
-        return item
+    def _all_told(self, items: Iterable[Decision], now: float) -> list[do.Effect]:
+        return [
+            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            for item in items
+        ]
 
     def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
-        assert self._record is not None, "nothing is told before the call"
-        common = payloads.common(self._record, self.client_state)
+        assert self._context.record is not None, "nothing is told before the call"
+        common = payloads.common(self._context.record, self.client_state)
         return do.Notify(event_type, {**common, **payload}, now, self.route)
 
 

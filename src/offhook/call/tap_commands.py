@@ -1,9 +1,8 @@
 """The commands about taps: whether one may be carried out, and the effect that opens a tap."""
 
-from dataclasses import dataclass
-
 from offhook.base import limits
 from offhook.call import payloads
+from offhook.call.ability import Compat, LegContext
 from offhook.call.codecs import MP3, codec_to_app, stream_rate_hz, why_opaque
 from offhook.call.commands import (
     Command,
@@ -20,24 +19,11 @@ from offhook.call.commands import (
 from offhook.call.effects import OpenDialogflow, OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
-from offhook.call.payloads import CallRecord
 from offhook.call.taps import Taps, speaks_rtp
 from offhook.call.values import TargetLegs
 from offhook.proto.sdp import NegotiatedMedia
 
 WIDE_BAND_HZ = 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class Compat:
-    """Places where the literal Telnyx behaviour may be asked for instead of the kinder one."""
-
-    strict_transcription_stop: bool = False
-    """Refuse `transcription_stop` when nothing is being transcribed."""
-    single_stream: bool = False
-    """A call has room for one stream or fork; the next one takes the place of the last."""
-    strict_target_legs: bool = False
-    """An app that speaks to the opposite leg of a call without one is heard by nobody."""
 
 
 def check(command: Command, taps: Taps, compat: Compat) -> None:
@@ -118,23 +104,14 @@ def check_audio(
         raise CommandError("10038", detail, "/stream_bidirectional_codec")
 
 
-def opened_stream(
-    stream_id: str,
-    options: StreamOptions,
-    *,
-    record: CallRecord,
-    media: NegotiatedMedia,
-    user_id: str,
-    client_state: str | None,
-    opaque: frozenset[str] = frozenset(),
-    compat: Compat | None = None,
-) -> OpenStream:
+def opened_stream(stream_id: str, options: StreamOptions, leg: LegContext) -> OpenStream:
     """Return the effect that opens a stream, with what its start and stop frames will say.
 
     MP3 is what apps speak that did not ask to speak at all, so where nothing can be played into the
-    call (its codec is one of `opaque`), the app only listens.
+    call, the app only listens.
     """
-    app_codec = None if media.codec_name in opaque else options.app_codec
+    record, media = leg.known()
+    app_codec = None if media.codec_name in leg.codecs.opaque else options.app_codec
     codec = codec_to_app(options, media)
     rate_hz = stream_rate_hz(codec, options, media)
     media_format = {"encoding": codec, "sample_rate": rate_hz, "channels": 1}
@@ -153,10 +130,10 @@ def opened_stream(
         sample_rate_hz=rate_hz,
         app_codec=app_codec,
         app_sample_rate_hz=stream_rate_hz(options.app_codec or codec, options, media),
-        app_heard=_is_app_heard(options.target_legs, compat or Compat()),
+        app_heard=_is_app_heard(options.target_legs, leg.compat),
         auth_token=options.auth_token,
-        start=payloads.stream_start(record, user_id=user_id, client_state=client_state, stream=start),
-        stop={"user_id": user_id, "call_control_id": record.identity.call_control_id},
+        start=payloads.stream_start(record, user_id=leg.user_id, client_state=leg.client_state, stream=start),
+        stop={"user_id": leg.user_id, "call_control_id": record.identity.call_control_id},
         reconnect=options.reconnect,
     )
 
@@ -166,10 +143,9 @@ def _is_app_heard(target_legs: TargetLegs, compat: Compat) -> bool:
     return target_legs is not TargetLegs.OPPOSITE or not compat.strict_target_legs
 
 
-def opened_dialogflow(
-    stream_id: str, options: DialogflowOptions, *, record: CallRecord, media: NegotiatedMedia
-) -> OpenDialogflow:
+def opened_dialogflow(stream_id: str, options: DialogflowOptions, leg: LegContext) -> OpenDialogflow:
     """Return the effect that begins a conversation with an agent, in wide band where the call is."""
+    record, media = leg.known()
     narrow = media.codec_name in ("PCMU", "PCMA") or (
         media.codec_name == "L16" and media.clock_rate_hz < WIDE_BAND_HZ
     )

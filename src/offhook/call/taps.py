@@ -23,6 +23,7 @@ is told the end before the beginning.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from offhook.call.ability import Tell
 from offhook.call.commands import ForkType, TranscriptionOptions
 from offhook.call.effects import (
     BeginStream,
@@ -66,14 +67,6 @@ CONNECTION_FAILED = "connection_failed"
 def speaks_rtp(app_codec: str | None) -> bool:
     """Tell whether an app that sends this takes the call's one place for raw audio; mp3 does not."""
     return app_codec not in (None, "MP3")
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A webhook of a tap, less what every webhook of the leg says."""
-
-    event_type: str
-    payload: Payload
 
 
 @dataclass(slots=True)

@@ -1,8 +1,11 @@
 """Plain values that commands, facts and effects share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
+
+WebhookMethod = Literal["POST", "GET"]
 
 EngineName = Literal[
     "Google",
@@ -119,6 +122,44 @@ class WebhookRoute:
     url: str
     failover_url: str | None = None
     timeout_s: float | None = None
+    method: WebhookMethod = "POST"
+    """How the primary URL is asked; the failover URL is always posted to."""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    """URLs of single events, which win over `url` (contract 3.3)."""
+    urls_method: WebhookMethod = "POST"
+    retries_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Waits between the attempts of single events, in place of the installation's schedule."""
+
+    def of_event(self, event_type: str) -> "WebhookRoute":
+        """Return where events of one type go, with nothing about others."""
+        url = self.urls.get(event_type)
+        waits_s = self.retries_s.get(event_type)
+        return WebhookRoute(
+            self.url if url is None else url,
+            self.failover_url,
+            self.timeout_s,
+            self.method if url is None else self.urls_method,
+            retries_s={} if waits_s is None else {event_type: waits_s},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookWishes:
+    """What a command says of the webhooks of its call; what it leaves out stays as it is."""
+
+    url: str | None = None
+    method: WebhookMethod = "POST"
+    urls: Mapping[str, str] = field(default_factory=dict)
+    urls_method: WebhookMethod = "POST"
+    retries_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def applied_to(self, route: WebhookRoute) -> WebhookRoute:
+        """Return `route` as it is wished from now on."""
+        if self.url is not None:
+            route = replace(route, url=self.url, method=self.method)
+        if self.urls:
+            route = replace(route, urls=self.urls, urls_method=self.urls_method)
+        return replace(route, retries_s=self.retries_s) if self.retries_s else route
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ The official SDK's `client.webhooks.unwrap` does the same for apps that use it.
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -40,7 +41,7 @@ class VerifiedEvent:
 def verify(
     body: bytes | str,
     headers: Mapping[str, str],
-    public_key: str,
+    public_key: str | Sequence[str],
     now: float,
     *,
     tolerance_s: float = TOLERANCE_S,
@@ -50,29 +51,70 @@ def verify(
     Args:
         body: the raw request body, exactly as received.
         headers: the request's headers; the case of names does not matter.
-        public_key: the server's public key as it prints it: base64, 44 characters.
+        public_key: the server's public key as it prints it: base64, 44 characters. Several while keys
+            rotate: one of them must fit.
         now: seconds since 1970.
         tolerance_s: how far the timestamp may be from `now`, both ways.
     """
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
+    _check(raw, headers, public_key, now, tolerance_s)
+    return _read(raw)
+
+
+def verify_query(
+    query: str,
+    headers: Mapping[str, str],
+    public_key: str | Sequence[str],
+    now: float,
+    *,
+    tolerance_s: float = TOLERANCE_S,
+) -> dict[str, str]:
+    """Return the members of a webhook that came by GET, as text by name, or raise `WebhookInvalid`.
+
+    Args:
+        query: what stands behind the question mark of the URL, exactly as received, still encoded.
+        headers: as for `verify`, and so all that follows.
+        public_key: one key or several.
+        now: seconds since 1970.
+        tolerance_s: how far the timestamp may be from `now`, both ways.
+    """
+    _check(query.encode("utf-8", "replace"), headers, public_key, now, tolerance_s)
+    members = dict(parse_qsl(query, keep_blank_values=True))
+    if not {"event_type", "id", "occurred_at"} <= members.keys():
+        raise WebhookInvalid("the query is not a webhook")
+    return members
+
+
+def _check(
+    raw: bytes,
+    headers: Mapping[str, str],
+    public_key: str | Sequence[str],
+    now: float,
+    tolerance_s: float,
+) -> None:
     names = {name.lower(): value for name, value in headers.items()}
     timestamp = _required(names, TIMESTAMP_HEADER)
     signature = _base64(_required(names, SIGNATURE_HEADER), 64, "the signature header")
-    key = read_public_key(public_key)
+    keys = [read_public_key(text) for text in ([public_key] if isinstance(public_key, str) else public_key)]
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise WebhookInvalid("the timestamp header is not a number of seconds")
-    try:
-        key.verify(signature, signed_bytes(timestamp, raw))
-    except InvalidSignature:
-        raise WebhookInvalid("the signature does not match the body") from None
+    if not any(_fits(key, signature, signed_bytes(timestamp, raw)) for key in keys):
+        raise WebhookInvalid("the signature does not match the body")
     if abs(now - int(timestamp)) > tolerance_s:
         raise WebhookInvalid("the timestamp is too far from this clock")
-    return _read(raw)
 
 
 def read_public_key(text: str) -> Ed25519PublicKey:
     """Return the key in `text`, base64 of 32 bytes, or raise `WebhookInvalid`."""
     return Ed25519PublicKey.from_public_bytes(_base64(text, 32, "the public key"))
+
+
+def _fits(key: Ed25519PublicKey, signature: bytes, covered: bytes) -> bool:
+    try:
+        key.verify(signature, covered)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _required(headers: Mapping[str, str], name: str) -> str:

@@ -1,7 +1,7 @@
 """Receives webhooks on a port, verifies each and hands it on: for tests and for looking at them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from offhook.base.clock import Clock, SystemClock
 from offhook.base.errors import ConfigError
-from offhook.kit.webhook import WebhookInvalid, verify
+from offhook.kit.webhook import WebhookInvalid, verify, verify_query
 
 WEBHOOK_BODY_BYTES_MAX = 1024 * 1024
 """Larger requests are answered 413 and not read."""
@@ -39,7 +39,7 @@ class WebhookReceiver:
         self,
         on_webhook: Callable[[ReceivedWebhook], None],
         *,
-        public_key: str | None = None,
+        public_key: str | Sequence[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._on_webhook = on_webhook
@@ -55,6 +55,7 @@ class WebhookReceiver:
         """
         app = web.Application(client_max_size=WEBHOOK_BODY_BYTES_MAX)
         app.router.add_post("/{path:.*}", self._receive)
+        app.router.add_get("/{path:.*}", self._receive_query, allow_head=False)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         await runner.setup()
         try:
@@ -78,6 +79,32 @@ class WebhookReceiver:
         self._on_webhook(received)
         trusted = received.problem is None or received.problem == NO_KEY
         return web.Response(status=200 if trusted else 401)
+
+    async def _receive_query(self, request: web.Request) -> web.Response:
+        """Take a webhook by GET. Somebody who only looks with a browser is not told of."""
+        if "event_type" not in request.query:
+            raise web.HTTPMethodNotAllowed("GET", ["POST"])
+        query, problem = request.rel_url.raw_query_string, None
+        members = dict(request.query)
+        if self._public_key is None:
+            problem = NO_KEY
+        else:
+            try:
+                now = self._clock.unix_time()
+                members = verify_query(query, request.headers, self._public_key, now)
+            except WebhookInvalid as error:
+                problem = str(error)
+        self._on_webhook(
+            ReceivedWebhook(
+                event_type=members.pop("event_type"),
+                id=members.pop("id", "?"),
+                call_control_id=members.get("call_control_id", ""),
+                attempt=0,
+                payload=dict(members),
+                problem=problem,
+            )
+        )
+        return web.Response(status=200 if problem in (None, NO_KEY) else 401)
 
     def _read(self, body: bytes, headers: dict[str, str]) -> ReceivedWebhook:
         if self._public_key is None:

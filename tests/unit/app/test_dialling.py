@@ -10,6 +10,7 @@ from offhook.base import limits
 from offhook.base.errors import ConfigError, LimitReached
 from offhook.call import commands as ask
 from offhook.call.errors import CommandError
+from offhook.call.values import WebhookWishes
 from offhook.proto import sip
 from offhook.proto.sdp import SessionDescription, make_answer, negotiate
 from tests.fakes.runners import HandClock, House
@@ -167,10 +168,10 @@ async def test_keys_are_pressed_after_the_answer(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         far.house.media, "send_digits", lambda leg_id, *, digits, duration_ms, gap_ms: pressed.append(digits)
     )
-    await far.dial(digits="12")
+    await far.dial(digits="1")
     assert pressed == []
     await far.say(sip.CallAccepted(far.call(0), far.answer(0), ()))
-    assert pressed == ["12"]
+    assert pressed == ["1"]
 
 
 async def test_the_same_command_id_makes_one_call_for_a_minute() -> None:
@@ -220,7 +221,7 @@ async def test_a_dial_that_nobody_would_hear_of_is_refused(monkeypatch: pytest.M
     far = Far()
     with pytest.raises(CommandError, match="10015"):
         far.house.calls.dial(plan())
-    far.house.calls.dial(plan(webhook_url="https://app.example/hook"))
+    far.house.calls.dial(plan(webhooks=WebhookWishes("https://app.example/hook")))
 
 
 def test_the_longest_beginning_of_a_number_decides_its_trunk() -> None:

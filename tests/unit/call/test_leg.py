@@ -1,6 +1,5 @@
 """The states of a leg: what each command and fact leads to (contract 3.5-3.7)."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState, WebhookRoute
+from offhook.call.values import Header, LegState, WebhookRoute, WebhookWishes
 from tests.fakes.legs import (
     IN_STATE,
     QUALITY,
@@ -26,6 +25,7 @@ from tests.fakes.legs import (
     incoming,
     kinds,
     media,
+    memory,
     payload,
     ringing,
     sdp,
@@ -45,6 +45,9 @@ TAP_COMMANDS = [
     ask.StopFork(),
     start_transcription(),
     ask.StopTranscription(),
+    ask.SendDigits(digits="1"),
+    ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")),
+    ask.StopPlayback(),
 ]
 CALL_COMMANDS = [
     ask.Answer(),
@@ -56,10 +59,10 @@ CALL_COMMANDS = [
 
 def refusal(desk: Desk, command: ask.Command) -> tuple[str, str | None]:
     """Return code and pointer of a refusal, after looking that it left no trace."""
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     with pytest.raises(CommandError) as refused:
         desk.leg.command(replace(command, client_state="bmV3", command_id="once"), desk.now)
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
     return refused.value.problem.code, refused.value.problem.pointer
 
 
@@ -161,6 +164,27 @@ def test_a_call_that_nobody_answers_is_refused_in_time() -> None:
     assert desk.wait(10_000) == []
 
 
+@pytest.mark.parametrize("timeout_s", [5.0, limits.RING_TIMEOUT_S + 60])
+def test_a_call_without_a_first_command_is_refused_in_time(timeout_s: float) -> None:
+    desk = ringing(first_command_timeout_s=timeout_s)
+    wait_s = min(timeout_s, limits.RING_TIMEOUT_S)
+    assert desk.leg.poll_timeout() == START + wait_s
+    effects = desk.wait(wait_s)
+    assert effects[0] == do.RejectCall(480)
+    assert payload(effects, "call.hangup")["hangup_cause"] == "timeout"
+
+
+def test_any_first_command_lets_the_call_wait_for_its_answer() -> None:
+    desk = ringing(first_command_timeout_s=5.0)
+    desk.wait(4)
+    with pytest.raises(CommandError):
+        desk.command(start_stream())
+    assert desk.leg.poll_timeout() == START + 5
+    desk.command(ask.UpdateClientState(client_state="eA=="))
+    assert desk.wait(limits.RING_TIMEOUT_S - 5) == []
+    assert desk.wait(1)[0] == do.RejectCall(480)
+
+
 # The answer
 
 
@@ -235,7 +259,9 @@ def test_a_call_whose_ack_brings_no_media_is_ended() -> None:
 
 def test_the_taps_of_an_answer_open_after_call_answered() -> None:
     command = ask.Answer(
-        stream=stream(), transcription=ask.TranscriptionOptions(), webhook_url="https://other.example/"
+        stream=stream(),
+        transcription=ask.TranscriptionOptions(),
+        webhooks=WebhookWishes("https://other.example/"),
     )
     desk = ringing()
     reply, _ = desk.command_for_reply(command)
@@ -249,6 +275,29 @@ def test_the_taps_of_an_answer_open_after_call_answered() -> None:
     assert effects[1].stream_id == "id-1"
     expected = WebhookRoute("https://other.example/", ROUTE.failover_url, ROUTE.timeout_s)
     assert effects[0].route == expected
+
+
+def test_an_answer_says_which_events_go_where_and_how_often() -> None:
+    desk = ringing()
+    retries_s = {"call.hangup": (0.5,)}
+    urls = {"call.hangup": "https://end.example/"}
+    wishes = WebhookWishes("https://other.example/", "GET", urls, "GET", retries_s)
+    desk.command(ask.Answer(webhooks=wishes))
+    (answered, *_) = desk.tell(facts.AckReceived())
+    assert isinstance(answered, do.Notify)
+    route = answered.route
+    assert route.of_event("call.answered") == WebhookRoute(
+        "https://other.example/", ROUTE.failover_url, ROUTE.timeout_s, "GET"
+    )
+    assert route.of_event("call.hangup") == WebhookRoute(
+        "https://end.example/", ROUTE.failover_url, ROUTE.timeout_s, "GET", retries_s=retries_s
+    )
+
+
+def test_what_an_answer_does_not_say_of_webhooks_stays_as_it_was() -> None:
+    assert WebhookWishes(method="GET").applied_to(ROUTE) == ROUTE, "the method is that of a URL it gives"
+    given = WebhookWishes(urls={"call.hangup": "https://end.example/"}).applied_to(ROUTE)
+    assert (given.url, given.of_event("call.dtmf.received")) == (ROUTE.url, ROUTE)
 
 
 # What ends a call
@@ -333,9 +382,9 @@ def test_whatever_ends_a_call_is_told_once_and_last(
 )
 def test_a_fact_that_comes_too_early_or_too_late_changes_nothing(state: LegState, fact: facts.Fact) -> None:
     desk = IN_STATE[state]()
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     assert desk.tell(fact) == []
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
 
 
 @pytest.mark.parametrize(
@@ -487,7 +536,7 @@ def test_the_status_of_a_call_follows_its_life() -> None:
 def test_an_ended_leg_keeps_neither_headers_nor_sdp() -> None:
     desk = answered(ask.Answer(headers=(Header("X-Agent", "9"),)))
     desk.tell(facts.PeerHungUp((Header("X-Survey", "5"),)), facts.MediaClosed())
-    kept = repr(vars(desk.leg))
+    kept = repr(memory(desk.leg))
     assert "X-Ticket" not in kept
     assert "X-Agent" not in kept
     assert "X-Survey" not in kept

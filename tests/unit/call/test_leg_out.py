@@ -10,7 +10,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.errors import CommandError
-from offhook.call.values import Header, LegState
+from offhook.call.values import Header, LegState, WebhookWishes
 from tests.fakes.legs import (
     QUALITY,
     ROUTE,
@@ -19,6 +19,7 @@ from tests.fakes.legs import (
     dialling,
     kinds,
     media,
+    memory,
     outgoing,
     payload,
     picked_up,
@@ -63,11 +64,11 @@ def test_an_answer_starts_what_the_plan_asks_for() -> None:
     options = ask.TranscriptionOptions()
     desk = dialling(stream=stream(), transcription=options, digits="1w2")
     effects = desk.tell(facts.CalleeAnswered("+15550002222", media(), (Header("X-Ticket", "7"),)))
-    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.PressKeys]
+    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.OpenStream, do.OpenTranscription, do.SendDigits]
     told = payload(effects, "call.answered")
     assert (told["codec"], told["stream_url"], told["stream_track"]) == ("PCMU", URL, "inbound_track")
     assert told["custom_headers"] == [{"name": "X-Ticket", "value": "7"}]
-    assert {"stream_id": effects[2].stream_id} == desk.leg.inline_streams  # type: ignore[attr-defined]
+    assert {"stream_id": effects[2].stream_id} == desk.leg.inline_ids  # type: ignore[attr-defined]
 
 
 def test_early_audio_is_connected_and_not_again_by_the_same_answer() -> None:
@@ -185,7 +186,7 @@ def test_the_state_of_the_client_can_change_while_it_rings() -> None:
 
 
 def test_the_webhooks_of_a_call_go_where_its_plan_says() -> None:
-    desk = dialling(webhook_url="https://other.example/hook")
+    desk = dialling(webhooks=WebhookWishes("https://other.example/hook"))
     (notice,) = [effect for effect in desk.done if isinstance(effect, do.Notify)]
     assert notice.route == replace(ROUTE, url="https://other.example/hook")
 
@@ -204,8 +205,9 @@ def test_an_ended_call_keeps_no_password() -> None:
     desk = dialling(password="secret", username="us")
     desk.tell(facts.CalleeRefused(486))
     over(desk)
-    assert "secret" not in repr(vars(desk.leg))
-    assert not any(getattr(value, "password", None) for value in vars(desk.leg).values())
+    assert "secret" not in repr(memory(desk.leg))
+    record = memory(desk.leg)["known"]["record"]
+    assert record.call.plan.password is None
 
 
 def test_codecs_that_can_only_be_passed_on_are_offered_when_asked_for() -> None:

@@ -39,6 +39,8 @@ MODELS = {
     "call.dtmf.received": "call_dtmf_received.CallDtmfReceived",
     "call.fork.started": "call_fork_started.CallForkStarted",
     "call.fork.stopped": "call_fork_stopped.CallForkStopped",
+    "call.playback.started": "call_playback_started.CallPlaybackStarted",
+    "call.playback.ended": "call_playback_ended.CallPlaybackEnded",
     "call.transcription": "transcription.Transcription",
     "streaming.started": "call_streaming_started.CallStreamingStarted",
     "streaming.stopped": "call_streaming_stopped.CallStreamingStopped",
@@ -55,7 +57,10 @@ def whole_life() -> Desk:
     desk.command(start_stream())
     desk.command(start_fork())
     desk.command(start_transcription())
+    desk.command(ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")))
     desk.tell(
+        facts.PlaybackStarted("id-5"),
+        facts.PlaybackEnded("id-5", "completed"),
         facts.StreamConnected("id-1"),
         facts.StreamFailed("id-2", "connection_failed", "HTTP 403"),
         facts.ForkOpened("id-3"),

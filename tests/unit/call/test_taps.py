@@ -1,6 +1,5 @@
 """Streams, forks and transcriptions of a leg (contract 2.1, 3.4, 4.2, 4.7)."""
 
-import copy
 from itertools import permutations
 
 import pytest
@@ -17,6 +16,7 @@ from tests.fakes.legs import (
     Desk,
     answered,
     kinds,
+    memory,
     payload,
     start_fork,
     start_stream,
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.unit
 
 
 def refused(desk: Desk, command: ask.Command) -> tuple[str, str | None]:
-    before = copy.deepcopy(vars(desk.leg))
+    before = memory(desk.leg)
     with pytest.raises(CommandError) as refusal:
         desk.leg.command(command, desk.now)
-    assert vars(desk.leg) == before
+    assert memory(desk.leg) == before
     return refusal.value.problem.code, refusal.value.problem.pointer
 
 
@@ -55,7 +55,7 @@ def forking() -> Desk:
 
 def test_a_stream_opens_with_what_its_frames_will_say() -> None:
     desk = answered()
-    desk.leg.client_state = "eA=="
+    desk.leg._context.client_state = "eA=="
     command = start_stream(
         tracks=(Track.RX, Track.TX), codec="PCMA", auth_token="t", custom_parameters=(("a", "b"),)
     )

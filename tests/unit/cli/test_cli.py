@@ -149,6 +149,19 @@ def test_keys_new_makes_a_key_that_counts() -> None:
     assert key in (Path(".offhook") / "api_keys").read_text()
 
 
+def test_the_webhook_key_is_renewed_in_two_steps() -> None:
+    old = json.loads(run("keys", "--json").output)["public_key"]
+    new = json.loads(run("keys", "rotate", "--json").output)["next_public_key"]
+    assert json.loads(run("keys", "--json").output)["public_key"] == old
+    assert new in run("keys").output
+    assert new in run("keys", "rotate").output
+    assert json.loads(run("keys", "switch", "--json").output) == {"public_key": new}
+    shown = json.loads(run("keys", "--json").output)
+    assert (shown["public_key"], shown["previous_public_key"]) == (new, old)
+    refused = run("keys", "switch")
+    assert refused.exit_code != 0
+
+
 def test_people_see_what_to_export() -> None:
     output = run("keys").output
     assert "TELNYX_PUBLIC_KEY=" in output

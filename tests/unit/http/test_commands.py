@@ -6,7 +6,7 @@ import pytest
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http.commands import ACTIONS, Rules
 from offhook.edge.http.problems import Refusal
 
@@ -39,6 +39,8 @@ def refusals(name: str, rules: Rules = RULES, **members: Any) -> list[tuple[str,
 def test_every_command_carries_client_state_and_command_id() -> None:
     extra = {"reject": {"cause": "USER_BUSY"}, "streaming_start": {"stream_url": URL}}
     extra["fork_start"] = {"target": "udp:192.0.2.1:5000"}
+    extra["send_dtmf"] = {"digits": "1"}
+    extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}
     for name in ACTION:
         command = build(name, client_state="YQ==", command_id="id-1", **extra.get(name, {}))
         assert (command.client_state, command.command_id) == ("YQ==", "id-1"), name
@@ -285,6 +287,9 @@ def test_an_answer_carries_all_that_was_asked_for() -> None:
         sip_headers=[{"name": "User-to-User", "value": "00"}],
         send_silence_when_idle=True,
         webhook_url="https://app.example/hook",
+        webhook_url_method="GET",
+        webhook_urls={"call.hangup": "https://app.example/end"},
+        webhook_retries_policies={"call.hangup": {"retries_ms": [250, 1000]}},
         stream_url=URL,
         stream_track="both_tracks",
         stream_auth_token="token",
@@ -296,7 +301,13 @@ def test_an_answer_carries_all_that_was_asked_for() -> None:
         preferred_codecs=("PCMA", "OPUS"),
         headers=(Header("User-to-User", "00"), Header("X-A", "1")),
         silence_when_idle=True,
-        webhook_url="https://app.example/hook",
+        webhooks=WebhookWishes(
+            "https://app.example/hook",
+            "GET",
+            {"call.hangup": "https://app.example/end"},
+            "POST",
+            {"call.hangup": (0.25, 1.0)},
+        ),
         stream=domain.StreamOptions(
             url=URL,
             tracks=(Track.RX, Track.TX),
@@ -340,10 +351,6 @@ def test_features_of_later_versions_that_are_off_are_harmless(members: dict[str,
     ("field", "value"),
     [
         ("record", "record-from-answer"),
-        ("webhook_urls", {"call.hangup": "https://app.example/h"}),
-        ("webhook_urls_method", "GET"),
-        ("webhook_url_method", "GET"),
-        ("webhook_retries_policies", {"call.hangup": {"retries_ms": [1000]}}),
         ("sound_modifications", {"semitone": -2}),
         ("deepfake_detection", {"enabled": True}),
         ("assistant", {"id": "assistant-1"}),
@@ -354,8 +361,9 @@ def test_features_of_later_versions_that_are_on_are_refused_by_name(field: str, 
     assert refusals("answer", **{field: value}) == [("10038", f"/{field}")]
 
 
-def test_webhook_urls_are_for_known_events() -> None:
-    assert refusals("answer", webhook_urls={"call.sneezed": "https://h"}) == [("90057", "/webhook_urls")]
+def test_retry_policies_are_for_known_events() -> None:
+    policies = {"call.sneezed": {"retries_ms": [1]}}
+    assert refusals("answer", webhook_retries_policies=policies) == [("90057", "/webhook_retries_policies")]
 
 
 @pytest.mark.parametrize("retries", [[-1], [30_000, 30_001]])
@@ -385,6 +393,3 @@ def test_features_of_later_versions_are_ignored_where_the_operator_says_so() -> 
     rules = Rules(check_ip=public_only, ignore_unsupported=True)
     asked = {"record": "record-from-answer", "assistant": {"id": "x"}}
     assert build("answer", rules, **asked) == build("answer")
-    assert refusals("answer", rules, webhook_urls={"nonsense": "https://a.example"}) == [
-        ("90057", "/webhook_urls")
-    ]

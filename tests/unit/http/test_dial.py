@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
-from offhook.call.values import Header
+from offhook.call.values import Header, WebhookWishes
 from offhook.edge.http.commands import Rules, dial
 from offhook.edge.http.problems import Refusal, problems_of
 from offhook.edge.http.schemas import Dial
@@ -64,6 +64,8 @@ def test_every_parameter_reaches_the_plan() -> None:
         custom_headers=[{"name": "X-A", "value": "1"}],
         send_silence_when_idle=True,
         webhook_url="https://app.example/hook",
+        webhook_urls={"call.hangup": "https://app.example/end"},
+        webhook_urls_method="GET",
         stream_url=URL,
         stream_bidirectional_mode="rtp",
         transcription=True,
@@ -87,7 +89,9 @@ def test_every_parameter_reaches_the_plan() -> None:
         preferred_codecs=("G722", "PCMU"),
         headers=(Header("X-A", "1"), Header("Diversion", "<tel:+15550100009>")),
         silence_when_idle=True,
-        webhook_url="https://app.example/hook",
+        webhooks=WebhookWishes(
+            "https://app.example/hook", urls={"call.hangup": "https://app.example/end"}, urls_method="GET"
+        ),
         stream=domain.StreamOptions(url=URL, app_codec="PCMU"),
         transcription=domain.TranscriptionOptions(),
         client_state="eA==",
@@ -184,7 +188,6 @@ LATER = {
     "answering_machine_detection": "detect",
     "record": "record-from-answer",
     "assistant": {"id": "x"},
-    "webhook_url_method": "GET",
 }
 
 

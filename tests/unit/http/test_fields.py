@@ -200,6 +200,11 @@ REFUSED = [
         )
     ),
     (schemas.Answer, {"webhook_url": "ws://h"}, "10003", "/webhook_url"),
+    (schemas.Answer, {"webhook_urls": {"call.sneezed": "https://h"}}, "90057", "/webhook_urls"),
+    (schemas.Answer, {"webhook_urls": {"call.hangup": "ws://h"}}, "10003", "/webhook_urls"),
+    (schemas.Answer, {"webhook_urls": {"call.hangup": "https://h/" + "x" * 2000}}, "10003", "/webhook_urls"),
+    (schemas.Answer, {"webhook_urls": {"call.hangup": 5}}, "10026", "/webhook_urls"),
+    (schemas.Answer, {"webhook_urls_method": "PUT"}, "10032", "/webhook_urls_method"),
     (schemas.Answer, {"webhook_url": "h.example/hook"}, "10003", "/webhook_url"),
     # client_state
     *(

@@ -2,11 +2,12 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from offhook.base.limits import WEBHOOK_ATTEMPTS_LOGGED_MAX
-from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Store
+from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, DeliverySearch, Revival, Store
 from offhook.proto.webhook import Progress
 
 pytestmark = pytest.mark.unit
@@ -92,16 +93,53 @@ async def test_the_log_of_attempts_is_bounded_and_keeps_the_newest(store: Store)
     assert [attempt.number for attempt in view.attempts] == list(range(8, last + 1))
 
 
-async def test_a_failed_delivery_can_be_revived_and_no_other(store: Store) -> None:
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_ended_delivery_can_be_revived(store: Store, status: int) -> None:
     deliveries = Deliveries(store)
     row = replace(row_of("e"), progress=Progress(attempts=6, url_index=1, refused=1))
     await deliveries.insert(row, parked=False)
-    assert not await deliveries.revive("e", now=50.0, expires_at=150.0)
-    await deliveries.failed(row, attempt_of())
-    assert await deliveries.revive("e", now=50.0, expires_at=150.0)
+    assert await deliveries.revive("e", now=50.0, expires_at=150.0) is Revival.PENDING
+    assert await deliveries.take_due(until=50.0, count_max=9) == [], "the process holds it"
+    if status == 200:
+        await deliveries.delivered([(row, attempt_of(status=200))])
+    else:
+        await deliveries.failed(row, attempt_of())
+    assert await deliveries.revive("e", now=50.0, expires_at=150.0) is Revival.REVIVED
     (revived,) = await deliveries.take_due(until=50.0, count_max=9)
     assert revived.progress == Progress(attempts=6), "the numbering of attempts goes on"
     assert revived.expires_at == 150.0
+
+
+async def test_a_delivery_that_waits_is_made_due_and_keeps_its_progress(store: Store) -> None:
+    deliveries = Deliveries(store)
+    row = replace(row_of("e", due=900.0), progress=Progress(attempts=3, round=1))
+    await deliveries.insert(row, parked=True)
+    assert await deliveries.revive("e", now=50.0, expires_at=150.0) is Revival.PENDING
+    (due,) = await deliveries.take_due(until=50.0, count_max=9)
+    assert (due.progress, due.expires_at) == (row.progress, row.expires_at)
+    assert await deliveries.revive("other", now=50.0, expires_at=150.0) is Revival.UNKNOWN
+
+
+async def test_a_search_sees_what_was_submitted_before_it(store: Store) -> None:
+    deliveries = Deliveries(store)
+    for n in range(5):
+        deliveries.insert(row_of(f"e{n}"), parked=False)
+    deliveries.failed(row_of("e2"), attempt_of(at=3.0))
+    deliveries.delivered([(row_of("e3"), attempt_of(at=4.0, status=200))])
+
+    async def ids(**wanted: Any) -> list[str]:
+        views, total = await deliveries.search(DeliverySearch(**wanted), first=0, count=9)
+        assert total == len(views)
+        return [view.row.event_id for view in views]
+
+    assert await ids() == ["e4", "e3", "e2", "e1", "e0"]
+    assert await ids(state="failed") == ["e2"]
+    assert await ids(started_from=3.0) == ["e3", "e2"]
+    assert await ids(started_from=3.0, finished_until=3.5) == ["e2"]
+    assert await ids(attempts_contain="500 trouble") == ["e2"]
+    assert await ids(event_types=()) == []
+    views, total = await deliveries.search(DeliverySearch(), first=1, count=2)
+    assert ([view.row.event_id for view in views], total) == (["e3", "e2"], 5)
 
 
 async def test_old_ended_rows_are_pruned_with_their_attempts_and_pending_ones_never(store: Store) -> None:

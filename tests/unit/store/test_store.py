@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from offhook.base.errors import ConfigError
+from offhook.base.limits import STORE_READS_WAITING_MAX
 from offhook.edge.store import Store, StoreError
+from offhook.edge.store.deliveries import _find
 from offhook.edge.store.schema import MIGRATIONS
 from offhook.edge.store.store import DATABASE_NAME
 
@@ -166,4 +169,53 @@ async def test_a_full_disk_fails_jobs_and_not_the_store(tmp_path: Path) -> None:
         )
     await store.submit(lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
     assert await store.submit(lambda db: db.execute("INSERT INTO meta VALUES ('big', x'00')").rowcount) == 1
+    store.close()
+
+
+def test_a_file_of_an_older_version_keeps_its_deliveries(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as db:
+        for script in MIGRATIONS[:2]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 2")
+        columns = "event_id, call_leg_id, event_type, occurred_at, data, url, parked, created_at, "
+        columns += "next_attempt_at, expires_at"
+        db.execute(
+            f"INSERT INTO deliveries ({columns}) VALUES ('e', 'leg', 't', 'now', x'7b7d', 'http://a/', 1, 1, 2, 3)"
+        )
+        db.executemany(
+            "INSERT INTO attempts VALUES ('e', ?, 'http://a/', ?, 9, 500, 'HTTP 500')", [(1, 5), (2, 7)]
+        )
+        db.commit()
+    store = Store.open(tmp_path)
+    view = store.call(lambda db: _find(db, "e"))
+    store.close()
+    assert view is not None
+    assert (view.started_at, view.row.method, len(view.attempts)) == (5.0, "POST", 2)
+
+
+async def test_a_search_that_takes_too_long_is_broken_off_and_the_writer_goes_on(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    search = asyncio.ensure_future(store.read(lambda db: db.execute(endless).fetchone(), timeout_s=0.2))
+    assert await store.submit(lambda db: db.execute("SELECT 1").fetchone()) == (1,)
+    assert not search.done(), "the writer did not wait for it"
+    with pytest.raises(StoreError):
+        await search
+    assert await store.read(lambda db: db.execute("SELECT 2").fetchone()) == (2,)
+    store.close()
+
+
+async def test_a_search_cannot_write(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError):
+        await store.read(lambda db: db.execute("INSERT INTO meta VALUES ('a', x'00')").rowcount)
+    store.close()
+
+
+async def test_no_more_searches_wait_than_the_bound(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    searches = [store.read(lambda db: None) for _ in range(STORE_READS_WAITING_MAX + 3)]
+    results = await asyncio.gather(*searches, return_exceptions=True)
+    assert sum(isinstance(result, StoreError) for result in results) == 3
+    assert store.jobs_failed_total == 3
     store.close()

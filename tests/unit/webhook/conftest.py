@@ -28,6 +28,8 @@ class Got:
     path: str
     body: bytes
     headers: dict[str, str]
+    method: str = "POST"
+    query: str = ""
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -76,7 +78,10 @@ class Receiver:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         async with self.arrived:
-            self.got.append(Got(request.path, body, {k.lower(): v for k, v in request.headers.items()}))
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            self.got.append(
+                Got(request.path, body, headers, request.method, request.rel_url.raw_query_string)
+            )
             self.arrived.notify_all()
         answer = self.answers.get(request.path, 200)
         if isinstance(answer, int):
@@ -120,9 +125,15 @@ class Rig:
         self.store.close()
 
     async def put(
-        self, url: str, *, event: str = "call.answered", leg: str = "leg", failover: str | None = None
+        self,
+        url: str,
+        *,
+        event: str = "call.answered",
+        leg: str = "leg",
+        failover: str | None = None,
+        **wishes: Any,
     ) -> Receipt:
-        route = WebhookRoute(url, failover)
+        route = WebhookRoute(url, failover, **wishes)
         return await self.outbox.put(event, {"n": 1}, occurred_at=1.7e9, route=route, call_leg_id=leg)
 
     async def settled(self) -> None:

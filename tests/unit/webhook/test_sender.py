@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from offhook.edge.webhook.sender import SenderSettings
+from offhook.edge.webhook.sender import Pace, SenderSettings
 from offhook.proto.webhook import RetrySchedule
 
 pytestmark = pytest.mark.unit
@@ -386,4 +386,36 @@ async def test_retry_after_is_waited_for(make_rig: Make, receiver: Any) -> None:
     await rig.settled()
     view = await rig.deliveries.find(receipt.event_id)
     assert view.attempts[1].started_at - view.attempts[0].finished_at >= 0.2
+    await rig.stop()
+
+
+def test_a_receiver_gets_a_seconds_worth_at_once_and_then_evenly() -> None:
+    pace = Pace(4.0)
+    waits_s = [pace.take("http://a", 100.0) for _ in range(6)]
+    assert waits_s == [0.0, 0.0, 0.0, 0.0, 0.25, 0.5]
+    assert pace.take("http://b", 100.0) == 0.0, "another receiver has its own pace"
+    assert pace.take("http://a", 200.0) == 0.0
+    assert Pace(0.0).take("http://a", 0.0) == 0.0
+    assert [Pace(0.5).take("http://a", 9.0), Pace(0.5).take("http://a", 9.0)] == [0.0, 0.0]
+    slow = Pace(0.5)
+    assert [slow.take("http://a", 9.0) for _ in range(3)] == [0.0, 2.0, 4.0]
+
+
+def test_receivers_of_long_ago_are_forgotten() -> None:
+    pace = Pace(1.0)
+    for n in range(10_000):
+        pace.take(f"http://{n}", float(n))
+    assert len(pace._free_at) <= 4096
+
+
+async def test_attempts_beyond_the_rate_wait_and_none_is_lost(make_rig: Any, receiver: Any) -> None:
+    settings = SenderSettings(timeout_s=0.5, per_s=20.0)
+    rig = await make_rig(settings=settings).start()
+    started_at = rig.clock.now()
+    for n in range(25):
+        await rig.put(receiver.base + "/", leg=f"leg{n}")
+    await receiver.until(25)
+    assert rig.clock.now() - started_at > 0.2, "five of them at 20 a second"
+    await rig.settled()
+    assert (rig.outbox.counters.paced_total > 0, rig.outbox.counters.delivered_total) == (True, 25)
     await rig.stop()

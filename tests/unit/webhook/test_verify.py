@@ -1,7 +1,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from offhook.kit.webhook import WebhookInvalid, verify
+from offhook.kit.webhook import WebhookInvalid, verify, verify_query
 from offhook.proto.webhook import Event, body_of, encode_event, public_key_text, sign
 
 pytestmark = pytest.mark.unit
@@ -59,3 +59,21 @@ def test_another_key_is_refused() -> None:
 def test_a_signed_body_that_is_no_envelope_is_refused(body: bytes) -> None:
     with pytest.raises(WebhookInvalid, match="envelope"):
         verify(body, sign(body, KEY, unix_time=NOW), PUBLIC, NOW)
+
+
+def test_one_of_several_keys_must_fit() -> None:
+    other = public_key_text(Ed25519PrivateKey.from_private_bytes(bytes([1] * 32)))
+    assert verify(BODY, HEADERS, [other, PUBLIC], NOW).id == "e1"
+    for keys in ([other], []):
+        with pytest.raises(WebhookInvalid, match="does not match"):
+            verify(BODY, HEADERS, keys, NOW)
+
+
+def test_a_query_is_returned_by_name_once_it_is_verified() -> None:
+    query = "event_type=call.hangup&id=e1&occurred_at=t&a%5Bb%5D=%C3%A4&empty="
+    members = verify_query(query, sign(query.encode(), KEY, unix_time=NOW), PUBLIC, NOW)
+    assert (members["a[b]"], members["empty"], members["id"]) == ("ä", "", "e1")
+    with pytest.raises(WebhookInvalid, match="does not match"):
+        verify_query(query + "&x=1", sign(query.encode(), KEY, unix_time=NOW), PUBLIC, NOW)
+    with pytest.raises(WebhookInvalid, match="not a webhook"):
+        verify_query("a=1", sign(b"a=1", KEY, unix_time=NOW), PUBLIC, NOW)

@@ -45,15 +45,19 @@ def webhooks(
 
 
 async def _receive(host: str, port: int, public_key: str | None, url: str | None, json: bool) -> int:
-    key = public_key or (await fetch_public_key(url) if url else os.environ.get("TELNYX_PUBLIC_KEY"))
-    if key:
+    if public_key or not url:
+        key = public_key or os.environ.get("TELNYX_PUBLIC_KEY")
+        keys = [key] if key else []
+    else:
+        keys = await fetch_public_keys(url)
+    for key in keys:
         try:
             read_public_key(key)
         except WebhookInvalid as error:
             raise ConfigError(
                 f"No webhook can be verified, because {error}: give the key of the ready line."
             ) from None
-    receiver = WebhookReceiver(_show_json if json else _show, public_key=key or None)
+    receiver = WebhookReceiver(_show_json if json else _show, public_key=keys or None)
     bound = await receiver.start(host, port)
     address = f"http://{host}:{bound}/"
     if json:
@@ -67,8 +71,8 @@ async def _receive(host: str, port: int, public_key: str | None, url: str | None
     return 0
 
 
-async def fetch_public_key(url: str) -> str:
-    """Return the key that a running Offhook signs with.
+async def fetch_public_keys(url: str) -> list[str]:
+    """Return the key that a running Offhook signs with, and its neighbours while keys rotate.
 
     Raises:
         ConfigError: nothing that speaks Offhook's API answered at `url`.
@@ -81,7 +85,9 @@ async def fetch_public_key(url: str) -> str:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(address) as response:
             body = await response.json()
-            return str(body["data"]["public_key"])
+            told = body["data"]
+            names = ("public_key", "next_public_key", "previous_public_key")
+            return [str(told["public_key"]), *(str(told[name]) for name in names[1:] if name in told)]
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
         raise ConfigError(f"No Offhook answered at {parts.scheme}://{parts.netloc}: is it running?") from None
 

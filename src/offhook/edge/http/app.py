@@ -21,16 +21,18 @@ from offhook.base.clock import Clock
 from offhook.base.errors import LimitReached
 from offhook.call.commands import Reply
 from offhook.call.errors import CommandError, Problem
+from offhook.edge.http.applications import ApplicationService, applications_router, connections_router
 from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.commands import ACTIONS, DIAL, Action, Rules, dial
 from offhook.edge.http.cursors import CURSOR_PARAMETERS, cut
 from offhook.edge.http.dialogflow import DialogflowService, dialogflow_router
 from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
-from offhook.edge.http.guard import Guard
+from offhook.edge.http.guard import Guard, tell_allowance
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
+from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import (
     ActiveCallsAnswer,
@@ -41,6 +43,8 @@ from offhook.edge.http.schemas import (
     StreamsAnswer,
 )
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
+from offhook.edge.http.texml import texml_router
+from offhook.edge.http.webhook_deliveries import DeliveryService, deliveries_router
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +78,23 @@ class _Api:
     rules: Rules
     clock: Clock
     retries: RetryMemory
+    rate_limit: RateLimit | None
 
-    async def need_key(self, credentials: _Credentials) -> None:
-        """Refuse a request without an accepted key, before its body is read."""
+    async def need_key(self, request: Request, credentials: _Credentials) -> None:
+        """Refuse a request without an accepted key, or beyond its rate, before its body is read."""
         if credentials is None:
             raise Refusal(401, Problem("10009", "No API key was sent: use `Authorization: Bearer <key>`."))
         if not self.auth.accepts(credentials.credentials):
             raise Refusal(401, Problem("10009", "The API key is not one of this server's."))
+        if self.rate_limit is None:
+            return
+        allowance = self.rate_limit.take(credentials.credentials, self.clock.now())
+        tell_allowance(request.scope, allowance)
+        if allowance.exceeded:
+            problem = Problem(
+                "10011", f"Only {allowance.limit} requests fit into this time; try again later."
+            )
+            raise Refusal(429, problem, headers={"retry-after": str(allowance.reset_s)})
 
 
 def create_app(
@@ -92,6 +106,9 @@ def create_app(
     registry: CollectorRegistry,
     metrics_need_key: bool = False,
     dialogflow: DialogflowService | None = None,
+    deliveries: DeliveryService | None = None,
+    applications: ApplicationService | None = None,
+    rate_limit: RateLimit | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -103,8 +120,11 @@ def create_app(
         registry: what `/metrics` shows; the API adds its own metrics to it.
         metrics_need_key: ask for an API key at `/metrics` too.
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
+        deliveries: keeps the log of webhook deliveries; None: there is no such resource.
+        applications: keeps the Call Control applications; None: there is no such resource.
+        rate_limit: how many requests each key may send; None: any number.
     """
-    api = _Api(service, auth, rules, clock, RetryMemory())
+    api = _Api(service, auth, rules, clock, RetryMemory(), rate_limit)
     app = FastAPI(
         title="Offhook",
         version=__version__,
@@ -114,13 +134,22 @@ def create_app(
         redirect_slashes=False,
     )
     telnyx = _call_control(api)
+    key = [Security(api.need_key)]
+    telnyx.include_router(texml_router(service, key, rules=rules, clock=clock, retries=api.retries))
     if dialogflow is not None:
-        telnyx.include_router(dialogflow_router(dialogflow, [Security(api.need_key)]))
+        telnyx.include_router(dialogflow_router(dialogflow, key))
+    if deliveries is not None:
+        telnyx.include_router(deliveries_router(deliveries, key))
+    if applications is not None:
+        telnyx.include_router(applications_router(applications, key, clock=clock, retries=api.retries))
+        telnyx.include_router(connections_router(applications, key))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))
     app.add_exception_handler(Refusal, _tell_refusal)
     app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(CommandError, _tell_command_error)
+    app.add_exception_handler(LimitReached, _tell_limit)
     app.add_middleware(Guard, registry=registry, clock=clock)
     add_command_schemas(app)
     return app
@@ -196,8 +225,8 @@ def _call_control(api: _Api) -> APIRouter:
 
     @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
     async def public_key() -> Response:
-        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`."""
-        return JSONResponse({"data": {"public_key": api.service.public_key()}})
+        """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`, and its neighbours."""
+        return JSONResponse({"data": api.service.public_keys()})
 
     @router.get(
         "/offhook/streams",
@@ -331,6 +360,17 @@ async def _tell_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     content = envelope(error.problems, error.status)
     return JSONResponse(content, status_code=error.status, headers=error.headers)
+
+
+async def _tell_command_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CommandError)
+    return await _tell_refusal(request, Refusal(422, error.problem))
+
+
+async def _tell_limit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LimitReached)
+    problem = Problem("10007", str(error))
+    return await _tell_refusal(request, Refusal(503, problem, headers={"retry-after": "1"}))
 
 
 async def _tell_http_error(request: Request, error: Exception) -> Response:

@@ -35,11 +35,11 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, *, keep_nulls: bool = False) -> dict[str, Any]:
     """Return the JSON object in `body` without its null members; an empty body is an empty object.
 
     Node's SDK sends no body for a command without parameters, and null means absent (contract 0,
-    1.1).
+    1.1), unless `keep_nulls` says that it means something.
     """
     if not body.strip():
         return {}
@@ -54,8 +54,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise Refusal(400, Problem("10023", "The body is not valid JSON.")) from None
     if not isinstance(value, dict):
         raise Refusal(400, Problem("10015", "The body must be a JSON object."))
-    pruned: dict[str, Any] = _without_nulls(value)
-    return pruned
+    members: dict[str, Any] = value if keep_nulls else _without_nulls(value)
+    return members
 
 
 def _without_nulls(value: Any) -> Any:

@@ -6,7 +6,7 @@ but not done by this server yet is refused with 10038, never silently ignored.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import structlog
 from pydantic import BaseModel
@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from offhook.base.errors import OffhookError
 from offhook.call import commands as domain
 from offhook.call.codecs import MP3, STREAM_RATES_HZ
-from offhook.call.errors import Problem
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http import fields, schemas
+from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
+from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
@@ -53,11 +54,11 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
     """Return the command of an answer."""
     _refuse_later_features(body, rules)
     return domain.Answer(
-        **_common(body),
+        **common(body),
         preferred_codecs=_preferred_codecs(body),
         headers=_headers(body.sip_headers) + _headers(body.custom_headers),
         silence_when_idle=_silence_when_idle(body, rules),
-        webhook_url=body.webhook_url,
+        webhooks=_webhooks(body),
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
@@ -78,7 +79,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
     # Keys after a comma are for the one address there is; the parameter for keys wins over them.
     called, _, digits = body.to[0].partition(",")
     return domain.Dial(
-        **_common(body),
+        **common(body),
         connection_id=body.connection_id,
         to=(called,) if len(body.to) == 1 else body.to,
         caller=body.from_,
@@ -95,7 +96,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
-        webhook_url=body.webhook_url,
+        webhooks=_webhooks(body),
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
@@ -121,12 +122,12 @@ def _inline_transcription(body: schemas.Answer, rules: Rules) -> domain.Transcri
 
 def reject(body: schemas.Reject, rules: Rules) -> domain.Reject:
     """Return the command of a reject."""
-    return domain.Reject(**_common(body), cause=body.reject_cause())
+    return domain.Reject(**common(body), cause=body.reject_cause())
 
 
 def hangup(body: schemas.Hangup, rules: Rules) -> domain.Hangup:
     """Return the command of a hangup."""
-    return domain.Hangup(**_common(body), headers=_headers(body.custom_headers), reason=body.reason)
+    return domain.Hangup(**common(body), headers=_headers(body.custom_headers), reason=body.reason)
 
 
 def fork_start(body: schemas.ForkStart, rules: Rules) -> domain.StartFork:
@@ -134,16 +135,16 @@ def fork_start(body: schemas.ForkStart, rules: Rules) -> domain.StartFork:
     targets = {"rx": body.rx, "tx": body.tx, "target": body.target}
     if targets["target"] is not None:
         if targets["rx"] is not None or targets["tx"] is not None:
-            raise _refusal("10015", "Give either `target`, or `rx` and `tx`.", "/target")
+            raise refusal("10015", "Give either `target`, or `rx` and `tx`.", "/target")
     else:
         for name in ("rx", "tx"):
             if targets[name] is None:
-                raise _refusal("10004", f"The parameter `{name}` is required.", f"/{name}")
+                raise refusal("10004", f"The parameter `{name}` is required.", f"/{name}")
     for name, target in targets.items():
         if target is not None:
             _check_target(name, target, rules)
     return domain.StartFork(
-        **_common(body),
+        **common(body),
         fork_type=domain.ForkType(body.stream_type),
         rx=body.rx,
         tx=body.tx,
@@ -154,38 +155,43 @@ def fork_start(body: schemas.ForkStart, rules: Rules) -> domain.StartFork:
 def fork_stop(body: schemas.ForkStop, rules: Rules) -> domain.StopFork:
     """Return the command to stop forks; without a type, all of them."""
     return domain.StopFork(
-        **_common(body), fork_type=None if body.stream_type is None else domain.ForkType(body.stream_type)
+        **common(body), fork_type=None if body.stream_type is None else domain.ForkType(body.stream_type)
     )
 
 
 def streaming_start(body: schemas.StreamingStart, rules: Rules) -> domain.StartStream:
     """Return the command of a stream."""
     if body.stream_url is None and not body.enable_dialogflow:
-        raise _refusal("10004", "The parameter `stream_url` is required.", "/stream_url")
-    return domain.StartStream(**_common(body), stream=_stream(body), dialogflow=_dialogflow(body))
+        raise refusal("10004", "The parameter `stream_url` is required.", "/stream_url")
+    return domain.StartStream(**common(body), stream=_stream(body), dialogflow=_dialogflow(body))
 
 
 def streaming_stop(body: schemas.StreamingStop, rules: Rules) -> domain.StopStream:
     """Return the command to stop streams; without an id, all of them."""
     # The documentation prints stream ids in both cases (contract 1.3); ours are lower-case.
     stream_id = body.stream_id.lower() if body.stream_id else None
-    return domain.StopStream(**_common(body), stream_id=stream_id)
+    return domain.StopStream(**common(body), stream_id=stream_id)
 
 
 def transcription_start(body: schemas.TranscriptionStart, rules: Rules) -> domain.StartTranscription:
     """Return the command of a transcription."""
     options = transcription_options(body, refused_engines=rules.engines_refused)
-    return domain.StartTranscription(**_common(body), transcription=options)
+    return domain.StartTranscription(**common(body), transcription=options)
 
 
 def transcription_stop(body: schemas.CommandBody, rules: Rules) -> domain.StopTranscription:
     """Return the command to stop transcribing."""
-    return domain.StopTranscription(**_common(body))
+    return domain.StopTranscription(**common(body))
 
 
 def client_state_update(body: schemas.ClientStateUpdate, rules: Rules) -> domain.UpdateClientState:
     """Return the command that sets client_state."""
-    return domain.UpdateClientState(**_common(body))
+    return domain.UpdateClientState(**common(body))
+
+
+def send_dtmf(body: schemas.SendDtmf, rules: Rules) -> domain.SendDigits:
+    """Return the command that presses keys."""
+    return domain.SendDigits(**common(body), digits=body.digits, duration_ms=body.duration_millis)
 
 
 DIAL = "dial"
@@ -212,18 +218,11 @@ ACTIONS = (
     Action("fork_stop", schemas.ForkStop, fork_stop),
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
+    Action("playback_start", schemas.PlaybackStart, playback_start),
+    Action("playback_stop", schemas.PlaybackStop, playback_stop),
+    Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )
-
-
-class _Common(TypedDict):
-    client_state: str | None
-    command_id: str | None
-
-
-def _common(body: Any) -> _Common:
-    # An empty command_id cannot tell two commands apart; it is what a form field sends for none.
-    return {"client_state": body.client_state, "command_id": body.command_id or None}
 
 
 def _silence_when_idle(body: schemas.Answer, rules: Rules) -> bool:
@@ -275,13 +274,13 @@ def _rate_hz(body: schemas.StreamBody, *, speaks: bool) -> int | None:
     if rates_hz and not any(rate_hz in rates for rates in rates_hz.values()):
         said = " and ".join(f"{name} has {', '.join(map(str, rates))}" for name, rates in rates_hz.items())
         detail = f"No codec here has {rate_hz} Hz: {said}."
-        raise _refusal("10032", detail, "/stream_bidirectional_sampling_rate")
+        raise refusal("10032", detail, "/stream_bidirectional_sampling_rate")
     return rate_hz
 
 
 def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
     if fields.is_host_name(target):
-        raise _refusal("10015", f"`{name}` must be an IP address, not a host name.", f"/{name}")
+        raise refusal("10015", f"`{name}` must be an IP address, not a host name.", f"/{name}")
     try:
         rules.check_ip(target.host)
     except OffhookError:
@@ -289,24 +288,36 @@ def _check_target(name: str, target: UdpTarget, rules: Rules) -> None:
             f"The address in `{name}` is private or reserved; "
             "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server send there."
         )
-        raise _refusal("10015", detail, f"/{name}") from None
+        raise refusal("10015", detail, f"/{name}") from None
+
+
+def _webhooks(body: schemas.Answer) -> WebhookWishes:
+    for event, policy in body.webhook_retries_policies.items():
+        if any(wait < 0 for wait in policy.retries_ms) or sum(policy.retries_ms) > WEBHOOK_RETRIES_MS_MAX:
+            detail = f"`retries_ms` must add up to at most {WEBHOOK_RETRIES_MS_MAX} ms."
+            raise refusal("10033", detail, "/webhook_retries_policies")
+        if event not in EVENT_TYPES:
+            raise refusal(
+                "90057",
+                "`webhook_retries_policies` has a key that is no event type.",
+                "/webhook_retries_policies",
+            )
+    return WebhookWishes(
+        body.webhook_url,
+        body.webhook_url_method,
+        body.webhook_urls,
+        body.webhook_urls_method,
+        {
+            event: tuple(wait_ms / 1000 for wait_ms in policy.retries_ms)
+            for event, policy in body.webhook_retries_policies.items()
+        },
+    )
 
 
 def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
-    unknown = [event for event in body.webhook_urls if event not in EVENT_TYPES]
-    if unknown:
-        raise _refusal("90057", "`webhook_urls` has a key that is not an event type.", "/webhook_urls")
-    for policy in body.webhook_retries_policies.values():
-        if any(wait < 0 for wait in policy.retries_ms) or sum(policy.retries_ms) > WEBHOOK_RETRIES_MS_MAX:
-            detail = f"`retries_ms` must add up to at most {WEBHOOK_RETRIES_MS_MAX} ms."
-            raise _refusal("10033", detail, "/webhook_retries_policies")
     sound = body.sound_modifications
     asked = {
         "record": body.record is not None,
-        "webhook_urls": bool(body.webhook_urls),
-        "webhook_retries_policies": bool(body.webhook_retries_policies),
-        "webhook_url_method": body.webhook_url_method != "POST",
-        "webhook_urls_method": body.webhook_urls_method != "POST",
         "sound_modifications": sound is not None and any((sound.pitch, sound.semitone, sound.octaves)),
         "deepfake_detection": body.deepfake_detection is not None and body.deepfake_detection.enabled,
         "assistant": bool(body.assistant),
@@ -333,10 +344,10 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     }
     if secure or tls:
         # Unlike the rest this is never ignored: who asks for secrecy must not be called without it.
-        raise Refusal(422, _not_yet("to", "leave `secure` out and use the transport udp or tcp"))
+        raise Refusal(422, not_yet("to", "leave `secure` out and use the transport udp or tcp"))
     for name in ("media_encryption", "sip_transport_protocol"):
         if asked.pop(name):
-            raise Refusal(422, _not_yet(name, "leave it out"))
+            raise Refusal(422, not_yet(name, "leave it out"))
     _refuse_asked(asked, rules)
 
 
@@ -351,7 +362,7 @@ def _check_sip_host(uri: SipUri, rules: Rules) -> None:
             "The address in `to` is private or reserved; "
             "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server call there."
         )
-        raise _refusal("10015", detail, "/to") from None
+        raise refusal("10015", detail, "/to") from None
 
 
 def _refuse_asked(asked: dict[str, bool], rules: Rules) -> None:
@@ -359,12 +370,4 @@ def _refuse_asked(asked: dict[str, bool], rules: Rules) -> None:
     if later and rules.ignore_unsupported:
         log.warning("what this server does not do yet is ignored", parameters=later)
     elif later:
-        raise Refusal(422, *(_not_yet(name, "leave it out") for name in later))
-
-
-def _not_yet(name: str, instead: str) -> Problem:
-    return Problem("10038", f"This server does not do this value of `{name}` yet; {instead}.", f"/{name}")
-
-
-def _refusal(code: str, detail: str, pointer: str) -> Refusal:
-    return Refusal(422, Problem(code, detail, pointer))
+        raise Refusal(422, *(not_yet(name, "leave it out") for name in later))

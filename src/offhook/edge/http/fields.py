@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from offhook.base import limits
 from offhook.call.values import UdpTarget
+from offhook.edge.http.events import EVENT_TYPES
 from offhook.proto.sip import SipSyntaxError, SipUri
 
 _UDP_TARGET = re.compile(
@@ -20,6 +21,7 @@ _UDP_TARGET = re.compile(
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9!%*_+`'~.-]+", re.ASCII)  # RFC 3261 25.1
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*", re.ASCII)
+_KEYS = re.compile(r"[0-9A-DwW*#]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # What the SIP stack writes itself; an app that could add these would break or forge the dialog.
@@ -45,6 +47,17 @@ def _client_state(text: str) -> str:
     except (binascii.Error, ValueError):
         raise refuse("90017", "`client_state` must be base64 text.") from None
     return text
+
+
+def _web_urls(urls: dict[str, Any]) -> dict[str, str]:
+    if any(event not in EVENT_TYPES for event in urls):
+        raise refuse("90057", "A key is not an event type.")
+    check = _url(("http", "https"))
+    for url in urls.values():
+        if not isinstance(url, str):
+            raise refuse("10026", "Every URL must be a string.")
+        check(url)
+    return urls
 
 
 def _url(schemes: tuple[str, ...]) -> Any:
@@ -150,6 +163,43 @@ def _hangup_reason(text: str) -> str:
     return text
 
 
+def _keys(text: str) -> str:
+    if len(text) > limits.DIGITS_PER_COMMAND_MAX:
+        raise refuse("10025", f"`digits` is longer than {limits.DIGITS_PER_COMMAND_MAX} characters.")
+    if not _KEYS.fullmatch(text):
+        raise refuse("90014", "`digits` must be some of 0-9, A-D, * and #, with w and W for pauses.")
+    return text
+
+
+def _digit_ms(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse("10026", "`duration_millis` must be an integer.")
+    if not DIGIT_MS_MIN <= value <= DIGIT_MS_MAX:
+        raise refuse("90027", f"`duration_millis` must be from {DIGIT_MS_MIN} to {DIGIT_MS_MAX}.")
+    return value
+
+
+def _loop(value: Any) -> int | None:
+    """Return how often to play, None for ever."""
+    if value == "infinity":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise refuse("10026", "`loop` must be an integer or `infinity`.")
+    if isinstance(value, str) or not 1 <= value <= LOOPS_MAX:
+        raise refuse("90009", f"`loop` must be from 1 to {LOOPS_MAX}, or `infinity`.")
+    return value
+
+
+def _stop(text: Any) -> str:
+    if not isinstance(text, str):
+        raise refuse("10026", "`stop` must be a string.")
+    if text not in ("all", "current"):
+        raise refuse("90016", "`stop` must be `all` or `current`.")
+    return text
+
+
 CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "L16", "VP8", "H264")
 """Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
 
@@ -161,6 +211,8 @@ def _codec_list(text: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+DIGIT_MS_MIN, DIGIT_MS_MAX = 100, 500
+LOOPS_MAX = 100
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
 _EXTENSION = re.compile(r"[0-9*#]{1,32}", re.ASCII)
 _SIP_USER = re.compile(r"[A-Za-z0-9._~!*'()&=$-]{1,128}", re.ASCII)
@@ -239,6 +291,10 @@ ClientState = Annotated[str, AfterValidator(_client_state), Field(description="B
 CommandId = Annotated[str, StringConstraints(max_length=limits.COMMAND_ID_CHARACTERS_MAX)]
 StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=["wss://app.example/media"])]
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
+WebUrls = Annotated[dict[str, Any], AfterValidator(_web_urls)]
+"""URLs by event type."""
+WebUrlOrNone = Annotated[str, AfterValidator(lambda text: text and _url(("http", "https"))(text))]
+"""A URL, or the empty text for none."""
 Target = Annotated[
     UdpTarget,
     PlainValidator(_udp_target, json_schema_input_type=str),
@@ -248,6 +304,12 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 AuthToken = Annotated[str, AfterValidator(_auth_token)]
 SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
+Keys = Annotated[str, AfterValidator(_keys), Field(examples=["1www2WABCDw9"])]
+DigitMs = Annotated[int, BeforeValidator(_digit_ms)]
+Loop = Annotated[
+    int | None, PlainValidator(_loop, json_schema_input_type=int | str), Field(examples=[3, "infinity"])
+]
+Stop = Annotated[str, BeforeValidator(_stop), Field(examples=["current", "all"])]
 Callees = Annotated[
     tuple[str, ...],
     PlainValidator(_callees, json_schema_input_type=str | list[str]),

@@ -2,15 +2,18 @@
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offhook.base.clock import Clock
 from offhook.call.errors import Problem
 from offhook.edge.http.problems import envelope
+from offhook.edge.http.rates import Allowance
 
 log = structlog.get_logger(__name__)
 
+_ALLOWANCE = "offhook.allowance"
 _UNEXPECTED = Problem("10007", "The server failed to handle the request; its log has the details.")
 
 
@@ -46,6 +49,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if (allowance := scope.get(_ALLOWANCE)) is not None:
+                    MutableHeaders(scope=message).update(allowance.headers())
             await send(message)
 
         try:
@@ -61,6 +66,11 @@ class Guard:
         finally:
             self._requests.labels(_route_name(scope), str(status)).inc()
             self._seconds.observe(self._clock.now() - began)
+
+
+def tell_allowance(scope: Scope, allowance: Allowance) -> None:
+    """Let the answer to this request tell what its key has left."""
+    scope[_ALLOWANCE] = allowance
 
 
 def _route_name(scope: Scope) -> str:

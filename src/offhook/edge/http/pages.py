@@ -24,7 +24,7 @@ class Page:
         return (self.number - 1) * self.size
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> "Page":
+    def of(cls, query: Mapping[str, str], *, default_size: int = limits.PAGE_SIZE) -> "Page":
         """Return the page that a query asks for.
 
         Raises:
@@ -32,7 +32,7 @@ class Page:
         """
         return cls(
             whole_number(query, "page[number]", cls().number, _NUMBER_MAX),
-            whole_number(query, "page[size]", cls().size, limits.PAGE_SIZE_MAX),
+            whole_number(query, "page[size]", default_size, limits.PAGE_SIZE_MAX),
         )
 
     def answer(self, items: list[dict[str, Any]], total: int) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Answer(CommandBody, StreamBody):
     send_silence_when_idle: bool = False
     webhook_url: fields.WebUrl | None = None
     webhook_url_method: _Method = "POST"
-    webhook_urls: dict[str, Any] = {}
+    webhook_urls: fields.WebUrls = {}
     webhook_urls_method: _Method = "POST"
     webhook_retries_policies: dict[str, RetriesPolicy] = {}
     transcription: bool = False
@@ -218,6 +218,34 @@ class Hangup(CommandBody):
 
     custom_headers: _Headers = []
     reason: fields.HangupReason | None = None
+
+
+class SendDtmf(CommandBody):
+    """send_dtmf."""
+
+    digits: fields.Keys
+    duration_millis: fields.DigitMs = 250
+
+
+class PlaybackStart(CommandBody):
+    """playback_start: one of `audio_url` and `playback_content`."""
+
+    audio_url: fields.WebUrl | None = None
+    playback_content: str | None = None
+    media_name: str | None = None
+    audio_type: Literal["mp3", "wav"] = "mp3"
+    loop: fields.Loop = 1
+    overlay: bool = False
+    stop: fields.Stop | None = None
+    target_legs: Literal["self", "opposite", "both"] = "self"
+    cache_audio: bool = True
+
+
+class PlaybackStop(CommandBody):
+    """playback_stop."""
+
+    stop: fields.Stop = "all"
+    overlay: bool = False
 
 
 class ClientStateUpdate(Body):

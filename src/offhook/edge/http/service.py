@@ -57,8 +57,9 @@ class CallService(Protocol):
         """
         ...
 
-    def public_key(self) -> str:
-        """Return the base64 Ed25519 key that verifies our webhooks."""
+    def public_keys(self) -> dict[str, str]:
+        """Return the base64 Ed25519 key that verifies our webhooks as `public_key`, and while keys
+        rotate the one after and before it as `next_public_key` and `previous_public_key`."""
         ...
 
     def streams(

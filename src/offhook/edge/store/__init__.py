@@ -1,21 +1,33 @@
 """What must outlive the process: one SQLite file in the data directory, with one writer thread.
 
-Keeps webhook deliveries with the log of their attempts, the Dialogflow connections of applications, and
+Keeps webhook deliveries with the log of their attempts, applications and their Dialogflow connections, and
 small facts about the installation.
 Does not know how a webhook is sent, when it is tried again, or what a call is.
 """
 
-from offhook.edge.store.deliveries import AttemptRow, Deliveries, DeliveryRow, DeliveryView
+from offhook.edge.store.applications import ApplicationRow, ApplicationTable
+from offhook.edge.store.deliveries import (
+    AttemptRow,
+    Deliveries,
+    DeliveryRow,
+    DeliverySearch,
+    DeliveryView,
+    Revival,
+)
 from offhook.edge.store.dialogflow import DialogflowConnections, DialogflowRow
 from offhook.edge.store.store import Store, StoreError
 
 __all__ = [
+    "ApplicationRow",
+    "ApplicationTable",
     "AttemptRow",
     "Deliveries",
     "DeliveryRow",
+    "DeliverySearch",
     "DeliveryView",
     "DialogflowConnections",
     "DialogflowRow",
+    "Revival",
     "Store",
     "StoreError",
 ]

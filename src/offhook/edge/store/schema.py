@@ -63,6 +63,22 @@ MIGRATIONS: tuple[str, ...] = (
         environment TEXT
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE deliveries ADD COLUMN method TEXT NOT NULL DEFAULT 'POST';
+    ALTER TABLE deliveries ADD COLUMN retries TEXT;
+    ALTER TABLE deliveries ADD COLUMN started_at REAL;
+    UPDATE deliveries SET started_at = (SELECT min(started_at) FROM attempts
+        WHERE attempts.event_id = deliveries.event_id);
+    ALTER TABLE attempts ADD COLUMN exchange TEXT;
+    """,
+    """
+    CREATE TABLE applications (
+        id TEXT PRIMARY KEY,
+        members TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -19,7 +19,13 @@ from typing import Any, TypeVar
 
 from offhook.base.errors import ConfigError, OffhookError
 from offhook.base.ids import RandomBytes
-from offhook.base.limits import STORE_JOBS_PER_COMMIT_MAX, STORE_JOBS_QUEUED_MAX
+from offhook.base.limits import (
+    STORE_JOBS_PER_COMMIT_MAX,
+    STORE_JOBS_QUEUED_MAX,
+    STORE_READ_TIMEOUT_S,
+    STORE_READERS_MAX,
+    STORE_READS_WAITING_MAX,
+)
 from offhook.edge.store.schema import migrate
 
 T = TypeVar("T")
@@ -51,6 +57,8 @@ class Store:
         self._lock_fd = lock_fd
         self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
         self._closed = False
+        self._readers = asyncio.Semaphore(STORE_READERS_MAX)
+        self._reads = 0
         # A daemon: the process may end although the disk does not answer.
         self._thread = threading.Thread(target=self._work, name="offhook-store", daemon=True)
         self._thread.start()
@@ -96,6 +104,52 @@ class Store:
             return result.result(timeout_s)
         except concurrent.futures.TimeoutError:
             raise StoreError("the disk did not answer in time") from None
+
+    async def read(self, job: Job[T], *, timeout_s: float = STORE_READ_TIMEOUT_S) -> T:
+        """Run `job`, which only reads, beside the writer: a long search must not hold up an event.
+
+        It sees what was durable when it began.
+
+        Raises:
+            StoreError: too many wait, it took longer than `timeout_s`, or the file cannot be read.
+        """
+        if self._closed:
+            raise StoreError("the store is closed")
+        if self._reads >= STORE_READS_WAITING_MAX:
+            self.jobs_failed_total += 1
+            raise StoreError(f"more than {STORE_READS_WAITING_MAX} searches wait")
+        self._reads += 1
+        try:
+            async with self._readers:
+                return await self._read(job, timeout_s)
+        except sqlite3.Error as err:
+            self.jobs_failed_total += 1
+            raise _failure(err) from None
+        finally:
+            self._reads -= 1
+
+    async def _read(self, job: Job[T], timeout_s: float) -> T:
+        path = (self.data_dir / DATABASE_NAME).resolve()
+        db = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+
+        def work() -> T:
+            try:
+                db.execute("BEGIN")
+                return job(db)
+            finally:
+                db.close()
+
+        def interrupt() -> None:
+            with contextlib.suppress(sqlite3.Error):  # it has just ended
+                db.interrupt()
+
+        timer = asyncio.get_running_loop().call_later(timeout_s, interrupt)
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            timer.cancel()
 
     def lasting_bytes(self, key: str, size_bytes: int, random: RandomBytes) -> bytes:
         """Return the secret or id kept under `key`, made with `random` the first time."""

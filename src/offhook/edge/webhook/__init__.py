@@ -5,7 +5,7 @@ event means.
 """
 
 from offhook.edge.webhook.counters import WebhookCounters
-from offhook.edge.webhook.keys import load_signing_key
+from offhook.edge.webhook.keys import SigningKeys, load_signing_key, prepare_next_key, switch_key
 from offhook.edge.webhook.outbox import Outbox, Receipt
 from offhook.edge.webhook.post import Poster, PostResult
 from offhook.edge.webhook.sender import WebhookSender
@@ -15,7 +15,10 @@ __all__ = [
     "PostResult",
     "Poster",
     "Receipt",
+    "SigningKeys",
     "WebhookCounters",
     "WebhookSender",
     "load_signing_key",
+    "prepare_next_key",
+    "switch_key",
 ]

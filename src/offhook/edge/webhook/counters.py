@@ -14,6 +14,10 @@ class WebhookCounters:
     attempts_failed_total: int = 0
     retried_total: int = 0
     """Attempts that were not the first of their event."""
+    paced_total: int = 0
+    """Attempts that waited because their receiver takes only so many a second."""
+    resent_total: int = 0
+    """Ended deliveries that somebody asked to send again."""
     failed_total: int = 0
     """Deliveries given up."""
     not_durable_total: int = 0

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from offhook.base.clock import Clock, iso_time
 from offhook.base.ids import RandomBytes, system_random, uuid4
 from offhook.base.limits import WEBHOOKS_IN_MEMORY_MAX, WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX
 from offhook.call.values import WebhookRoute
-from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, StoreError
+from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
 from offhook.edge.webhook.counters import WebhookCounters
 from offhook.proto.webhook import Event, RetrySchedule, encode_event
 
@@ -108,6 +108,7 @@ class Outbox:
         """
         now = self._clock.now()
         occurred = iso_time(occurred_at)
+        route = route.of_event(event_type)
         event = Event(event_type, uuid4(self._random), occurred, payload)
         row = DeliveryRow(
             event_id=event.id,
@@ -121,6 +122,8 @@ class Outbox:
             created_at=now,
             next_attempt_at=now,
             expires_at=now + self.schedule.give_up_after_s,
+            method=route.method,
+            retries_s=route.retries_s.get(event_type),
         )
         self.counters.taken_total += 1
         first_attempt: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -131,6 +134,12 @@ class Outbox:
         else:
             durable = await self._park_new(row, first_attempt)
         return Receipt(row.event_id, durable, first_attempt)
+
+    def schedule_of(self, row: DeliveryRow) -> RetrySchedule:
+        """Return when `row` is tried again: its application may say so itself (contract 3.3)."""
+        if row.retries_s is None:
+            return self.schedule
+        return replace(self.schedule, fast_waits_s=row.retries_s, slow_waits_s=())
 
     async def attach(self, sink: Callable[[Held], None]) -> None:
         """Hand deliveries to `sink` from now on; what an earlier process left waits in the database."""
@@ -167,12 +176,24 @@ class Outbox:
         return len(rows)
 
     async def resend(self, event_id: str) -> bool:
-        """Start a failed delivery anew; False when there is no such one."""
+        """Send an ended delivery anew, and one that waits at once; False when there is no such one.
+
+        Raises:
+            StoreError: the store does not take it.
+        """
+        self.flush()
         now = self._clock.now()
         expires_at = now + self.schedule.give_up_after_s
-        revived = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
-        self.counters.parked += revived
-        return revived
+        # Counted before it is written, or a load in between would count it away twice.
+        self.counters.parked += 1
+        revival = None
+        try:
+            revival = await self._deliveries.revive(event_id, now=now, expires_at=expires_at)
+        finally:
+            if revival is not Revival.REVIVED:
+                self.counters.parked -= 1
+        self.counters.resent_total += revival is Revival.REVIVED
+        return revival is not Revival.UNKNOWN
 
     async def prune(self, *, delivered_kept_s: float, failed_kept_s: float, kept_max: int) -> int:
         """Forget ended deliveries that are old or too many; returns how many."""

@@ -28,6 +28,7 @@ from offhook.proto.webhook import Again, Delivered, GivenUp, Verdict, after_atte
 
 log = structlog.get_logger(__name__)
 
+_ORIGINS_PACED_MAX = 4096
 PARKED_BEYOND_S = 5.0
 """A delivery with a longer wait than this gives up its place in memory."""
 
@@ -40,6 +41,7 @@ class SenderSettings:
         timeout_s: how long a receiver may take when its route does not say (contract 3.3).
         in_flight_max: attempts at once.
         per_origin_max: attempts at once to one scheme, host and port.
+        per_s: attempts a second to one scheme, host and port; 0: any number.
         load_every_s: how often the database is asked for deliveries that are due.
         delivered_kept_s: how long delivered events stay in the log.
         failed_kept_s: how long failed events stay and can be sent again.
@@ -50,6 +52,7 @@ class SenderSettings:
     timeout_s: float = WEBHOOK_TIMEOUT_S
     in_flight_max: int = WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX
     per_origin_max: int = WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX
+    per_s: float = 0.0
     load_every_s: float = 1.0
     delivered_kept_s: float = 3 * 86400.0
     failed_kept_s: float = 30 * 86400.0
@@ -68,6 +71,7 @@ class WebhookSender:
         self._clock = clock
         self._settings = settings or SenderSettings()
         self._gate = _Gate(self._settings.in_flight_max, self._settings.per_origin_max)
+        self._pace = Pace(self._settings.per_s)
         self._tasks = TaskSet()
         self._posting: set[asyncio.Task[None]] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -135,6 +139,11 @@ class WebhookSender:
         """Make one attempt and record it; True when another is to be made from memory."""
         url = held.row.urls[held.row.progress.url_index]
         number = held.row.progress.attempts + 1
+        if (wait_s := self._pace.take(origin_of(url), self._clock.now())) > 0:
+            self._outbox.counters.paced_total += 1
+            await asyncio.sleep(wait_s)
+            if self._closing:
+                return False
         async with self._gate.passing(origin_of(url)):
             task = asyncio.current_task()
             assert task is not None
@@ -145,7 +154,9 @@ class WebhookSender:
                 finished_at = self._clock.now()
             finally:
                 self._posting.discard(task)
-        attempt = AttemptRow(number, url, started_at, finished_at, result.status, result.reason)
+        attempt = AttemptRow(
+            number, url, started_at, finished_at, result.status, result.reason, result.exchange
+        )
         return await self._settle(held, attempt, result)
 
     async def _post(self, held: Held, url: str, number: int) -> PostResult:
@@ -157,7 +168,12 @@ class WebhookSender:
         timeout_s = min(row.timeout_s or self._settings.timeout_s, WEBHOOK_TIMEOUT_MAX_S)
         try:
             result = await self._poster.post(
-                row.data, event_id=row.event_id, attempt=number, url=url, timeout_s=timeout_s
+                row.data,
+                event_id=row.event_id,
+                attempt=number,
+                url=url,
+                timeout_s=timeout_s,
+                method=row.method if row.progress.url_index == 0 else "POST",
             )
         except Exception as err:
             # Whatever our own mistake is, it must not cost the event.
@@ -168,7 +184,7 @@ class WebhookSender:
 
     async def _settle(self, held: Held, attempt: AttemptRow, result: PostResult) -> bool:
         step = after_attempt(
-            self._outbox.schedule,
+            self._outbox.schedule_of(held.row),
             held.row.progress,
             result.verdict,
             urls=len(held.row.urls),
@@ -235,6 +251,25 @@ class WebhookSender:
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+
+class Pace:
+    """Spreads attempts to one origin over time: a second's worth at once, then evenly."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._free_at: dict[str, float] = {}
+
+    def take(self, origin: str, now: float) -> float:
+        """Take the next place of `origin`; return how long to wait for it."""
+        if self._per_s <= 0:
+            return 0.0
+        if len(self._free_at) >= _ORIGINS_PACED_MAX:
+            self._free_at = {key: at for key, at in self._free_at.items() if at > now}
+        at = max(self._free_at.get(origin, now), now)
+        self._free_at[origin] = at + 1 / self._per_s
+        burst_s = max(1.0 - 1 / self._per_s, 0.0)
+        return max(at - burst_s - now, 0.0)
 
 
 class _Gate:

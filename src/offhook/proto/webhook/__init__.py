@@ -3,7 +3,7 @@
 Knows bytes, headers and `now`. Does not know HTTP clients, storage, calls, or what an event means.
 """
 
-from offhook.proto.webhook.envelope import Event, body_of, encode_event
+from offhook.proto.webhook.envelope import Event, body_of, encode_event, query_of
 from offhook.proto.webhook.retry import (
     Again,
     Delivered,
@@ -34,6 +34,7 @@ __all__ = [
     "encode_event",
     "judge_status",
     "public_key_text",
+    "query_of",
     "read_retry_after",
     "sign",
 ]

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+"""What needs no percent-encoding (RFC 3986 section 2.3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -31,6 +34,38 @@ def body_of(data: bytes, *, attempt: int, delivered_to: str) -> bytes:
     """Return the exact bytes to send as attempt number `attempt` (the first is 1) to `delivered_to`."""
     assert attempt >= 1, "attempts are counted from one"
     return b'{"data":%b,"meta":{"attempt":%d,"delivered_to":%b}}' % (data, attempt, _encode(delivered_to))
+
+
+def query_of(data: bytes) -> str:
+    """Return the event as the query of a URL, for receivers that are asked by GET (contract 3.1).
+
+    `event_type`, `id`, `occurred_at` and the members of the payload; what lies deeper is named
+    `outer[inner]` and `list[0]`; null is left out.
+    """
+    event = json.loads(data)
+    pairs = [(name, str(event[name])) for name in ("event_type", "id", "occurred_at")]
+    for name, value in event["payload"].items():
+        _flatten(str(name), value, pairs)
+    return "&".join(f"{_quote(name)}={_quote(value)}" for name, value in pairs)
+
+
+def _quote(text: str) -> str:
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode("utf-8", "replace")
+    )
+
+
+def _flatten(name: str, value: Any, pairs: list[tuple[str, str]]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{name}[{key}]", inner, pairs)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _flatten(f"{name}[{index}]", inner, pairs)
+    elif isinstance(value, str):
+        pairs.append((name, value))
+    elif value is not None:
+        pairs.append((name, json.dumps(value)))
 
 
 def _encode(value: Any, *, sort_keys: bool = False) -> bytes:

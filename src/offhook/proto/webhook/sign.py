@@ -50,9 +50,10 @@ class WebhookSigner:
         self._public_raw = key.public_key().public_bytes_raw()
         self._standard_webhooks = standard_webhooks
 
-    def headers(self, body: bytes, *, event_id: str, unix_time: int) -> dict[str, str]:
-        """Return the headers for `body` as sent at `unix_time` seconds."""
-        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
+    def headers(self, body: bytes, *, event_id: str, unix_time: int, method: str = "POST") -> dict[str, str]:
+        """Return the headers for `body` as sent at `unix_time` seconds; with GET it is the raw query."""
+        headers = {"Content-Type": "application/json"} if method == "POST" else {}
+        headers["User-Agent"] = USER_AGENT
         headers |= sign(body, self._key, unix_time=unix_time)
         if self._standard_webhooks:
             headers |= self._standard(body, event_id=event_id, unix_time=unix_time)

@@ -1,59 +1,23 @@
-"""Settings: defaults < `offhook.toml` < environment < command line.
-
-This model is the documentation of every option: `offhook.default.toml` is generated from it
-(`python -m offhook.app.settings`), and a test holds the two together.
-"""
+"""The sections of the settings. This model is the documentation of every option."""
 
 import ipaddress
-import os
-import sys
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, field_validator
 
+from offhook.app.settings.values import (
+    HostPort,
+    SipListen,
+    host_port,
+    items,
+    port_range,
+    sip_listen,
+)
 from offhook.base import limits
-from offhook.base.errors import ConfigError
 from offhook.base.log import LogFormat
 from offhook.edge.dialogflow.protocol import BargeIn
 from offhook.proto.sdp import CODECS, is_codec
 from offhook.proto.sip import SipSyntaxError, SipUri
-
-DEFAULT_APPLICATION_ID = "1000000000000000001"
-
-ENVIRONMENT = {
-    "OFFHOOK_HTTP_LISTEN": ("http", "listen"),
-    "OFFHOOK_API_KEYS": ("http", "api_keys"),
-    "OFFHOOK_SIP_LISTEN": ("sip", "listen"),
-    "OFFHOOK_PUBLIC_ADDRESS": ("sip", "public_address"),
-    "OFFHOOK_RTP_PORTS": ("media", "rtp_ports"),
-    "OFFHOOK_WORKERS": ("media", "workers"),
-    "OFFHOOK_DATA_DIR": ("data_dir",),
-    "OFFHOOK_WEBHOOK_URL": ("webhooks", "url"),
-    "OFFHOOK_WEBHOOK_FAILOVER_URL": ("webhooks", "failover_url"),
-    "OFFHOOK_ALLOW_PRIVATE_EGRESS": ("egress", "allow_private"),
-    "OFFHOOK_SPEECH_MODEL_DIR": ("speech", "model_dir"),
-    "OFFHOOK_LOG_LEVEL": ("log", "level"),
-    "OFFHOOK_LOG_FORMAT": ("log", "format"),
-}
-"""Environment variable -> place in the model. The names are fixed; users rely on them."""
-
-
-class HostPort(NamedTuple):
-    """An address to listen at; port 0 means any free one."""
-
-    host: str
-    port: int
-
-
-class SipListen(NamedTuple):
-    """A SIP listener: transport ("udp" or "tcp"), host, port."""
-
-    transport: Literal["udp", "tcp"]
-    host: str
-    port: int
 
 
 class _Section(BaseModel):
@@ -73,12 +37,12 @@ class HttpSettings(_Section):
     @property
     def address(self) -> HostPort:
         """Return `listen` in its parts."""
-        return _host_port(self.listen)
+        return host_port(self.listen)
 
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str) -> str:
-        _host_port(value)
+        host_port(value)
         return value
 
 
@@ -106,27 +70,27 @@ class SipSettings(_Section):
     @property
     def listeners(self) -> tuple[SipListen, ...]:
         """Return `listen` in its parts."""
-        return tuple(_sip_listen(item) for item in _items(self.listen))
+        return tuple(sip_listen(item) for item in items(self.listen))
 
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str) -> str:
-        items = _items(value)
-        for item in items:
-            _sip_listen(item)
-        if not items:
+        listeners = items(value)
+        for item in listeners:
+            sip_listen(item)
+        if not listeners:
             raise ValueError("at least one transport:host:port is needed")
         return value
 
     @property
     def codec_names(self) -> tuple[str, ...]:
         """Return `codecs` in its parts."""
-        return tuple(item.upper() for item in _items(self.codecs))
+        return tuple(item.upper() for item in items(self.codecs))
 
     @field_validator("codecs")
     @classmethod
     def _check_codecs(cls, value: str) -> str:
-        names = _items(value)
+        names = items(value)
         unknown = [name for name in names if not is_codec(name)]
         if unknown or not names:
             raise ValueError(f"{unknown[0] if unknown else 'nothing'!r} is none of {', '.join(CODECS)}")
@@ -174,12 +138,12 @@ class MediaSettings(_Section):
     @property
     def port_range(self) -> tuple[int, int]:
         """Return (lowest, highest) port."""
-        return _port_range(self.rtp_ports)
+        return port_range(self.rtp_ports)
 
     @field_validator("rtp_ports")
     @classmethod
     def _check_ports(cls, value: str) -> str:
-        _port_range(value)
+        port_range(value)
         return value
 
 
@@ -234,10 +198,53 @@ class WebhookSettings(_Section):
     """The default application and how its webhooks are delivered."""
 
     url: AnyHttpUrl | None = Field(
-        None, description="webhook_event_url of the default application, which takes every incoming call."
+        None,
+        description="webhook_event_url of the default application, which takes every incoming call that no other "
+        "application claims.",
     )
     failover_url: AnyHttpUrl | None = Field(None, description="Used when the first URL fails.")
     timeout_s: float = Field(2.0, gt=0, le=30, description="How long one attempt may take.")
+    retry_fast_s: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(
+        (1.0, 2.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits between the first attempts at each URL; an empty list: one attempt.",
+    )
+    retry_slow_s: tuple[Annotated[float, Field(ge=1, le=86_400)], ...] = Field(
+        (15.0, 60.0, 300.0, 900.0, 3600.0),
+        max_length=limits.WEBHOOK_RETRY_WAITS_MAX,
+        description="Waits before the rounds over all URLs that follow; the last repeats. An empty list: give up "
+        "after the first attempts, as Telnyx does.",
+    )
+    give_up_after_s: float = Field(
+        86_400.0, ge=1, le=30 * 86_400, description="No attempt begins later than this after the event."
+    )
+    attempts_at_once: int = Field(
+        limits.WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX, ge=1, le=10_000, description="Attempts under way, altogether."
+    )
+    attempts_at_once_per_receiver: int = Field(
+        limits.WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX,
+        ge=1,
+        le=10_000,
+        description="The same to one receiver (scheme, host and port).",
+    )
+    attempts_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=100_000,
+        description="Attempts a second to one receiver, after as many at once; further ones wait. 0: any number.",
+    )
+    delivered_kept_s: float = Field(
+        3 * 86_400.0, ge=0, le=365 * 86_400, description="How long delivered events stay in the log."
+    )
+    failed_kept_s: float = Field(
+        30 * 86_400.0,
+        ge=0,
+        le=365 * 86_400,
+        description="How long events that were given up stay in the log.",
+    )
+    log_max: int = Field(
+        limits.WEBHOOKS_ENDED_KEPT_MAX, ge=0, le=10_000_000, description="How many of both stay at most."
+    )
     standard_webhooks_compat: bool = Field(
         False,
         description="Also send the three Standard-Webhooks headers, which SDK versions 4.88.1 to 4.177 insist on. "
@@ -316,6 +323,13 @@ class LimitSettings(_Section):
     """Bounds that a machine's size decides."""
 
     legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
+    requests: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
+    )
+    requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
 
 
 class CompatSettings(_Section):
@@ -340,6 +354,41 @@ class CompatSettings(_Section):
         description="An app that speaks to the opposite leg (the default) of a call that is not bridged is heard "
         "by nobody.",
     )
+
+
+class RouteSettings(_Section):
+    """Which application takes which incoming calls; repeat the block, the first that fits decides."""
+
+    application: str = Field(min_length=1, max_length=255, description="Its id or its name.")
+    called: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Numbers or SIP users called; a * at the end stands for any rest. Empty: all.",
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        max_length=limits.ROUTE_PATTERNS_MAX,
+        description="Addresses or networks of the trunks or PBXs that the calls come from. Empty: all.",
+    )
+
+    @field_validator("called")
+    @classmethod
+    def _check_called(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "+*" in value:
+            raise ValueError(
+                '"+*" would fit every call, for a plus is passed over; write "*" if that is meant'
+            )
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            try:
+                ipaddress.ip_network(source)
+            except ValueError:
+                raise ValueError(f"{source!r} is not an address or a network") from None
+        return value
 
 
 class LogSettings(_Section):
@@ -382,208 +431,3 @@ class TrunkSettings(_Section):
         if not all(c.isascii() and (c.isalnum() or c in "+-._[]:*#") for c in value):
             raise ValueError(f"{value!r} cannot stand in a SIP URI")
         return value
-
-
-class Settings(BaseSettings):
-    """Everything that can be set."""
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
-
-    data_dir: Path = Field(Path(".offhook"), description="SQLite file and keys; created with mode 0700.")
-    drain_timeout_s: float = Field(
-        30, ge=0, le=86_400, description="How long SIGTERM lets running calls go on before they are hung up."
-    )
-    http: HttpSettings = Field(default_factory=HttpSettings)
-    sip: SipSettings = Field(default_factory=SipSettings)
-    media: MediaSettings = Field(default_factory=MediaSettings)
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
-    speech: SpeechSettings = Field(default_factory=SpeechSettings)
-    dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
-    egress: EgressSettings = Field(default_factory=EgressSettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    compat: CompatSettings = Field(default_factory=CompatSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    trunks: tuple[TrunkSettings, ...] = Field((), max_length=100, description="Where calls to numbers go.")
-
-    @property
-    def allow_private_egress(self) -> bool:
-        """Return the effective value of `egress.allow_private`."""
-        if self.egress.allow_private != "auto":
-            return self.egress.allow_private
-        host = self.http.address.host
-        return host == "localhost" or _is_loopback(host)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Return the values that no output may show."""
-        return tuple(_items(self.http.api_keys))
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what `load_settings` passes: it has merged all sources in our order."""
-        return (init_settings,)
-
-
-def load_settings(
-    *,
-    config: Path | None = None,
-    environment: dict[str, str] | None = None,
-    flags: dict[str, Any] | None = None,
-) -> Settings:
-    """Read all sources and check them as a whole.
-
-    Args:
-        config: the TOML file; None: `OFFHOOK_CONFIG`, else `offhook.toml` where it exists.
-        environment: defaults to the process's.
-        flags: nested values of the command line; None values are left out.
-
-    Raises:
-        ConfigError: one sentence that names the setting.
-    """
-    env = dict(os.environ) if environment is None else environment
-    values = _read_toml(config, env)
-    for name, path in ENVIRONMENT.items():
-        if env.get(name):
-            _put(values, path, env[name])
-    _merge(values, flags or {})
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
-
-
-def default_toml() -> str:
-    """Return `offhook.default.toml`: every setting with its meaning, its default and its environment name."""
-    lines = [
-        "# Every setting of Offhook with its default. Copy what you change into offhook.toml.",
-        "# Order of precedence: command line, environment, this file, defaults.",
-        "# Generated by `python -m offhook.app.settings`; do not edit.",
-    ]
-    sections: list[tuple[str, type[BaseModel]]] = []
-    for name, field in Settings.model_fields.items():
-        kind = field.annotation
-        if name == "trunks":
-            continue
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            sections.append((name, kind))
-        else:
-            lines += ["", *_field_lines((name,), field.description or "", field.default)]
-    for section, model in sections:
-        lines += ["", "", f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
-        for name, field in model.model_fields.items():
-            lines += _field_lines(
-                (section, name), field.description or "", field.get_default(call_default_factory=True)
-            )
-    lines += ["", "", f"# {(TrunkSettings.__doc__ or '').strip()}", "#[[trunks]]"]
-    for name, field in TrunkSettings.model_fields.items():
-        default = "" if field.is_required() else field.default
-        for line in _field_lines(("trunks", name), field.description or "", default):
-            lines.append(line if line.startswith("# ") else f"#{line}")
-    return "\n".join(lines) + "\n"
-
-
-def _field_lines(path: tuple[str, ...], description: str, default: object) -> list[str]:
-    names = [name for name, place in ENVIRONMENT.items() if place == path]
-    comment = description + (f" ({names[0]})" if names else "")
-    value = _toml_value(default)
-    return [f"# {comment}", f"{path[-1]} = {value}" if value is not None else f"#{path[-1]} ="]
-
-
-def _toml_value(value: object) -> str | None:
-    match value:
-        case None:
-            return None
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return str(value)
-        case dict():
-            return "{}"
-        case tuple():
-            return f"[{', '.join(str(_toml_value(item)) for item in value)}]"
-        case _:
-            return f'"{value}"'
-
-
-def _read_toml(config: Path | None, env: dict[str, str]) -> dict[str, Any]:
-    named = config or (Path(env["OFFHOOK_CONFIG"]) if env.get("OFFHOOK_CONFIG") else None)
-    path = named or Path("offhook.toml")
-    if named is None and not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"The configuration file {path} cannot be read: {reason}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The configuration file {path} is not valid TOML: {error}.") from None
-
-
-def _put(values: dict[str, Any], path: tuple[str, ...], value: str) -> None:
-    for name in path[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"[{path[0]}] must be a section of the configuration file.")
-    values[path[-1]] = value
-
-
-def _merge(values: dict[str, Any], flags: dict[str, Any]) -> None:
-    for name, value in flags.items():
-        if isinstance(value, dict):
-            _merge(values.setdefault(name, {}), value)
-        elif value is not None:
-            values[name] = value
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    path = tuple(str(part) for part in first["loc"])
-    env = next((name for name, place in ENVIRONMENT.items() if place == path[: len(place)]), None)
-    name = ".".join(path[:2]) + (f" ({env})" if env else "")
-    if first["type"] == "extra_forbidden":
-        return f"There is no setting {name}: see offhook.default.toml for all of them."
-    return f"The setting {name} is wrong: {first['msg'].removeprefix('Value error, ')}."
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _host_port(text: str) -> HostPort:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not host:port")
-    return HostPort(host.removeprefix("[").removesuffix("]"), int(port))
-
-
-def _sip_listen(text: str) -> SipListen:
-    transport, _, address = text.partition(":")
-    if transport not in ("udp", "tcp"):
-        raise ValueError(f"{text!r} is not transport:host:port with transport udp or tcp")
-    return SipListen("udp" if transport == "udp" else "tcp", *_host_port(address))
-
-
-def _port_range(text: str) -> tuple[int, int]:
-    low, _, high = text.partition("-")
-    if not (low.isdigit() and high.isdigit() and 1024 <= int(low) < int(high) <= 65535):
-        raise ValueError(f"{text!r} is not a range like 20000-20999 between 1024 and 65535")
-    return int(low), int(high)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-if __name__ == "__main__":
-    sys.stdout.write(default_toml())

@@ -1,0 +1,21 @@
+"""Settings: defaults < `offhook.toml` < environment < command line.
+
+`sections` is the documentation of every option. Does not know what the settings are for.
+"""
+
+from offhook.app.settings.load import load_settings
+from offhook.app.settings.model import DEFAULT_APPLICATION_ID, ENVIRONMENT, Settings
+from offhook.app.settings.sections import DialogflowSettings, RouteSettings, SpeechSettings, TrunkSettings
+from offhook.app.settings.template import default_toml
+
+__all__ = [
+    "DEFAULT_APPLICATION_ID",
+    "ENVIRONMENT",
+    "DialogflowSettings",
+    "RouteSettings",
+    "Settings",
+    "SpeechSettings",
+    "TrunkSettings",
+    "default_toml",
+    "load_settings",
+]

@@ -1,0 +1,187 @@
+"""Actions on a call through the official SDK: what reaches the leg, and what is refused with which code."""
+
+import base64
+from typing import Any
+
+import pytest
+import telnyx
+
+from offhook.call import commands as ask
+from offhook.call import effects as do
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.api
+
+
+def problem(error: telnyx.APIStatusError) -> tuple[str, str | None]:
+    body: Any = error.body
+    [entry] = body["errors"]
+    return entry["code"], entry.get("source", {}).get("pointer")
+
+
+async def test_keys_are_pressed_once_a_command_id(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        for _ in range(2):
+            pressed = await client.calls.actions.send_dtmf(
+                call, digits="1www2WABCDw9", duration_millis=500, client_state="c3RhdGU=", command_id="once"
+            )
+            assert pressed.data is not None
+            assert pressed.data.result == "ok"
+        status = (await client.calls.retrieve_status(call)).data
+    assert status is not None
+    assert status.client_state == "c3RhdGU="
+    [press] = api.service.effects_of(do.SendDigits)
+    assert (press.digits, press.duration_ms) == ("1www2WABCDw9", 500)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({}, ("10004", "/digits")),
+        ({"digits": ""}, ("90014", "/digits")),
+        ({"digits": "12E"}, ("90014", "/digits")),
+        ({"digits": "1 2"}, ("90014", "/digits")),
+        ({"digits": "\u0661"}, ("90014", "/digits")),
+        ({"digits": 12}, ("10026", "/digits")),
+        ({"digits": "1" * 129}, ("10025", "/digits")),
+        ({"digits": "1", "duration_millis": 99}, ("90027", "/duration_millis")),
+        ({"digits": "1", "duration_millis": 501}, ("90027", "/duration_millis")),
+        ({"digits": "1", "duration_millis": "250"}, ("10026", "/duration_millis")),
+        ({"digits": "1", "duration_millis": True}, ("10026", "/duration_millis")),
+    ],
+)
+async def test_keys_that_are_none_are_refused_by_name(
+    api: Api, members: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        answer = await client.post(f"/v2/calls/{call}/actions/send_dtmf", json=members)
+    [entry] = answer.json()["errors"]
+    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert api.service.effects_of(do.SendDigits) == []
+
+
+@pytest.mark.parametrize(("answered", "code"), [(False, "90034"), (True, "90018")])
+async def test_keys_need_a_call_that_is_up(api: Api, answered: bool, code: str) -> None:
+    call = api.service.ring(answered=answered)
+    async with api.sdk() as client:
+        if answered:
+            await client.calls.actions.hangup(call)
+        with pytest.raises(telnyx.UnprocessableEntityError) as caught:
+            await client.calls.actions.send_dtmf(call, digits="1")
+    assert problem(caught.value) == (code, None)
+
+
+async def test_the_client_state_alone_is_set_by_put_while_the_call_rings_and_no_more_when_it_ended(
+    api: Api,
+) -> None:
+    call = api.service.ring()
+    async with api.sdk() as client:
+        actions = client.calls.actions
+        await actions.update_client_state(call, client_state="b25l")
+        assert (await client.calls.retrieve_status(call)).data.client_state == "b25l"  # type: ignore[union-attr]
+        with pytest.raises(telnyx.UnprocessableEntityError) as caught:
+            await actions.update_client_state(call, client_state="not base64!")
+        assert problem(caught.value) == ("90017", "/client_state")
+        assert (await client.calls.retrieve_status(call)).data.client_state == "b25l"  # type: ignore[union-attr]
+        await actions.answer(call)
+        told = [effect.payload["client_state"] for effect in api.service.effects_of(do.Notify)]
+        assert told == [None, "b25l"]
+        await actions.hangup(call)
+        with pytest.raises(telnyx.UnprocessableEntityError) as caught:
+            await actions.update_client_state(call, client_state="dHdv")
+    assert problem(caught.value) == ("90018", None)
+
+
+WAV = b"RIFF\x00\x00\x00\x00WAVE"
+URL = "https://app.example/hello.wav"
+
+
+async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        actions = client.calls.actions
+        await actions.start_playback(
+            call,
+            audio_url=URL,
+            audio_type="wav",
+            cache_audio=False,
+            loop="infinity",
+            overlay=False,
+            stop="current",
+            target_legs="self",
+            client_state="c3RhdGU=",
+            command_id="once",
+        )
+        await actions.start_playback(call, playback_content=base64.b64encode(WAV).decode(), loop=3)
+        await actions.stop_playback(call, stop="current")
+        stopped = await actions.stop_playback(call)
+        assert stopped.data is not None
+        assert stopped.data.result == "ok"
+    commands = [command for _, command in api.service.commands]
+    assert commands == [
+        ask.StartPlayback(
+            playback=ask.PlaybackOptions(url=URL, loop=None, cache=False),
+            stop=ask.StopWhich.CURRENT,
+            client_state="c3RhdGU=",
+            command_id="once",
+        ),
+        ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, loop=3)),
+        ask.StopPlayback(stop=ask.StopWhich.CURRENT),
+        ask.StopPlayback(),
+    ]
+    told = [effect.event_type for effect in api.service.effects_of(do.Notify)]
+    assert told == ["call.playback.started", "call.playback.ended"] * 2
+
+
+@pytest.mark.parametrize(
+    ("action", "members", "expected"),
+    [
+        ("playback_start", {}, ("10004", "/audio_url")),
+        ("playback_start", {"audio_url": "ftp://h/x"}, ("10003", "/audio_url")),
+        ("playback_start", {"audio_url": 1}, ("10026", "/audio_url")),
+        (
+            "playback_start",
+            {"audio_url": URL, "playback_content": "UklGRg=="},
+            ("10015", "/playback_content"),
+        ),
+        ("playback_start", {"playback_content": "?"}, ("10015", "/playback_content")),
+        ("playback_start", {"playback_content": ""}, ("10015", "/playback_content")),
+        ("playback_start", {"playback_content": "SUQzBA=="}, ("10038", "/playback_content")),
+        ("playback_start", {"media_name": "x"}, ("10038", "/media_name")),
+        ("playback_start", {"audio_url": URL, "overlay": True}, ("10038", "/overlay")),
+        ("playback_start", {"audio_url": URL, "audio_type": "ogg"}, ("10032", "/audio_type")),
+        ("playback_start", {"audio_url": URL, "target_legs": "all"}, ("10032", "/target_legs")),
+        ("playback_start", {"audio_url": URL, "cache_audio": 1}, ("10026", "/cache_audio")),
+        ("playback_start", {"audio_url": URL, "loop": 0}, ("90009", "/loop")),
+        ("playback_start", {"audio_url": URL, "loop": 101}, ("90009", "/loop")),
+        ("playback_start", {"audio_url": URL, "loop": "forever"}, ("90009", "/loop")),
+        ("playback_start", {"audio_url": URL, "loop": 1.5}, ("10026", "/loop")),
+        ("playback_start", {"audio_url": URL, "loop": True}, ("10026", "/loop")),
+        ("playback_start", {"audio_url": URL, "stop": "some"}, ("90016", "/stop")),
+        ("playback_stop", {"stop": "some"}, ("90016", "/stop")),
+        ("playback_stop", {"stop": 1}, ("10026", "/stop")),
+        ("playback_stop", {"overlay": True}, ("10038", "/overlay")),
+    ],
+)
+async def test_a_playback_that_cannot_be_is_refused_by_name(
+    api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
+    [entry] = answer.json()["errors"]
+    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert api.service.effects_of(do.OpenPlayback) == []
+
+
+@pytest.mark.parametrize(("loop", "times"), [("3", 3), (100, 100), (None, 1)])
+async def test_a_loop_may_be_a_number_in_text_and_null_is_absent(api: Api, loop: Any, times: int) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        body = {"audio_url": URL, "loop": loop}
+        answer = await client.post(f"/v2/calls/{call}/actions/playback_start", json=body)
+    assert answer.status_code == 200
+    [opened] = api.service.effects_of(do.OpenPlayback)
+    assert opened.options.loop == times
