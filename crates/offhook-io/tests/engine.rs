@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{WAIT, counter, engine, leg_params, rtp, stream_params, target, until};
 use offhook_io::{Engine, EngineConfig, EngineError, What};
-use offhook_media::{ForkParams, LegParams, SpeechParams, StreamParams, Track};
+use offhook_media::{ForkParams, LegParams, PlayParams, SpeechParams, StreamParams, Track};
 use tungstenite::Message;
 
 /// Ten seconds of packets: no more may come ahead of their time.
@@ -255,7 +255,8 @@ fn ipv6_legs_hear_and_are_heard() {
     let mut buffer = [0_u8; 2_048];
     let count = fork.recv(&mut buffer).unwrap();
     assert_eq!(buffer[..count], rtp(1));
-    engine.play(1, vec![1_000; 160], 8_000).unwrap();
+    let params = PlayParams { pcm: vec![1_000; 160], sample_rate_hz: 8_000, loops: 1, overlay: false };
+    engine.play(1, 3, params).unwrap();
     let (count, source) = far.recv_from(&mut buffer).unwrap();
     assert_eq!((count, source.port()), (172, port));
     engine.close_leg(1).unwrap();
