@@ -66,6 +66,7 @@ plain_commands = st.one_of(
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
+SPEAK = ask.Speak(speak=ask.SpeakOptions(script=(), voice="female"))
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -80,6 +81,9 @@ tap_commands = st.sampled_from(
         PLAY,
         replace(PLAY, stop=ask.StopWhich.CURRENT),
         replace(PLAY, stop=ask.StopWhich.ALL),
+        SPEAK,
+        SPEAK,
+        replace(SPEAK, stop=ask.StopWhich.CURRENT),
         ask.StopPlayback(),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
         ask.SendDigits(digits="W" * 100),
@@ -128,6 +132,7 @@ OPENS = {
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
+    do.OpenSpeak: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
 CLOSES = {
@@ -172,7 +177,7 @@ class Observer:
             assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
-        self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.sounds_accepted += isinstance(command, ask.StartPlayback | ask.Speak)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
         if command.client_state is not None:
             assert desk.leg.client_state == command.client_state
@@ -295,9 +300,9 @@ class Observer:
                     ends[stream_id] += 1
                 case "streaming.failed":
                     ends[stream_id] += 1
-                case "call.playback.started":
+                case "call.playback.started" | "call.speak.started":
                     sounds += 1
-                case "call.playback.ended":
+                case "call.playback.ended" | "call.speak.ended":
                     ended_sounds += 1
                 case "call.fork.started":
                     forks += 1
@@ -319,7 +324,13 @@ class Observer:
                     assert do.OpenMedia in seen
                 case do.SendDigits():
                     assert "call.answered" in self.desk.events
-                case do.OpenStream() | do.OpenFork() | do.OpenTranscription() | do.OpenPlayback():
+                case (
+                    do.OpenStream()
+                    | do.OpenFork()
+                    | do.OpenTranscription()
+                    | do.OpenPlayback()
+                    | do.OpenSpeak()
+                ):
                     assert "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
                 case do.BeginStream():

@@ -14,11 +14,20 @@ from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
+from offhook.app.voice import check_voice, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
-from offhook.call.commands import Answer, Command, Dial, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.commands import (
+    Answer,
+    Command,
+    Dial,
+    Reply,
+    Speak,
+    StartTranscription,
+    TranscriptionOptions,
+)
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat

@@ -46,16 +46,16 @@ class _Playback:
         return {"media_name": None, "media_url": self.effect.options.url, "overlay": False}
 
     def begun(self) -> Tell:
-        return Tell(f"call.{self._kind()}.started", self.told())
+        if isinstance(self.effect, OpenSpeak):
+            return Tell("call.speak.started", self.told())
+        return Tell("call.playback.started", self.told())
 
     def ended(self, status: str, detail: str = "") -> Tell:
-        if isinstance(self.effect, OpenSpeak):
-            status = _SPEAK_STATUSES.get(status, status)
         told = {**self.told(), "status": status, "status_detail": detail}
-        return Tell(f"call.{self._kind()}.ended", told)
-
-    def _kind(self) -> str:
-        return "speak" if isinstance(self.effect, OpenSpeak) else "playback"
+        if isinstance(self.effect, OpenSpeak):
+            told["status"] = _SPEAK_STATUSES.get(status, status)
+            return Tell("call.speak.ended", told)
+        return Tell("call.playback.ended", told)
 
 
 class Playbacks(Ability):
