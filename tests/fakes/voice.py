@@ -4,13 +4,17 @@ Imported by the tests and, through PYTHONPATH, by real worker processes.
 """
 
 import array
+import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from offhook.edge.voice.protocol import Speaker, VoiceEngine, VoiceInfo, VoiceUnavailable
+from offhook.edge.voice.local import SAMPLE_RATE_HZ
+from offhook.edge.voice.protocol import Speaker, VoiceEngine, VoiceFailed, VoiceInfo, VoiceUnavailable
+from offhook.edge.voice.service import VoiceService
+from offhook.proto.ssml import Pause, Script
 
 RATE_HZ = 8000
 REFERENCE = "tests.fakes.voice:ENGINE"
@@ -76,3 +80,37 @@ class FakeVoice(VoiceEngine):
 
 
 ENGINE = FakeVoice()
+
+
+class VoiceInMemory(VoiceService):
+    """The service without processes: each word of a script is a piece, at once or when `ready` is set."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.made = 0
+        self.open = 0
+        self.fails_at: int | None = None
+
+    async def speak(self, script: Script, voice: str) -> AsyncGenerator[bytes, None]:
+        """As `VoiceService.speak`."""
+        self.open += 1
+        try:
+            for item in script:
+                if isinstance(item, Pause):
+                    yield bytes(2 * SAMPLE_RATE_HZ * item.duration_ms // 1000)
+                    continue
+                for word in item.text.split():
+                    await self.ready.wait()
+                    if self.made == self.fails_at:
+                        raise VoiceFailed("the voice worker ended or kept silent")
+                    self.made += 1
+                    yield spoken(word)
+        finally:
+            self.open -= 1
+
+
+def spoken(word: str) -> bytes:
+    """Return what the service in memory says for one word: half a second that sounds of its length."""
+    return array.array("h", [100 * len(word)] * (SAMPLE_RATE_HZ // 2)).tobytes()
