@@ -93,6 +93,9 @@ class VoiceInMemory(VoiceService):
         self.open = 0
         self.fails_at: int | None = None
 
+    async def warm_up(self) -> None:
+        """As `VoiceService.warm_up`; there is nothing to load."""
+
     async def speak(self, script: Script, voice: str) -> AsyncGenerator[bytes, None]:
         """As `VoiceService.speak`."""
         self.open += 1

@@ -69,7 +69,7 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
-        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
+        self._playback = LegPlayback(services, self.feed, lambda effect: (self.media_leg_id,))
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -113,9 +113,8 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
-            case media_events.PlayEnded():
-                self._playback.on_play_ended()
-                self._taps.on_media_event(event)
+            case media_events.PlayStarted() | media_events.PlayEnded():
+                self._services.plays.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -230,7 +229,7 @@ class LegRunner:
                 self._end_call(effect)
             case do.SendDigits():
                 self._digits.send(effect)
-            case do.OpenPlayback():
+            case do.OpenPlayback() | do.OpenSpeak():
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)
@@ -336,9 +335,6 @@ class LegRunner:
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
-
-    def _is_held(self) -> bool:
-        return self.leg.media is not None and self.leg.media.held
 
     async def _release(self) -> None:
         if self._timer is not None:

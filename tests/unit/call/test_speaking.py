@@ -40,34 +40,32 @@ def test_a_text_is_told_when_it_is_heard_and_when_it_is_over() -> None:
     assert (ended["speak_id"], ended["status"], ended["status_detail"]) == ("id-1", "completed", "")
 
 
-def test_texts_and_sounds_wait_for_one_another() -> None:
+def test_texts_and_sounds_are_opened_in_order_and_end_each_by_its_own_name() -> None:
     desk = answered()
     desk.command(PLAY)
-    assert desk.command(speak()) == []
-    assert desk.command(PLAY) == []
-    assert do.OpenSpeak("id-2", OPTIONS) in desk.tell(facts.PlaybackEnded("id-1", "completed"))
-    assert do.OpenPlayback("id-3", PLAY.playback) in desk.tell(facts.PlaybackEnded("id-2", "completed"))
+    assert desk.command(speak()) == [do.OpenSpeak("id-2", OPTIONS)]
+    desk.tell(facts.PlaybackEnded("id-1", "completed"), facts.PlaybackEnded("id-2", "completed"))
     assert [event for event, *_ in ends(desk)] == ["call.playback.ended", "call.speak.ended"]
 
 
-def test_stopping_playback_stops_a_text_which_the_api_calls_completed() -> None:
+def test_stopping_playback_stops_texts_which_the_api_calls_completed() -> None:
     desk = answered()
     desk.command(speak())
     desk.command(speak())
     desk.tell(facts.PlaybackStarted("id-1"))
-    effects = desk.command(ask.StopPlayback())
-    assert do.ClosePlayback("id-1") in effects
-    desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
+    assert desk.command(ask.StopPlayback()) == [do.ClosePlayback("id-1"), do.ClosePlayback("id-2")]
+    desk.tell(facts.PlaybackEnded("id-2", "cancelled"), facts.PlaybackEnded("id-1", "cancelled"))
     assert [(event, status) for event, status, _ in ends(desk)] == [("call.speak.ended", "completed")] * 2
 
 
 def test_a_text_may_take_the_place_of_a_sound_and_the_other_way_round() -> None:
     desk = answered()
     desk.command(PLAY)
-    assert desk.command(speak(ask.StopWhich.CURRENT)) == [do.ClosePlayback("id-1")]
-    assert do.OpenSpeak("id-2", OPTIONS) in desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
-    desk.command(ask.StartPlayback(playback=PLAY.playback, stop=ask.StopWhich.ALL))
-    assert do.OpenPlayback("id-3", PLAY.playback) in desk.tell(facts.PlaybackEnded("id-2", "cancelled"))
+    replaced = desk.command(speak(ask.StopWhich.CURRENT))
+    assert replaced == [do.ClosePlayback("id-1"), do.OpenSpeak("id-2", OPTIONS)]
+    desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
+    replaced = desk.command(ask.StartPlayback(playback=PLAY.playback, stop=ask.StopWhich.ALL))
+    assert replaced == [do.ClosePlayback("id-2"), do.OpenPlayback("id-3", PLAY.playback)]
 
 
 def test_the_end_of_the_call_ends_every_text_before_the_hangup_is_told() -> None:
@@ -75,6 +73,7 @@ def test_the_end_of_the_call_ends_every_text_before_the_hangup_is_told() -> None
     desk.command(speak())
     desk.command(speak())
     desk.tell(facts.PeerHungUp(), facts.MediaClosed(QUALITY))
+    desk.tell(facts.PlaybackEnded("id-2", "cancelled"))
     assert "call.hangup" not in desk.events
     last = desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
     assert told(last) == ["call.speak.ended", "call.hangup"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from offhook.call import commands as domain
+from offhook.call.values import TargetLegs
 from offhook.edge.http import schemas
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.problems import Refusal
@@ -27,10 +28,17 @@ _POLLY = re.compile(r"(aws\.)?polly(\..*)?", re.ASCII | re.IGNORECASE)
 def speak(body: schemas.Speak, rules: "Rules") -> domain.Speak:
     """Return the command that says a text. Without a bridged party every target is the caller."""
     stop = None if body.stop is None else domain.StopWhich(body.stop)
-    return domain.Speak(**common(body), speak=speak_options(body, rules, loop=body.loop), stop=stop)
+    options = speak_options(body, rules, loop=body.loop, target_legs=TargetLegs(body.target_legs))
+    return domain.Speak(**common(body), speak=options, stop=stop)
 
 
-def speak_options(body: schemas.SpeakBody, rules: "Rules", *, loop: int | None = 1) -> domain.SpeakOptions:
+def speak_options(
+    body: schemas.SpeakBody,
+    rules: "Rules",
+    *,
+    loop: int | None = 1,
+    target_legs: TargetLegs = TargetLegs.SELF,
+) -> domain.SpeakOptions:
     """Return what is to be said, by which voice and in which language.
 
     Raises:
@@ -40,7 +48,11 @@ def speak_options(body: schemas.SpeakBody, rules: "Rules", *, loop: int | None =
         _check_basic(body)
     speed = _speed(body.voice_settings or {}, rules)
     return domain.SpeakOptions(
-        script=_script(body, speed), voice=body.voice, language=_language(body), loop=loop
+        script=_script(body, speed),
+        voice=body.voice,
+        language=_language(body),
+        loop=loop,
+        target_legs=target_legs,
     )
 
 
