@@ -15,8 +15,8 @@ from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from offhook.kit.wer import word_error_rate
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
-from tests.interop.test_two_way import purity_db, tone
 from tests.fakes.sounds import pcm_wav
+from tests.interop.test_two_way import purity_db, tone
 
 pytest.importorskip("hibari", reason="needs the extra offhook[voice]")
 pytest.importorskip("moonshine_voice", reason="needs the extra offhook[speech]")
