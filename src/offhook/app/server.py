@@ -25,6 +25,7 @@ from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
+from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.app.trunks import Trunks
 from offhook.base import limits
 from offhook.base.clock import SystemClock
@@ -118,7 +119,10 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
-        applications = Applications(settings, self._clock, ApplicationTable(store))
+        sources = {source for route in settings.routes for source in route.sources}
+        trunk_addresses = TrunkAddresses(settings.trunks, sources)
+        await trunk_addresses.refresh()
+        applications = Applications(settings, self._clock, ApplicationTable(store), trunks=trunk_addresses)
         await applications.load()
         services = Services(
             settings=settings,
@@ -156,6 +160,7 @@ class _Server:
         stack.push_async_callback(services.agents.close)
         stack.push_async_callback(services.sounds.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
+        services.tasks.start(trunk_addresses.follow(), name="follow the addresses of trunks")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
         http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
