@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import telnyx
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,6 +28,7 @@ class Api:
 
     url: str
     service: LegService
+    app: FastAPI
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def sdk(self, **options: Any) -> telnyx.AsyncTelnyx:
@@ -81,5 +83,5 @@ async def api() -> AsyncIterator[Api]:
     requests: list[tuple[str, str]] = []
     server = HttpServer(_Recorder(app, requests), host="127.0.0.1", port=0)
     await server.start()
-    yield Api(server.url, service, requests)
+    yield Api(server.url, service, app, requests)
     await server.close()

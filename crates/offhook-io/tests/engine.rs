@@ -173,6 +173,8 @@ fn a_fault_ends_its_leg_and_no_other() {
     engine.add_stream(1, 3, stream_params(1_000), target(address)).unwrap();
     let fork = ForkParams { rx: Some("127.0.0.1:9".parse().unwrap()), tx: None, strep: None };
     engine.add_fork(1, 4, fork).unwrap();
+    let endless = PlayParams { pcm: vec![1_000; 160], sample_rate_hz: 8_000, loops: 0, overlay: false };
+    engine.play(1, 5, endless).unwrap();
     until(&engine, &mut seen, |event| event.what == What::StreamConnected);
     engine.inject_panic(1).unwrap();
     until(&engine, &mut seen, |event| matches!(event.what, What::LegClosed { .. }));
@@ -181,13 +183,14 @@ fn a_fault_ends_its_leg_and_no_other() {
         .skip_while(|event| !matches!(event.what, What::LegFailed { .. }))
         .map(|event| match &event.what {
             What::LegFailed { message } => message.as_str(),
+            What::PlayEnded { completed: false, .. } => "play ended",
             What::TapClosed { .. } => "tap closed",
             What::StreamFailed { reason, .. } => reason,
             What::LegClosed { .. } => "leg closed",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["a fault on purpose", "tap closed", "connection_lost", "leg closed"]);
+    assert_eq!(kinds, ["a fault on purpose", "play ended", "tap closed", "connection_lost", "leg closed"]);
     assert_eq!(engine.stats(1), Err(EngineError::UnknownLeg(1)));
     assert!(engine.stats(2).is_ok());
     engine.close_leg(2).unwrap();

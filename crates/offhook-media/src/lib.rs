@@ -23,6 +23,7 @@ mod piece;
 mod player;
 mod playout;
 mod rate;
+mod recording;
 mod reorder;
 mod report;
 mod rx;
@@ -46,8 +47,8 @@ pub use offhook_codec::{
     ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings, SoundError, decode_sound,
 };
 pub use params::{
-    ForkParams, InbandDtmf, LegParams, PLAYED_RATES_HZ, PlayId, PlayParams, Refused, SpeechParams,
-    StreamParams, Strep, TapId, Track,
+    ForkParams, InbandDtmf, LegParams, PLAYED_RATES_HZ, PlayId, PlayParams, RecordingParams, Refused,
+    SpeechParams, StreamParams, Strep, TapId, Track,
 };
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

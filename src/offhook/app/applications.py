@@ -14,6 +14,8 @@ import structlog
 from pydantic import ValidationError
 
 from offhook.app.settings import DEFAULT_APPLICATION_ID, RouteSettings, Settings
+from offhook.app.settings.values import is_network
+from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.base import limits
 from offhook.base.clock import Clock, iso_time
 from offhook.base.errors import LimitReached
@@ -36,6 +38,7 @@ class Applications:
         settings: the default application and the routes.
         clock: for `created_at` and `updated_at`.
         table: where the others are kept; None: in memory only.
+        trunks: which addresses are those of the trunks that routes name.
         random: where their ids come from.
     """
 
@@ -45,12 +48,13 @@ class Applications:
         clock: Clock,
         table: ApplicationTable | None = None,
         *,
+        trunks: TrunkAddresses | None = None,
         random: RandomBytes = system_random,
     ) -> None:
         self._clock = clock
         self._table = table
         self._random = random
-        self._routes = tuple(_Route(route) for route in settings.routes)
+        self._routes = tuple(_Route(route, trunks or TrunkAddresses((), ())) for route in settings.routes)
         self._default_timeout_s = settings.webhooks.timeout_s
         self._changing = asyncio.Lock()
         default = _default_application(settings, iso_time(clock.now()))
@@ -192,27 +196,32 @@ class Applications:
 class _Route:
     """One `[[routes]]` block, ready to be compared with."""
 
-    def __init__(self, settings: RouteSettings) -> None:
+    def __init__(self, settings: RouteSettings, trunks: TrunkAddresses) -> None:
         self.application = settings.application
         self._whole = {_plain(name) for name in settings.called if not name.endswith("*")}
         self._beginnings = tuple(_plain(name[:-1]) for name in settings.called if name.endswith("*"))
         self._any_called = not settings.called
-        self._networks = tuple(ipaddress.ip_network(source) for source in settings.sources)
+        self._any_source = not settings.sources
+        self._networks = tuple(ipaddress.ip_network(each) for each in settings.sources if is_network(each))
+        self._trunks = tuple(source for source in settings.sources if not is_network(source))
+        self._addresses = trunks
 
     def fits(self, user: str, source: str) -> bool:
         """Tell whether a call to `user` from the address `source` is this block's."""
         called = _plain(user)
         wanted = self._any_called or called in self._whole or called.startswith(self._beginnings)
-        return wanted and (not self._networks or self.names(source))
+        return wanted and (self._any_source or self.names(source))
 
     def names(self, source: str) -> bool:
-        """Tell whether `source` is one of the addresses that this block names."""
+        """Tell whether `source` is an address that this block names, by itself or as a trunk's."""
         try:
             address = ipaddress.ip_address(source)
         except ValueError:
             return False
         address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._networks)
+        return any(address in network for network in self._networks) or any(
+            self._addresses.belongs(address, trunk) for trunk in self._trunks
+        )
 
 
 def _plain(user: str) -> str:

@@ -25,6 +25,7 @@ from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
+from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.app.trunks import Trunks
 from offhook.app.voice import inspect_voice, make_voice
 from offhook.base import limits
@@ -122,7 +123,10 @@ class _Server:
         voice = make_voice(settings.voice)
         stack.push_async_callback(voice.close)
         await inspect_voice(voice)
-        applications = Applications(settings, self._clock, ApplicationTable(store))
+        sources = {source for route in settings.routes for source in route.sources}
+        trunk_addresses = TrunkAddresses(settings.trunks, sources)
+        await trunk_addresses.refresh()
+        applications = Applications(settings, self._clock, ApplicationTable(store), trunks=trunk_addresses)
         await applications.load()
         services = Services(
             settings=settings,
@@ -161,6 +165,7 @@ class _Server:
         stack.push_async_callback(services.agents.close)
         stack.push_async_callback(services.sounds.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
+        services.tasks.start(trunk_addresses.follow(), name="follow the addresses of trunks")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
         http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))

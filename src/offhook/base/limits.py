@@ -48,6 +48,11 @@ DIGITS_PER_COMMAND_MAX = 128
 """Keys and pauses of one `send_dtmf`."""
 DIGITS_WAITING_S_MAX = 180.0
 """How long the keys that wait on one leg may take to be sent."""
+GATHER_DIGITS_MAX = 128
+"""Keys of one entry (contract 2.4)."""
+GATHER_MS_MAX = 14_400_000
+"""How long one may wait for keys: as long as a call lasts."""
+GATHER_ID_CHARACTERS_MAX = 40
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
@@ -232,6 +237,10 @@ RETRIED_COMMANDS_KEPT_MAX = 4_096
 TRANSCRIPTION_HINTS_MAX = 5_000
 WEBHOOK_CLOSE_GRACE_S = 2.0
 """How long a stopping server lets webhook attempts under way end; the rest waits in the database."""
+
+TRUNK_LOOK_UP_INTERVAL_S = 60.0
+"""Between two look-ups of the names of trunks that routes ask about."""
+TRUNK_LOOK_UP_TIMEOUT_S = 5.0
 
 # Voice
 SPEAK_CHARACTERS_MAX = 3_000

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from offhook.app.applications import Applications
-from offhook.app.settings import DEFAULT_APPLICATION_ID
+from offhook.app.settings import DEFAULT_APPLICATION_ID, load_settings
+from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.base.errors import ConfigError
 from offhook.call import commands as ask
 from offhook.edge.http.applications import Application
 from offhook.edge.store import ApplicationTable, Store, StoreError
+from offhook.proto import sip
 from tests.fakes.runners import HandClock, House
 
 pytestmark = pytest.mark.unit
@@ -36,6 +38,74 @@ async def called(house: House, user: str, host: str = "192.0.2.1") -> str | int:
     status = house.calls.command(house.call_control_id, "x", ask.UpdateClientState(client_state="eA=="))
     assert status.data["result"] == "ok"
     return house.newest.identity.connection_id
+
+
+TRUNKS = [
+    {"name": "carrier", "address": "sbc.carrier.example"},
+    {"name": "office", "address": "192.0.2.9:5070"},
+]
+
+
+async def test_a_route_may_name_the_trunk_that_calls_come_from() -> None:
+    asked: list[str] = []
+    found = {"sbc.carrier.example": ["192.0.2.44", "2001:db8::1"]}
+
+    async def look_up(host: str) -> list[str]:
+        asked.append(host)
+        if host not in found:
+            raise OSError("no such name")
+        return found[host]
+
+    settings = load_settings(
+        environment={},
+        flags={
+            "trunks": TRUNKS,
+            "routes": [{"application": "billing", "sources": ["carrier", "10.0.0.0/8"]}],
+        },
+    )
+    trunks = TrunkAddresses(settings.trunks, ["carrier"], look_up)
+    applications = Applications(settings, HandClock(), trunks=trunks)
+    billing = (await applications.create(application())).id
+
+    def taken(source: str) -> bool:
+        found = applications.of_call(incoming_call(source))
+        return found is not None and found.id == billing
+
+    assert not taken("192.0.2.44"), "nothing is known yet"
+    await trunks.refresh()
+    assert asked == ["sbc.carrier.example"], "no route asks about the office"
+    assert [taken(each) for each in ("192.0.2.44", "::ffff:192.0.2.44", "2001:db8::1", "10.9.9.9")] == [
+        True
+    ] * 4
+    assert not taken("192.0.2.9")
+    found["sbc.carrier.example"] = ["192.0.2.45"]
+    await trunks.refresh()
+    assert (taken("192.0.2.44"), taken("192.0.2.45")) == (False, True)
+    found.clear()
+    await trunks.refresh()
+    assert taken("192.0.2.45"), "a resolver that fails takes no route away"
+
+
+def test_a_source_that_is_nothing_is_told_at_the_start() -> None:
+    with pytest.raises(ConfigError, match=r"routes\.sources: 'carier' is no address, no network and no name"):
+        load_settings(
+            environment={}, flags={"trunks": TRUNKS, "routes": [{"application": "x", "sources": ["carier"]}]}
+        )
+
+
+def incoming_call(source: str) -> sip.IncomingCall:
+    flow = sip.Flow("udp", ("192.0.2.1", 5060), (source, 5060))
+    return sip.IncomingCall(
+        call=sip.CallHandle(1),
+        request_uri="sip:+4930@192.0.2.1",
+        from_uri="sip:a@b.example",
+        to_uri="sip:+4930@192.0.2.1",
+        call_id="one",
+        from_display="",
+        headers=(),
+        sdp=None,
+        source=flow,
+    )
 
 
 async def test_what_nobody_claims_is_the_default_applications() -> None:

@@ -72,6 +72,8 @@ def _merge(values: dict[str, Any], flags: dict[str, Any]) -> None:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     path = tuple(str(part) for part in first["loc"])
+    if not path:
+        return f"A setting is wrong: {first['msg'].removeprefix('Value error, ')}."
     env = next((name for name, place in ENVIRONMENT.items() if place == path[: len(place)]), None)
     name = ".".join(path[:2]) + (f" ({env})" if env else "")
     if first["type"] == "extra_forbidden":

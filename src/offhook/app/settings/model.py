@@ -1,8 +1,9 @@
 """All settings in one value."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from offhook.app.settings.sections import (
@@ -21,7 +22,7 @@ from offhook.app.settings.sections import (
     VoiceSettings,
     WebhookSettings,
 )
-from offhook.app.settings.values import is_loopback, items
+from offhook.app.settings.values import is_loopback, is_network, items
 from offhook.base import limits
 
 DEFAULT_APPLICATION_ID = "1000000000000000001"
@@ -69,6 +70,16 @@ class Settings(BaseSettings):
     compat: CompatSettings = Field(default_factory=CompatSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     trunks: tuple[TrunkSettings, ...] = Field((), max_length=100, description="Where calls to numbers go.")
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        trunks = {trunk.name for trunk in self.trunks}
+        for source in (source for route in self.routes for source in route.sources):
+            if not is_network(source) and source not in trunks:
+                raise ValueError(
+                    f"routes.sources: {source!r} is no address, no network and no name in [[trunks]]"
+                )
+        return self
 
     @property
     def allow_private_egress(self) -> bool:

@@ -190,6 +190,7 @@ class Dial(Answer):
     sip_auth_password: fields.SipCredential | None = None
     sip_transport_protocol: Literal["UDP", "TCP", "TLS"] = "UDP"
     sip_region: Literal["US", "Europe", "Canada", "Australia", "Middle East"] = "US"
+    route_to_mobile: bool = False
     privacy: Literal["id", "none"] = "none"
     diversion: fields.E164 | None = None
     send_digits_on_answer: fields.Digits = ""
