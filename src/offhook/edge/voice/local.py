@@ -42,7 +42,7 @@ class LocalVoice(VoiceEngine):
             _verify(_folder() / name, sha256)
 
     def load(self, options: Mapping[str, Any]) -> Speaker:
-        """Load the model and the dictionaries (about 0.5 s, 160 MB)."""
+        """Load the model and the dictionaries (about 0.5 s, 210 MB at most)."""
         self.check(options)
         return _LocalSpeaker()
 
