@@ -113,7 +113,7 @@ async def test_the_language_is_that_of_the_voice_or_of_the_parameter(
         (
             {"voice_settings": {"type": "elevenlabs", "api_key_ref": "secret"}},
             "10038",
-            "/voice_settings/api_key_ref",
+            "/voice_settings",
         ),
         ({"voice_settings": "fast"}, "10026", "/voice_settings"),
         ({"loop": 0}, "90009", "/loop"),

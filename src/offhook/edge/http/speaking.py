@@ -93,8 +93,8 @@ def _speed(settings: dict[str, Any], rules: "Rules") -> float:
             "what this server does not do yet is ignored", parameters=[name[:64] for name in asked][:10]
         )
     elif asked:
-        named = sorted(asked)[:5]
-        raise Refusal(422, *(not_yet(f"voice_settings/{name[:64]}", "leave it out") for name in named))
+        named = ", ".join(f"`{name[:64]}`" for name in sorted(asked)[:5])
+        raise Refusal(422, not_yet("voice_settings", f"leave out {named}"))
     return speed
 
 
