@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import os
+import signal
 from array import array
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -131,6 +134,42 @@ async def test_a_text_without_end_gives_way_to_the_sound_behind_it_when_it_is_st
     ears = EARS.load({})
     assert ears.transcribe(before, RATE_HZ).text.lower().count("hold") >= 2
     assert "bye" in ears.transcribe(after, RATE_HZ).text.lower()
+
+
+def voice_workers() -> list[int]:
+    """Return the voice workers of the server that this test has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            grandparent = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
+            if (
+                grandparent == os.getpid()
+                and b"offhook.edge.voice.worker" in (folder / "cmdline").read_bytes()
+            ):
+                found.append(int(folder.name))
+    return found
+
+
+async def test_a_voice_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    async def scene(app: App, call: str, data: dict[str, Any]) -> None:
+        if data["event_type"] == "call.answered":
+            text = f"{FIRST} Here is the second sentence. Now comes the third one. {SECOND}"
+            await app.act(call, "speak", payload=text, voice="female")
+        elif data["event_type"] == "call.speak.started":
+            killed.extend(voice_workers())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        elif data["event_type"] == "call.speak.ended":
+            await app.act(call, "hangup")
+
+    pcm, app = await heard_by_the_phone(tmp_path, scene)
+    assert len(killed) == 1
+    assert told(app, "call.speak") == [("call.speak.started", None), ("call.speak.ended", "completed")]
+    understood = EARS.load({}).transcribe(pcm[: RATE_HZ * 2 * 15], RATE_HZ).text.lower()
+    assert [word in understood for word in ("library", "second", "third", "stay on the line")] == [True] * 4
 
 
 async def test_a_text_ends_with_the_call(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ ROUTES = {"AWS": "one", "AWS.Polly.Joanna": "two", "female": "three", "Azure": "
         ("aws.polly.joanna", "two"),
         ("AWS.Polly.Joanna-Neural", "one"),
         ("AWS.Polly.Brian", "one"),
-        ("AWSOME", "local"),
+        ("AWSx", "local"),
         ("female", "three"),
         ("male", "local"),
         ("Telnyx.KokoroTTS.af", "local"),
