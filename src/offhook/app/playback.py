@@ -31,6 +31,7 @@ class _Item:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """It is heard, or never will be: the next one may be fetched."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Each play of it has ended: the sound may be forgotten."""
 
 
 class LegPlayback:
@@ -100,9 +101,6 @@ class LegPlayback:
         except Exception:
             log.exception("a sound broke down")
             self._failed(item, "failed", "a fault of the server")
-        else:
-            # Nothing but a command, which the leg knows of, or the end of a leg stops a play.
-            self._ended(item, "completed" if item.completed else "call_hangup")
 
     def _play(self, item: _Item, sound: Sound) -> None:
         options = item.effect.options
@@ -131,6 +129,9 @@ class LegPlayback:
         item.plays.discard(event.play_id)
         item.completed &= event.completed
         if not item.plays:
+            # At once, or the start of the next sound would be told first. Nothing but a command, which the
+            # leg knows of, or the end of a leg stops a play.
+            self._ended(item, "completed" if item.completed else "call_hangup")
             item.over.set()
 
     def _failed(self, item: _Item, status: str, detail: str) -> None:
