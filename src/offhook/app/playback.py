@@ -32,6 +32,8 @@ class _Item:
     plays: set[int] = field(default_factory=set)
     """In the core, one for each leg that hears it and piece of a text, until each has ended."""
     play_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: bool = False
+    """Nothing more of it will be given to the core."""
     heard: bool = False
     completed: bool = True
     """No play of it was stopped."""
@@ -76,9 +78,8 @@ class LegPlayback:
         item = self._items.get(playback_id)
         if item is None:
             return  # it has reported its end already
-        if item.plays and isinstance(item.effect, do.OpenPlayback):
-            for play_id in tuple(item.plays):
-                self._services.plays.stop(play_id)
+        if item.plays and item.whole:
+            self._be_quiet(item)
             return
         assert item.task is not None, "an item is made with its task"
         item.task.cancel()
@@ -105,14 +106,12 @@ class LegPlayback:
         except Exception:
             log.exception("a sound broke down")
             self._failed(item, "failed", "a fault of the server")
-        else:
-            # Nothing but a command, which the leg knows of, or the end of a leg stops a play.
-            self._ended(item, "completed" if item.completed else "call_hangup")
 
     async def _sound(self, item: _Item, options: PlaybackOptions) -> None:
         async with self._services.sounds.sound(
             url=options.url, name=options.name, content=options.content, cache=options.cache
         ) as sound:
+            item.whole = True
             self._play(item, sound.pcm, sound.sample_rate_hz, loops=options.loop or 0)
             await self._until_at_most(item, 0)
 
@@ -126,9 +125,9 @@ class LegPlayback:
                 if not item.completed:
                     break  # the leg is gone, and with it who would listen
                 self._play(item, pcm, rate_hz)
+        item.whole = True
         item.begun.set()
-        await self._until_at_most(item, 0)
-        self._told_heard(item)
+        self._end_when_heard(item)
 
     async def _until_at_most(self, item: _Item, plays: int) -> None:
         # The core ends each play exactly once; while the call is on hold that may take long.
@@ -158,18 +157,27 @@ class LegPlayback:
 
     def _on_event(self, item: _Item, event: PlayEvent) -> None:
         if isinstance(event, media_events.PlayStarted):
-            self._told_heard(item)
-            if isinstance(item.effect, do.OpenPlayback):
+            self._tell_heard(item)
+            if item.whole:
                 item.begun.set()
             return
         item.plays.discard(event.play_id)
         item.completed &= event.completed
         item.play_ended.set()
+        # At once, or the start of the next sound would be told first.
+        self._end_when_heard(item)
 
-    def _told_heard(self, item: _Item) -> None:
+    def _tell_heard(self, item: _Item) -> None:
         if not item.heard and item.effect.playback_id in self._items:
             item.heard = True
             self._feed(facts.PlaybackStarted(item.effect.playback_id))
+
+    def _end_when_heard(self, item: _Item) -> None:
+        if item.whole and not item.plays:
+            if item.completed:  # a text without words is over without having been heard
+                self._tell_heard(item)
+            # Nothing but a command, which the leg knows of, or the end of a leg stops a play.
+            self._ended(item, "completed" if item.completed else "call_hangup")
 
     def _failed(self, item: _Item, status: str, detail: str) -> None:
         self._services.counters["playbacks_failed_total"] += 1
