@@ -41,7 +41,7 @@ def test_text_and_ssml_end_up_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("<b>", "--ssml"), "not well-formed"),
+        (("<b>", "--ssml"), "the root must be `speak`"),
         (("x" * 3001,), "more than 3000 characters"),
     ],
 )
