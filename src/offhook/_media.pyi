@@ -6,9 +6,10 @@ leg. `leg_id` and `tap_id` are chosen by the caller (unsigned 64 bit, never reus
 Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross the seam.
 """
 
+from pathlib import Path
 from typing import Any, Self, final
 
-__all__ = ["Engine", "MediaError", "transcodable", "version"]
+__all__ = ["Engine", "MediaError", "transcodable", "version", "wav_to_mp3"]
 
 class MediaError(Exception):
     """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
@@ -18,6 +19,9 @@ def transcodable(codec: str) -> bool:
     opencore-amrwb and vo-amrwbenc AMR-WB is only passed through; an unknown codec is not transcodable."""
 
 def version() -> str: ...
+def wav_to_mp3(wav: Path, mp3: Path) -> int:
+    """Encode a WAV file of a recording, even one that was never closed; returns the length of the mp3 file.
+    Takes a thousandth of the time the audio lasts, without the GIL."""
 
 @final
 class Engine:
@@ -136,8 +140,30 @@ class Engine:
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") to s16le mono in chunks; short losses are concealed, then
         filled with zeros, so that sample positions follow the RTP clock."""
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write the rx or the tx track or both to a new WAV file of 16-bit samples, on the leg's clock: losses
+        and pauses are silence. With `dual` rx is the first channel and tx the second; else they are added up.
+        `sample_rate_hz` is 8000, 16000 or 24000. It ends by itself after `max_ms`, or when nothing was heard
+        for `silence_timeout_ms` after something was (0: never). With `trim_silence` silence is cut off at both
+        ends but for 100 ms. The file can be played at any time; it is behind by 1.1 s at most."""
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out what is heard until `resume_recording`."""
+    def resume_recording(self, leg_id: int, tap_id: int) -> None: ...
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
-        """Ends with `tap_closed` (fork, speech) or `stream_closed`. `reason` goes into stop.reason,
+        """Ends with `tap_closed` (fork, speech), `recording_closed` or `stream_closed`. `reason` goes into stop.reason,
         and `hangup_cause` into stop.hangup_cause when the call has ended."""
     def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
         """Queue s16le mono audio of any rate that L16 has, to be sent to the far end at real time
@@ -163,6 +189,9 @@ class Engine:
 #   ("stream_failed", leg, tap, reason: str, detail: str)      reason: connection_failed | connection_lost
 #   ("stream_closed", leg, tap, reason: str, stats: dict)      reason: app_closed | <reason of remove_tap> | call_ended
 #   ("tap_closed", leg, tap, stats: dict)                      forks and speech taps
+#   ("recording_closed", leg, tap, reason: str, detail: str, duration_ms: int, size_bytes: int, stats: dict)
+#                                          reason: max_length | silence | failed (and why) | <reason of remove_tap>
+#                                          | call_ended
 #   ("audio", leg, tap, at_ms: int, pcm: bytes)                at_ms on the leg's clock (0 = connect_leg)
 #   ("play_ended", leg, 0, played_ms: int, completed: bool)
 #   ("leg_closed", leg, 0, stats: dict)                        always the last event of a leg

@@ -94,6 +94,92 @@ async def test_the_client_state_alone_is_set_by_put_while_the_call_rings_and_no_
     assert problem(caught.value) == ("90018", None)
 
 
+async def test_every_parameter_of_a_gather_reaches_the_leg(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        actions = client.calls.actions
+        for _ in range(2):
+            gathered = await actions.gather(
+                call,
+                minimum_digits=4,
+                maximum_digits=6,
+                terminating_digit="",
+                valid_digits="0123456789",
+                timeout_millis=20_000,
+                inter_digit_timeout_millis=1_500,
+                initial_timeout_millis=7_000,
+                gather_id="pin",
+                client_state="c3RhdGU=",
+                command_id="once",
+            )
+            assert gathered.data is not None
+            assert gathered.data.result == "ok"
+        await actions.stop_gather(call)
+        await actions.gather(call)
+    asked = [command for _, command in api.service.commands]
+    assert asked[0] == asked[1]
+    assert asked[1:] == [
+        ask.Gather(
+            gather_id="pin",
+            minimum_digits=4,
+            maximum_digits=6,
+            terminating_digit="",
+            valid_digits="0123456789",
+            timeout_s=20.0,
+            inter_digit_timeout_s=1.5,
+            initial_timeout_s=7.0,
+            client_state="c3RhdGU=",
+            command_id="once",
+        ),
+        ask.StopGather(),
+        ask.Gather(),
+    ]
+    [end] = api.service.effects_of(do.Notify)
+    typed = telnyx.types.CallGatherEnded.model_validate(
+        {"event_type": end.event_type, "payload": end.payload}, strict=True
+    )
+    assert typed.payload is not None
+    assert (typed.payload.status, typed.payload.digits, typed.payload.from_) == (
+        "cancelled",
+        "",
+        "+15550100001",
+    )
+    assert set(typed.payload.model_extra or {}) == {"calling_party_type", "gather_id", "start_time"}
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"minimum_digits": 0}, ("90022", "/minimum_digits")),
+        ({"minimum_digits": "1"}, ("10026", "/minimum_digits")),
+        ({"maximum_digits": 129}, ("90023", "/maximum_digits")),
+        ({"maximum_digits": True}, ("10026", "/maximum_digits")),
+        ({"minimum_digits": 3, "maximum_digits": 2}, ("90023", "/maximum_digits")),
+        ({"timeout_millis": 0}, ("90025", "/timeout_millis")),
+        ({"timeout_millis": 14_400_001}, ("90025", "/timeout_millis")),
+        ({"inter_digit_timeout_millis": -1}, ("90026", "/inter_digit_timeout_millis")),
+        ({"initial_timeout_millis": 0}, ("90056", "/initial_timeout_millis")),
+        ({"initial_timeout_millis": 1.5}, ("10026", "/initial_timeout_millis")),
+        ({"terminating_digit": "##"}, ("90007", "/terminating_digit")),
+        ({"terminating_digit": "x"}, ("90007", "/terminating_digit")),
+        ({"terminating_digit": 1}, ("10026", "/terminating_digit")),
+        ({"valid_digits": ""}, ("90008", "/valid_digits")),
+        ({"valid_digits": "12 "}, ("90008", "/valid_digits")),
+        ({"gather_id": ""}, ("10025", "/gather_id")),
+        ({"gather_id": "x" * 41}, ("10025", "/gather_id")),
+    ],
+)
+async def test_a_gather_that_cannot_be_is_refused_by_name(
+    api: Api, members: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        answer = await client.post(f"/v2/calls/{call}/actions/gather", json=members)
+    [entry] = answer.json()["errors"]
+    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert api.service.commands == []
+
+
 WAV = b"RIFF\x00\x00\x00\x00WAVE"
 URL = "https://app.example/hello.wav"
 

@@ -63,6 +63,8 @@ plain_commands = st.one_of(
     st.builds(start_transcription, interim=st.booleans(), tracks=tracks),
     st.builds(ask.StopTranscription),
     st.builds(ask.UpdateClientState),
+    st.builds(ask.Gather, maximum_digits=st.integers(1, 3), timeout_s=st.floats(0.001, 14_400.0)),
+    st.builds(ask.StopGather),
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
@@ -83,6 +85,9 @@ tap_commands = st.sampled_from(
         ask.StopPlayback(),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
         ask.SendDigits(digits="W" * 100),
+        ask.Gather(maximum_digits=2),
+        ask.Gather(timeout_s=0.5),
+        ask.StopGather(),
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -112,6 +117,7 @@ tap_facts = st.one_of(
     st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
     st.builds(facts.PlaybackStarted, ids),
     st.builds(facts.PlaybackEnded, ids, st.just("completed")),
+    st.builds(facts.DigitReceived, st.sampled_from("12#")),
 )
 
 TERMINAL = {
@@ -151,6 +157,7 @@ class Observer:
     accepted: dict[tuple[type, str], tuple[float, ask.Reply]] = field(default_factory=dict)
     ending_at: float | None = None
     sounds_accepted: int = 0
+    entries_accepted: int = 0
 
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
@@ -173,6 +180,7 @@ class Observer:
             return
         self.accepted[key] = (desk.now, reply)
         self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
         if command.client_state is not None:
             assert desk.leg.client_state == command.client_state
@@ -280,7 +288,7 @@ class Observer:
         """Check that each started has exactly one end, and no end comes without a start."""
         ends: Counter[str] = Counter()
         started: set[str] = set()
-        forks = sounds = ended_sounds = 0
+        forks = sounds = ended_sounds = entries = 0
         for effect in self.desk.done:
             if not isinstance(effect, do.Notify):
                 continue
@@ -299,13 +307,17 @@ class Observer:
                     sounds += 1
                 case "call.playback.ended":
                     ended_sounds += 1
+                case "call.gather.ended":
+                    entries += 1
                 case "call.fork.started":
                     forks += 1
                 case "call.fork.stopped":
                     forks -= 1
                     assert forks >= 0
         assert max(ends.values(), default=0) <= 1
+        assert self.entries_accepted - 1 <= entries <= self.entries_accepted, "one runs at a time"
         if over:
+            assert entries == self.entries_accepted
             assert started <= set(ends)
             assert forks == 0
             assert sounds <= ended_sounds == self.sounds_accepted

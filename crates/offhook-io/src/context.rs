@@ -9,6 +9,7 @@ use crate::counters::Counters;
 use crate::events::EventQueue;
 use crate::mailbox::Mailbox;
 use crate::ports::{PortPool, bind_udp};
+use crate::recorder::Recorder;
 use crate::ws::MaskSource;
 
 /// What all workers have in common.
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub counters: Arc<Counters>,
     pub events: EventQueue,
     pub ports: Mutex<PortPool>,
+    pub recorder: Recorder,
 }
 
 impl Shared {

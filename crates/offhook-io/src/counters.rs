@@ -56,6 +56,14 @@ process_counters! {
     rx_samples_slipped_total,
     /// Digits that were told by their tones.
     rx_digits_inband_total,
+    /// Recordings that are being written now.
+    recordings_open,
+    /// Recordings that ended because their file could not be written.
+    recordings_failed_total,
+    /// Blocks of recorded audio, of 100 ms, that were dropped because the disk was too slow.
+    recorded_blocks_dropped_total,
+    /// Bytes of recorded audio that were written.
+    recorded_bytes_total,
 }
 
 impl Counters {

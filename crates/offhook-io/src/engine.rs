@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
 use offhook_media::{
-    ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, Refused, SpeechParams, StreamParams, TapId,
+    ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, RecordingParams, Refused, SpeechParams,
+    StreamParams, TapId,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -27,6 +28,7 @@ use crate::limits::{
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::PortPool;
 use crate::reconnect::ReconnectPlan;
+use crate::recorder::Recorder;
 use crate::tls::client_config;
 use crate::worker::Worker;
 use crate::ws::{StreamUrl, check_headers};
@@ -141,7 +143,8 @@ impl Engine {
         let pool = PortPool::new(config.bind_address, config.port_min, config.port_max, config.drain)?;
         let counters = Arc::new(Counters::default());
         let events = EventQueue::new(Arc::clone(&counters)).map_err(system)?;
-        let shared = Arc::new(Shared { counters, events, ports: Mutex::new(pool) });
+        let recorder = Recorder::start(Arc::clone(&counters)).map_err(system)?;
+        let shared = Arc::new(Shared { counters, events, ports: Mutex::new(pool), recorder });
         let (connector, connector_thread) = Connector::start(tls).map_err(system)?;
         let (mut workers, mut mailboxes) = (Vec::new(), Vec::new());
         for index in 0..config.workers {
@@ -185,7 +188,10 @@ impl Engine {
                 What::LegClosed { .. } => {
                     registry.remove(event.leg);
                 }
-                What::StreamFailed { .. } | What::StreamClosed { .. } | What::TapClosed { .. } => {
+                What::StreamFailed { .. }
+                | What::StreamClosed { .. }
+                | What::RecordingClosed { .. }
+                | What::TapClosed { .. } => {
                     if let Some(entry) = registry.legs.get_mut(&event.leg) {
                         entry.taps.remove(&event.tap);
                     }
@@ -330,6 +336,41 @@ impl Engine {
         self.add_tap(leg, tap, Command::AddSpeech { leg, tap: TapId(tap), params })
     }
 
+    /// Write both tracks or one to a new WAV file, whose folder exists.
+    ///
+    /// # Errors
+    /// When leg or tap do not fit, or a parameter is out of range. What the disk says comes as an event.
+    pub fn add_recording(
+        &self,
+        leg: u64,
+        tap: u64,
+        params: RecordingParams,
+        path: PathBuf,
+    ) -> Result<(), EngineError> {
+        params.check(self.format(leg)).map_err(refused)?;
+        self.add_tap(leg, tap, Command::AddRecording { leg, tap: TapId(tap), params, path })
+    }
+
+    /// Leave out of a recording what is heard from now on.
+    ///
+    /// # Errors
+    /// When leg or tap are unknown.
+    pub fn pause_recording(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
+        let registry = self.registry();
+        known_tap(&registry, leg, tap)?;
+        self.post(&registry, leg, Command::PauseRecording { leg, tap: TapId(tap) })
+    }
+
+    /// Go on with a recording.
+    ///
+    /// # Errors
+    /// When leg or tap are unknown.
+    pub fn resume_recording(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
+        let registry = self.registry();
+        known_tap(&registry, leg, tap)?;
+        self.post(&registry, leg, Command::ResumeRecording { leg, tap: TapId(tap) })
+    }
+
     /// End a tap. `reason` is told to the application.
     ///
     /// # Errors
@@ -460,6 +501,7 @@ impl Engine {
             // A panic outside all legs would be told here; there is nothing left to do about it.
             let _ = thread.join();
         }
+        self.shared.recorder.stop();
         let connector = self.connector.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = connector {
             let _ = thread.join();

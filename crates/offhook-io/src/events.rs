@@ -74,6 +74,19 @@ pub enum What {
         /// What it did.
         stats: TapStats,
     },
+    /// A recording has ended and its file is complete, or as complete as it will be.
+    RecordingClosed {
+        /// `max_length`, `silence`, `failed`, `call_ended`, or what the caller said.
+        reason: String,
+        /// What the system said when it failed; empty otherwise.
+        detail: String,
+        /// How much audio the file has.
+        duration_ms: u64,
+        /// How long the file is.
+        size_bytes: u64,
+        /// What the tap did.
+        stats: TapStats,
+    },
     /// A fork or speech tap has ended.
     TapClosed {
         /// What it did.

@@ -1,11 +1,13 @@
 //! One leg on its worker: the media leg, its sockets and its streams.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, Refused, Sink, StreamParams, TapId,
+    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, RecordingParams, Refused, Sink,
+    StreamParams, TapId, TapStats,
 };
 use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
@@ -17,6 +19,7 @@ use crate::counters::Counters;
 use crate::events::{Event, What};
 use crate::limits::STREAM_READ_BYTES;
 use crate::ports::{BoundPort, LegPorts};
+use crate::recorder::{FileEnd, FileId};
 use crate::stream::{End, Stream};
 use crate::ws::{Incoming, Opcode};
 
@@ -30,9 +33,18 @@ struct LegIo {
     streams: Vec<Stream>,
     /// Forks and speech taps.
     taps: Vec<TapId>,
+    recordings: Vec<Recording>,
     next_serial: u16,
     /// Something about a stream wants `settle`.
     attention: bool,
+}
+
+/// A recording until its file is closed.
+struct Recording {
+    tap: TapId,
+    /// Why it has ended, and how long it was.
+    end: Option<(String, u64)>,
+    stats: TapStats,
 }
 
 /// A leg.
@@ -90,13 +102,29 @@ impl Sink for LegSink<'_> {
         self.tell(tap.0, What::Audio { at_ms, pcm });
     }
 
+    fn recorded(&mut self, tap: TapId, at: u64, pcm: &[i16]) {
+        self.cx.shared.recorder.write(FileId { leg: self.io.id, tap }, at, pcm);
+    }
+
     fn event(&mut self, event: MediaEvent) {
         let what = match event {
             MediaEvent::MediaStarted { ssrc, source } => What::MediaStarted { ssrc, source },
             MediaEvent::MediaTimeout => What::MediaTimeout,
             MediaEvent::Digit { digit, at_ms, duration_ms } => What::Digit { digit, at_ms, duration_ms },
             MediaEvent::PlayEnded { played_ms, completed } => What::PlayEnded { played_ms, completed },
+            MediaEvent::RecordingEnded { tap, reason, frames, duration_ms } => {
+                if let Some(recording) = self.io.recording(tap) {
+                    recording.end = Some((reason, duration_ms));
+                    self.cx.shared.recorder.close(FileId { leg: self.io.id, tap }, frames);
+                }
+                return;
+            }
             MediaEvent::TapClosed { tap, stats } => {
+                // A recording has a file to close before it has ended.
+                if let Some(recording) = self.io.recording(tap) {
+                    recording.stats = stats;
+                    return;
+                }
                 // A stream has a socket to close before it has ended.
                 if let Some(stream) = self.io.streams.iter_mut().find(|stream| stream.tap == tap) {
                     stream.stats = Some(stats);
@@ -142,6 +170,7 @@ impl Leg {
                 local_v6,
                 streams: Vec::new(),
                 taps: Vec::new(),
+                recordings: Vec::new(),
                 next_serial: 0,
                 attention: false,
             },
@@ -207,6 +236,51 @@ impl Leg {
             let stats = offhook_media::TapStats::default();
             LegSink { io: &mut self.io, cx }.event(MediaEvent::TapClosed { tap, stats });
         }
+    }
+
+    /// Add a recording and have its file made. A refusal is an end at once.
+    pub(crate) fn add_recording(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        params: RecordingParams,
+        path: PathBuf,
+        cx: &mut Context,
+    ) {
+        Counters::add(&cx.shared.counters.taps_open);
+        let refused = if self.closing {
+            Some("the call ended".to_owned())
+        } else {
+            self.media.add_recording(now, tap, params).err().map(|refused| refused.to_string())
+        };
+        self.io.recordings.push(Recording { tap, end: None, stats: TapStats::default() });
+        if let Some(detail) = refused {
+            Counters::add(&cx.shared.counters.commands_refused_total);
+            return self.recording_closed(tap, FileEnd { size_bytes: 0, error: Some(detail) }, cx);
+        }
+        let id = FileId { leg: self.io.id, tap };
+        cx.shared.recorder.open(id, path, (params.channels(), params.sample_rate_hz), &cx.mailbox);
+    }
+
+    /// Go on with a recording.
+    pub(crate) fn resume_recording(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        cx: &mut Context,
+    ) -> Result<(), Refused> {
+        self.media.resume_recording(now, tap, &mut LegSink { io: &mut self.io, cx })
+    }
+
+    /// The file of a recording is closed: tell the end.
+    pub(crate) fn recording_closed(&mut self, tap: TapId, end: FileEnd, cx: &Context) {
+        let Some(place) = self.io.recordings.iter().position(|recording| recording.tap == tap) else {
+            return;
+        };
+        let recording = self.io.recordings.remove(place);
+        Counters::sub(&cx.shared.counters.taps_open);
+        let what = recording.closed(end);
+        cx.shared.events.push(Event { leg: self.io.id, tap: tap.0, what });
     }
 
     /// Add a stream and have it connected.
@@ -334,7 +408,7 @@ impl Leg {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.closing && self.io.streams.is_empty()
+        self.closing && self.io.streams.is_empty() && self.io.recordings.is_empty()
     }
 
     /// The leg is gone: tell, and forget what it had.
@@ -360,6 +434,13 @@ impl Leg {
         for tap in &self.io.taps {
             Counters::sub(&counters.taps_open);
             tell(tap.0, What::TapClosed { stats: offhook_media::TapStats::default() });
+        }
+        for recording in self.io.recordings.drain(..) {
+            let id = FileId { leg: id, tap: recording.tap };
+            cx.shared.recorder.close(id, u64::MAX);
+            Counters::sub(&counters.taps_open);
+            let error = Some("an internal fault ended the leg".to_owned());
+            tell(id.tap.0, recording.closed(FileEnd { size_bytes: 0, error }));
         }
         for stream in &mut self.io.streams {
             stream.fail("connection_lost", "an internal fault ended the leg".into());
@@ -484,6 +565,21 @@ impl Leg {
     }
 }
 
+impl Recording {
+    /// What is told of its end.
+    fn closed(self, end: FileEnd) -> What {
+        let (reason, duration_ms) = self.end.unwrap_or_default();
+        let reason = if end.error.is_some() { "failed".to_owned() } else { reason };
+        What::RecordingClosed {
+            reason,
+            detail: end.error.unwrap_or_default(),
+            duration_ms,
+            size_bytes: end.size_bytes,
+            stats: self.stats,
+        }
+    }
+}
+
 impl LegIo {
     fn ask_for_socket(
         (leg, slot): (u64, u32),
@@ -507,6 +603,10 @@ impl LegIo {
         } else {
             stream.give_up("too many connections are being opened");
         }
+    }
+
+    fn recording(&mut self, tap: TapId) -> Option<&mut Recording> {
+        self.recordings.iter_mut().find(|recording| recording.tap == tap)
     }
 
     fn stream(&mut self, serial: u16) -> Option<&mut Stream> {

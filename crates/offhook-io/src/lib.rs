@@ -21,9 +21,11 @@ pub mod limits;
 mod mailbox;
 pub mod ports;
 mod reconnect;
+mod recorder;
 mod stream;
 mod tls;
 mod transport;
+mod wav;
 mod worker;
 pub mod ws;
 
@@ -32,3 +34,4 @@ pub use engine::{Engine, EngineConfig, StreamTarget};
 pub use error::EngineError;
 pub use events::{Event, EventQueue, What};
 pub use reconnect::ReconnectPlan;
+pub use wav::{WavError, wav_to_mp3};

@@ -8,6 +8,11 @@ pub const COMMANDS_WAITING_MAX: usize = 16 * 1024;
 pub const AUDIO_EVENTS_MAX: usize = 8 * 1024;
 /// Digits that may wait for the control plane; the far end decides how many it sends.
 pub const DIGIT_EVENTS_MAX: usize = 4 * 1024;
+/// Blocks of recorded audio, of 100 ms each, that may wait for the disk; beyond it they are dropped and counted, and
+/// silence is in their place.
+pub const RECORDED_BLOCKS_MAX: usize = 4 * 1024;
+/// How long `shutdown` waits for the files of recordings to be complete.
+pub const RECORDER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Workers of one engine.
 pub const WORKERS_MAX: usize = 64;
 

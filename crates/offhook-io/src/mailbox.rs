@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use offhook_media::{ForkParams, LegParams, LegStats, SpeechParams, StreamParams, TapId};
+use offhook_media::{ForkParams, LegParams, LegStats, RecordingParams, SpeechParams, StreamParams, TapId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connect::{Destination, OpenSocket};
 use crate::limits::COMMANDS_WAITING_MAX;
 use crate::ports::LegPorts;
+use crate::recorder::FileEnd;
 
 /// What a worker is told. Arguments were checked by the caller.
 pub(crate) enum Command {
@@ -47,6 +49,31 @@ pub(crate) enum Command {
         leg: u64,
         tap: TapId,
         params: SpeechParams,
+    },
+    AddRecording {
+        leg: u64,
+        tap: TapId,
+        params: RecordingParams,
+        path: PathBuf,
+    },
+    PauseRecording {
+        leg: u64,
+        tap: TapId,
+    },
+    ResumeRecording {
+        leg: u64,
+        tap: TapId,
+    },
+    /// The file of a recording cannot be written any more.
+    FileFailed {
+        leg: u64,
+        tap: TapId,
+    },
+    /// The file of a recording is as complete as it will be.
+    FileClosed {
+        leg: u64,
+        tap: TapId,
+        end: FileEnd,
     },
     RemoveTap {
         leg: u64,

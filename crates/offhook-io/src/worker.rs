@@ -220,6 +220,25 @@ impl Worker {
             Command::BeginStream { leg, tap } => {
                 self.command(leg, now, |leg, cx| leg.begin_stream(now, tap, cx).is_ok());
             }
+            Command::AddRecording { leg, tap, params, path } => self.command(leg, now, |leg, cx| {
+                leg.add_recording(now, tap, params, path, cx);
+                true
+            }),
+            Command::PauseRecording { leg, tap } => {
+                self.command(leg, now, |leg, _| leg.ask(|media| media.pause_recording(now, tap)).is_ok());
+            }
+            Command::ResumeRecording { leg, tap } => {
+                self.command(leg, now, |leg, cx| leg.resume_recording(now, tap, cx).is_ok());
+            }
+            Command::FileFailed { leg, tap } => self.command(leg, now, |leg, cx| {
+                // It may have ended meanwhile.
+                let _ = leg.remove_tap(now, tap, "failed", None, cx);
+                true
+            }),
+            Command::FileClosed { leg, tap, end } => self.command(leg, now, |leg, cx| {
+                leg.recording_closed(tap, end, cx);
+                true
+            }),
             Command::RemoveTap { leg, tap, reason, hangup_cause } => {
                 self.command(leg, now, |leg, cx| {
                     leg.remove_tap(now, tap, &reason, hangup_cause.as_deref(), cx).is_ok()

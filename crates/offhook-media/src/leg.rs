@@ -9,7 +9,10 @@ use offhook_rtp::{DigitReceived, is_rtcp};
 use crate::clock::{Clock, sooner, to_ms, to_us};
 use crate::fork::ForkTap;
 use crate::limits::DATAGRAM_BYTES_MAX;
-use crate::params::{ForkParams, LegParams, Refused, SpeechParams, StreamParams, TapId, Track};
+use crate::params::{
+    ForkParams, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, TapId, Track,
+};
+use crate::recording::RecordingTap;
 use crate::report::{Reporter, Sent};
 use crate::rx::Receiver;
 use crate::seed::Seed;
@@ -138,14 +141,15 @@ impl MediaLeg {
         if self.reporter.take_due(now) {
             self.send_report(now, false, sink);
         }
-        self.taps.handle_timeout(now, self.clock.position(now), sink);
+        self.taps.handle_timeout(now, self.clock.position(now), &mut self.tx.playout, sink);
         self.tell_tones(now, sink);
     }
 
     /// When `handle_timeout` wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let packets = sooner(self.rx.poll_timeout(), self.tx.poll_timeout());
-        sooner(packets, sooner(self.reporter.poll_timeout(), self.taps.poll_timeout()))
+        let taps = self.params.as_ref().and_then(|_| self.taps.poll_timeout());
+        sooner(packets, sooner(self.reporter.poll_timeout(), taps))
     }
 
     /// Copy packets to UDP targets from now on.
@@ -244,15 +248,49 @@ impl MediaLeg {
         Ok(())
     }
 
+    /// Give both tracks or one to a file from now on.
+    pub fn add_recording(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        params: RecordingParams,
+    ) -> Result<(), Refused> {
+        self.check_tap(tap)?;
+        params.check(self.format())?;
+        let origin = self.params.as_ref().map(|_| self.clock.position(now));
+        self.taps.add(tap, Tap::Recording(Box::new(RecordingTap::new(now, origin, tap, params))));
+        Ok(())
+    }
+
+    /// Leave out of a recording what is heard until [`MediaLeg::resume_recording`].
+    pub fn pause_recording(&mut self, now: Instant, tap: TapId) -> Result<(), Refused> {
+        let here = self.clock.position(now);
+        self.taps.recording(tap)?.pause(here);
+        Ok(())
+    }
+
+    /// Go on with a recording; without a pause nothing happens.
+    pub fn resume_recording(
+        &mut self,
+        now: Instant,
+        tap: TapId,
+        sink: &mut impl Sink,
+    ) -> Result<(), Refused> {
+        let here = self.clock.position(now);
+        self.taps.recording(tap)?.resume(here, sink);
+        Ok(())
+    }
+
     /// End a tap: a begun stream sends its stop frame, speech its last chunk, then `TapClosed`.
     pub fn remove_tap(
         &mut self,
-        _now: Instant,
+        now: Instant,
         tap: TapId,
         reason: &str,
         sink: &mut impl Sink,
     ) -> Result<(), Refused> {
-        self.taps.remove(tap, reason, &mut self.tx.playout, sink)
+        let here = self.clock.position(now);
+        self.taps.remove(tap, (here, reason), &mut self.tx.playout, sink)
     }
 
     /// Queue mono audio of any rate that L16 may have; all of it or nothing. It goes out by `handle_timeout`,
@@ -348,7 +386,7 @@ impl MediaLeg {
                 taps.audio(now, Track::Rx, piece, sink);
             });
         }
-        self.taps.close_all("call_ended", &mut self.tx.playout, sink);
+        self.taps.close_all((self.clock.position(now), "call_ended"), &mut self.tx.playout, sink);
         self.send_report(now, true, sink);
         self.params = None;
         self.rx.stop();

@@ -23,6 +23,7 @@ mod piece;
 mod player;
 mod playout;
 mod rate;
+mod recording;
 mod reorder;
 mod report;
 mod rx;
@@ -44,7 +45,8 @@ pub use backlog::AppFormat;
 pub use leg::MediaLeg;
 pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
 pub use params::{
-    ForkParams, InbandDtmf, LegParams, Refused, SpeechParams, StreamParams, Strep, TapId, Track,
+    ForkParams, InbandDtmf, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, Strep, TapId,
+    Track,
 };
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

@@ -59,6 +59,17 @@ pub const KEPT_FRAME_BYTES: usize = 128;
 pub const SPEECH_IDLE: Duration = Duration::from_millis(300);
 /// Silence a speech tap adds when a track stops, so that a sentence can end.
 pub const SPEECH_IDLE_FILL_MS_MAX: u64 = 2000;
+/// How often a recording gives out audio.
+pub const RECORDING_INTERVAL: Duration = Duration::from_millis(100);
+/// A recording gives audio out so long after it was due: later packets are lost to it, and a process that is killed
+/// loses so much of the file.
+pub const RECORDING_PATIENCE_MS: u64 = 1000;
+/// What is quieter counts as silence to a recording, in dB below full scale: the noise of lines is at -60.
+pub const RECORDING_SPEECH_DBFS: f32 = -45.0;
+/// Silence that is left at both ends where silence is cut off, so that no soft sound is.
+pub const RECORDING_MARGIN_MS: u64 = 100;
+/// The longest a recording may be limited to: twelve hours (contract 2.3).
+pub const RECORDING_MS_MAX: u64 = 43_200_000;
 /// Least and longest time a packet is held back while an earlier one is awaited.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
 /// See [`PATIENCE_MIN`].

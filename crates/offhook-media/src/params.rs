@@ -8,7 +8,8 @@ use offhook_codec::{Format, OpusSettings};
 use crate::backlog::AppFormat;
 use crate::frame::is_json_object;
 use crate::lane::passes;
-use crate::limits::STREAM_BUFFER_MS_MAX;
+use crate::limits::{RECORDING_MS_MAX, STREAM_BUFFER_MS_MAX};
+use crate::recording::is_recording_rate;
 
 /// Names one tap of one leg; chosen by the caller, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,6 +128,26 @@ pub struct StreamParams {
     pub fill_gaps: bool,
 }
 
+/// Decoded audio of one track or both for a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice")]
+pub struct RecordingParams {
+    /// What the phone sends is heard.
+    pub rx: bool,
+    /// What we send is heard.
+    pub tx: bool,
+    /// Two channels, rx first; otherwise both tracks are added up.
+    pub dual: bool,
+    /// 8000, 16000 or 24000.
+    pub sample_rate_hz: u32,
+    /// The length at which it ends; zero for none.
+    pub max_ms: u64,
+    /// The silence after something was heard at which it ends; zero for none.
+    pub silence_timeout_ms: u64,
+    /// Leave silence out at both ends.
+    pub trim_silence: bool,
+}
+
 /// Decoded audio of one track for a recogniser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpeechParams {
@@ -211,6 +232,27 @@ impl SpeechParams {
         first_wrong(&[
             (!matches!(self.sample_rate_hz, 8000 | 16_000), "sample_rate_hz"),
             (!(10..=1000).contains(&self.chunk_ms), "chunk_ms"),
+        ])
+    }
+}
+
+impl RecordingParams {
+    /// Channels of the file.
+    pub const fn channels(&self) -> u16 {
+        if self.dual { 2 } else { 1 }
+    }
+
+    /// Whether a leg of this format (as far as known) would take these; for callers that want to know
+    /// at once.
+    pub fn check(&self, leg: Option<Format>) -> Result<(), Refused> {
+        if !leg.is_none_or(Format::decodable) {
+            return Err(Refused::Untranscodable);
+        }
+        first_wrong(&[
+            (!self.rx && !self.tx, "tracks"),
+            (!is_recording_rate(self.sample_rate_hz), "sample_rate_hz"),
+            (self.max_ms > RECORDING_MS_MAX, "max_ms"),
+            (self.silence_timeout_ms > RECORDING_MS_MAX, "silence_timeout_ms"),
         ])
     }
 }

@@ -37,6 +37,9 @@ pub trait Sink {
     }
     /// Hand decoded audio to the recogniser; `at_ms` is the time of the first sample.
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]);
+    /// Hand audio to the writer of a recording: whole frames, the first of which is frame `at` of the file.
+    /// Where no file can be written they are lost.
+    fn recorded(&mut self, _tap: TapId, _at: u64, _pcm: &[i16]) {}
     /// Tell what has happened.
     fn event(&mut self, event: Event);
 }
@@ -68,6 +71,17 @@ pub enum Event {
         played_ms: u64,
         /// False when it was cleared.
         completed: bool,
+    },
+    /// A recording has ended; nothing follows for it but its `TapClosed`.
+    RecordingEnded {
+        /// Which one.
+        tap: TapId,
+        /// `max_length`, `silence`, or what `remove_tap` said.
+        reason: String,
+        /// What the file keeps from its beginning on; the rest is silence that was to be cut off.
+        frames: u64,
+        /// How long that lasts.
+        duration_ms: u64,
     },
     /// A tap has ended; nothing follows for it.
     TapClosed {

@@ -111,6 +111,8 @@ pub enum TapKind {
     Stream,
     /// Gives decoded audio to a recogniser.
     Speech,
+    /// Gives decoded audio to a file.
+    Recording,
 }
 
 counters! {
@@ -146,7 +148,7 @@ counters! {
         queued_ms,
         /// Audio of the application dropped by its `clear`, or by the end of the stream, in ms.
         discarded_ms,
-        /// Audio of the application refused because 60 s waited already, in ms.
+        /// Audio of the application refused because 60 s waited already, or that came too late to be recorded, in ms.
         overflow_ms,
         /// Payloads of the application that did not decode; silence was heard instead.
         app_undecodable,

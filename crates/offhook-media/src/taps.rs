@@ -9,6 +9,7 @@ use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
 use crate::piece::{Hearing, Piece};
 use crate::playout::Playout;
+use crate::recording::RecordingTap;
 use crate::sink::{Event, Sink};
 use crate::speech::SpeechTap;
 use crate::stats::TapStats;
@@ -20,6 +21,7 @@ pub(crate) enum Tap {
     Fork(Box<ForkTap>),
     Stream(Box<StreamTap>),
     Speech(Box<SpeechTap>),
+    Recording(Box<RecordingTap>),
 }
 
 impl Tap {
@@ -28,14 +30,16 @@ impl Tap {
             Self::Fork(fork) => fork.stats,
             Self::Stream(stream) => stream.stats(),
             Self::Speech(speech) => speech.stats(),
+            Self::Recording(recording) => recording.stats(),
         }
     }
 
-    fn close(&mut self, reason: &str, sink: &mut impl Sink) {
+    fn close(&mut self, here: Position, reason: &str, sink: &mut impl Sink) {
         match self {
             Self::Fork(_) => {}
             Self::Stream(stream) => stream.close(reason, sink),
             Self::Speech(speech) => speech.flush(sink),
+            Self::Recording(recording) => recording.close(here, reason, sink),
         }
     }
 }
@@ -83,6 +87,7 @@ impl Taps {
             match tap {
                 Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
                 Tap::Speech(speech) => decode |= speech.track == track,
+                Tap::Recording(recording) => decode |= recording.wants(track),
                 Tap::Fork(_) => {}
             }
         }
@@ -103,7 +108,8 @@ impl Taps {
                 match tap {
                     Tap::Stream(stream) => stream.samples(track, pcm, sink),
                     Tap::Speech(speech) if speech.track == track => speech.samples(now, pcm, sink),
-                    Tap::Speech(_) | Tap::Fork(_) => {}
+                    Tap::Recording(recording) if recording.wants(track) => recording.samples(track, pcm),
+                    Tap::Speech(_) | Tap::Fork(_) | Tap::Recording(_) => {}
                 }
             }
         });
@@ -123,6 +129,16 @@ impl Taps {
         }
     }
 
+    pub(crate) fn recording(&mut self, tap: TapId) -> Result<&mut RecordingTap, Refused> {
+        self.list
+            .iter_mut()
+            .find_map(|(id, what)| match what {
+                Tap::Recording(recording) if *id == tap => Some(&mut **recording),
+                _ => None,
+            })
+            .ok_or(Refused::NoSuchTap)
+    }
+
     pub(crate) fn stream(&mut self, tap: TapId) -> Result<&mut StreamTap, Refused> {
         self.list
             .iter_mut()
@@ -137,37 +153,63 @@ impl Taps {
     pub(crate) fn remove(
         &mut self,
         tap: TapId,
-        reason: &str,
+        (here, reason): (Position, &str),
         playout: &mut Playout,
         sink: &mut impl Sink,
     ) -> Result<(), Refused> {
         let place = self.list.iter().position(|(id, _)| *id == tap).ok_or(Refused::NoSuchTap)?;
         let (_, what) = self.list.remove(place);
-        end(tap, what, reason, playout, sink);
+        end(tap, what, (here, reason), playout, sink);
         Ok(())
     }
 
-    pub(crate) fn close_all(&mut self, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
+    pub(crate) fn close_all(
+        &mut self,
+        (here, reason): (Position, &str),
+        playout: &mut Playout,
+        sink: &mut impl Sink,
+    ) {
         for (tap, what) in self.list.drain(..) {
-            end(tap, what, reason, playout, sink);
+            end(tap, what, (here, reason), playout, sink);
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant, here: Position, sink: &mut impl Sink) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        here: Position,
+        playout: &mut Playout,
+        sink: &mut impl Sink,
+    ) {
         if let Some(keys) = &mut self.keys {
             keys.handle_timeout(now);
         }
         for (_, tap) in &mut self.list {
-            if let Tap::Speech(speech) = tap {
-                speech.handle_timeout(now, here, sink);
+            match tap {
+                Tap::Speech(speech) => speech.handle_timeout(now, here, sink),
+                Tap::Recording(recording) => recording.handle_timeout(now, here, sink),
+                Tap::Fork(_) | Tap::Stream(_) => {}
             }
         }
+        while let Some((tap, reason)) = self.ended() {
+            // It was found a moment ago.
+            let _ = self.remove(tap, (here, reason), playout, sink);
+        }
+    }
+
+    /// A recording that has ended by itself.
+    fn ended(&self) -> Option<(TapId, &'static str)> {
+        self.list.iter().find_map(|(id, tap)| match tap {
+            Tap::Recording(recording) => recording.ended().map(|reason| (*id, reason)),
+            _ => None,
+        })
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let speech = self.list.iter().filter_map(|(_, tap)| match tap {
             Tap::Speech(speech) => speech.poll_timeout(),
-            _ => None,
+            Tap::Recording(recording) => recording.poll_timeout(),
+            Tap::Fork(_) | Tap::Stream(_) => None,
         });
         speech.chain(self.keys.as_ref().and_then(|keys| keys.poll_timeout())).min()
     }
@@ -182,8 +224,14 @@ impl Taps {
     }
 }
 
-fn end(tap: TapId, mut what: Tap, reason: &str, playout: &mut Playout, sink: &mut impl Sink) {
-    what.close(reason, sink);
+fn end(
+    tap: TapId,
+    mut what: Tap,
+    (here, reason): (Position, &str),
+    playout: &mut Playout,
+    sink: &mut impl Sink,
+) {
+    what.close(here, reason, sink);
     let mut stats = what.stats();
     playout.remove_voice(tap, &mut stats);
     sink.event(Event::TapClosed { tap, stats });

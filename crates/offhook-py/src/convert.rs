@@ -139,6 +139,7 @@ pub(crate) fn tap_stats<'py>(py: Python<'py>, stats: &TapStats) -> PyResult<Boun
         TapKind::Fork => "fork",
         TapKind::Stream => "stream",
         TapKind::Speech => "speech",
+        TapKind::Recording => "recording",
     };
     dict.set_item("kind", kind)?;
     for (name, value) in stats.counters() {
@@ -166,6 +167,10 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
         }
         What::StreamClosed { reason, stats } => {
             ("stream_closed", leg, tap, reason, tap_stats(py, &stats)?).into_pyobject(py)
+        }
+        What::RecordingClosed { reason, detail, duration_ms, size_bytes, stats } => {
+            ("recording_closed", leg, tap, reason, detail, duration_ms, size_bytes, tap_stats(py, &stats)?)
+                .into_pyobject(py)
         }
         What::TapClosed { stats } => ("tap_closed", leg, tap, tap_stats(py, &stats)?).into_pyobject(py),
         What::Audio { at_ms, pcm } => ("audio", leg, tap, at_ms, PyBytes::new(py, &pcm)).into_pyobject(py),

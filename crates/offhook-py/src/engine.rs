@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use offhook_io::{EngineConfig, ReconnectPlan, StreamTarget};
-use offhook_media::{AppFormat, ForkParams, LegParams, OpusSettings, SpeechParams, StreamParams, Strep};
+use offhook_media::{
+    AppFormat, ForkParams, LegParams, OpusSettings, RecordingParams, SpeechParams, StreamParams, Strep,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -235,6 +237,37 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let params = SpeechParams { track: self::track(track)?, sample_rate_hz, chunk_ms };
         Ok(self.inner.add_speech(leg_id, tap_id, params)?)
+    }
+
+    /// Write both tracks or one to a new WAV file.
+    #[pyo3(signature = (leg_id, tap_id, *, path, rx, tx, dual, sample_rate_hz, max_ms=0, silence_timeout_ms=0,
+        trim_silence=false))]
+    fn add_recording(
+        &self,
+        leg_id: u64,
+        tap_id: u64,
+        path: PathBuf,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: u32,
+        max_ms: u64,
+        silence_timeout_ms: u64,
+        trim_silence: bool,
+    ) -> Result<(), Refusal> {
+        let params =
+            RecordingParams { rx, tx, dual, sample_rate_hz, max_ms, silence_timeout_ms, trim_silence };
+        Ok(self.inner.add_recording(leg_id, tap_id, params, path)?)
+    }
+
+    /// Leave out of a recording what is heard from now on.
+    fn pause_recording(&self, leg_id: u64, tap_id: u64) -> Result<(), Refusal> {
+        Ok(self.inner.pause_recording(leg_id, tap_id)?)
+    }
+
+    /// Go on with a recording.
+    fn resume_recording(&self, leg_id: u64, tap_id: u64) -> Result<(), Refusal> {
+        Ok(self.inner.resume_recording(leg_id, tap_id)?)
     }
 
     /// End a tap.

@@ -6,6 +6,8 @@
 mod convert;
 mod engine;
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 
 pyo3::create_exception!(_media, MediaError, pyo3::exceptions::PyException, "A refused call.");
@@ -21,12 +23,21 @@ mod _media {
     use super::transcodable;
     #[pymodule_export]
     use super::version;
+    #[pymodule_export]
+    use super::wav_to_mp3;
 }
 
 /// Version of the native core.
 #[pyfunction]
 fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// Encode a WAV file that a recording has made; gives back the length of the mp3 file.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
+fn wav_to_mp3(py: Python<'_>, wav: PathBuf, mp3: PathBuf) -> PyResult<u64> {
+    py.detach(|| offhook_io::wav_to_mp3(&wav, &mp3)).map_err(|err| MediaError::new_err(err.to_string()))
 }
 
 /// Whether this system can decode and encode a codec, by its name in SDP.

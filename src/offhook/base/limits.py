@@ -48,6 +48,11 @@ DIGITS_PER_COMMAND_MAX = 128
 """Keys and pauses of one `send_dtmf`."""
 DIGITS_WAITING_S_MAX = 180.0
 """How long the keys that wait on one leg may take to be sent."""
+GATHER_DIGITS_MAX = 128
+"""Keys of one entry (contract 2.4)."""
+GATHER_MS_MAX = 14_400_000
+"""How long one may wait for keys: as long as a call lasts."""
+GATHER_ID_CHARACTERS_MAX = 40
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
@@ -163,6 +168,8 @@ SIP_ROUTES_CACHED_MAX = 4_096
 WEBHOOK_TIMEOUT_S = 2.0
 """How long a receiver may take to answer when its application does not say."""
 WEBHOOK_TIMEOUT_MAX_S = 30.0
+WEBHOOK_STORED_TIMEOUT_S = 1.0
+"""How long an event waits to be on the disk before it is sent anyway; less than `EVENT_STORED_TIMEOUT_S`."""
 WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX = 512
 WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX = 128
 """Attempts at once to one scheme, host and port, so that a hanging receiver cannot stop the others."""

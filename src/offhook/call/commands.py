@@ -219,6 +219,29 @@ class SendDigits(Command):
     duration_ms: int = 250
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gather(Command):
+    """Wait for keys (contract 2.4); what is gathered already ends as cancelled.
+
+    `terminating_digit` ends the entry, and is empty for none. `initial_timeout_s` is for the first key,
+    `inter_digit_timeout_s` for each one after it, `timeout_s` for all of them.
+    """
+
+    gather_id: str | None = None
+    minimum_digits: int = 1
+    maximum_digits: int = limits.GATHER_DIGITS_MAX
+    terminating_digit: str = "#"
+    valid_digits: str = "0123456789#*"
+    timeout_s: float = 60.0
+    inter_digit_timeout_s: float = 5.0
+    initial_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopGather(Command):
+    """Wait for no more keys."""
+
+
 class StopWhich(StrEnum):
     """Which playbacks to stop: what is heard now, or also all that wait."""
 

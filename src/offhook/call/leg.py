@@ -41,6 +41,7 @@ from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
+from offhook.call.gathering import Gathering
 from offhook.call.payloads import CallRecord
 from offhook.call.playbacks import Playbacks
 from offhook.call.tapping import Tapping
@@ -57,7 +58,7 @@ from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
 
-ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad)
+ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad, Gathering)
 """In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)

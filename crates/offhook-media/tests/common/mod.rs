@@ -21,6 +21,7 @@ use serde_json::Value;
 pub const STREAM: TapId = TapId(1);
 pub const FORK: TapId = TapId(2);
 pub const SPEECH: TapId = TapId(3);
+pub const RECORDING: TapId = TapId(4);
 
 #[derive(Debug, Default)]
 pub struct Record {
@@ -29,6 +30,7 @@ pub struct Record {
     pub forked: Vec<(SocketAddr, Vec<u8>)>,
     pub frames: Vec<(FrameKind, Value)>,
     pub audio: Vec<(TapId, u64, Vec<i16>)>,
+    pub recorded: Vec<(TapId, u64, Vec<i16>)>,
     pub events: Vec<Event>,
 }
 
@@ -47,6 +49,10 @@ impl Sink for Record {
 
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]) {
         self.audio.push((tap, at_ms, pcm.to_vec()));
+    }
+
+    fn recorded(&mut self, tap: TapId, at: u64, pcm: &[i16]) {
+        self.recorded.push((tap, at, pcm.to_vec()));
     }
 
     fn event(&mut self, event: Event) {

@@ -18,6 +18,7 @@ from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWis
 from offhook.edge.http import fields, schemas
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
+from offhook.edge.http.gathering import GatherBody, gather, gather_stop
 from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.transcription import transcription_options
@@ -222,6 +223,8 @@ ACTIONS = (
     Action("playback_start", schemas.PlaybackStart, playback_start),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
+    Action("gather", GatherBody, gather),
+    Action("gather_stop", schemas.CommandBody, gather_stop),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )
 

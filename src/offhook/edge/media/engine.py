@@ -1,6 +1,7 @@
 """What a media engine can do, for whoever drives calls. The stub of the native core says it at length."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from offhook.base.errors import OffhookError
@@ -16,7 +17,7 @@ class MediaError(OffhookError):
 class MediaEngine(Protocol):
     """Legs, taps and their media. Calls return at once; what happens comes as `events`.
 
-    Every `add_*` is answered by exactly one `TapClosed`, `StreamClosed` or `StreamFailed`, and
+    Every `add_*` is answered by exactly one `TapClosed`, `RecordingClosed`, `StreamClosed` or `StreamFailed`, and
     every `open_leg` by one `LegClosed`. A leg or tap is known until that event was delivered.
     """
 
@@ -124,6 +125,40 @@ class MediaEngine(Protocol):
 
     def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
         """Decode one track ("rx" or "tx") for a recogniser."""
+        ...
+
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write one track or both to a new WAV file, on the leg's clock.
+
+        With `dual` rx is the first channel and tx the second; else they are added up. It ends by itself after
+        `max_ms`, or when nothing was heard for `silence_timeout_ms` after something was (0: never). With
+        `trim_silence` silence is cut off at both ends.
+        """
+        ...
+
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out of a recording what is heard from now on."""
+        ...
+
+    def resume_recording(self, leg_id: int, tap_id: int) -> None:
+        """Go on with a recording."""
+        ...
+
+    def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
+        """Encode the file of a recording and return the length of the new one; for a thread, as it takes time."""
         ...
 
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "MediaStarted",
     "MediaTimedOut",
     "PlayEnded",
+    "RecordingClosed",
     "StreamClosed",
     "StreamConnected",
     "StreamFailed",
@@ -27,7 +28,7 @@ class TapStats(TypedDict):
     """Counters of one tap; those of other kinds of tap stay zero."""
 
     kind: str
-    """fork, stream or speech."""
+    """fork, stream, speech or recording."""
     rx_packets: int
     """Packets copied from the rx track."""
     tx_packets: int
@@ -57,7 +58,7 @@ class TapStats(TypedDict):
     discarded_ms: int
     """Audio of the application dropped by its `clear`, or by the end of the stream."""
     overflow_ms: int
-    """Audio of the application refused because 60 s waited already."""
+    """Audio of the application refused because 60 s waited already, or too late to be recorded."""
     app_undecodable: int
     """Payloads of the application that did not decode; silence was heard instead."""
     underruns: int
@@ -208,6 +209,21 @@ class TapClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingClosed:
+    """A recording has ended and its file is complete, or as complete as it will be."""
+
+    leg_id: int
+    tap_id: int
+    reason: str
+    """max_length, silence, failed, call_ended, or what `remove_tap` said."""
+    detail: str
+    """Why it failed, for a person; empty otherwise."""
+    duration_ms: int
+    size_bytes: int
+    stats: TapStats
+
+
+@dataclass(frozen=True, slots=True)
 class AudioChunk:
     """Decoded audio of a speech tap: s16le mono."""
 
@@ -253,6 +269,7 @@ MediaEvent = (
     | StreamFailed
     | StreamClosed
     | TapClosed
+    | RecordingClosed
     | AudioChunk
     | PlayEnded
     | LegClosed

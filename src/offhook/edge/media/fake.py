@@ -7,6 +7,7 @@ core. The test plays the far end (`feed_rtp`, `feed_pcm`, `press`), the applicat
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from offhook.edge.media import events
 from offhook.edge.media.engine import MediaError
@@ -25,13 +26,15 @@ from offhook.edge.media.fake_checks import (
     is_rate,
 )
 from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
+from offhook.edge.media.fake_recording import FakeRecording
 from offhook.edge.media.fake_voice import FakeVoice
 
-__all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeSpeech", "FakeStream"]
+__all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeRecording", "FakeSpeech", "FakeStream"]
 
 TAPS_PER_LEG_MAX = 32
 PLAY_MS_MAX = 60_000
 STREAM_BUFFER_MS_MAX = 30_000
+RECORDING_MS_MAX = 43_200_000
 RECONNECT_TRIES_MAX = 16
 RECONNECT_TOTAL_MS_MAX = 60_000
 
@@ -84,7 +87,12 @@ class FakeEngine:
             match event:
                 case events.LegClosed(leg_id=leg_id):
                     self._known.pop(leg_id, None)
-                case events.StreamFailed() | events.StreamClosed() | events.TapClosed():
+                case (
+                    events.StreamFailed()
+                    | events.StreamClosed()
+                    | events.RecordingClosed()
+                    | events.TapClosed()
+                ):
                     self._known.get(event.leg_id, set()).discard(event.tap_id)
                 case _:
                     pass
@@ -177,7 +185,7 @@ class FakeEngine:
         leg = self.legs.pop(leg_id, None)
         if leg is not None:
             self._give_back(leg.ports)
-            self._tell(leg.close())
+            self._tell(leg.close(self.now_ms))
 
     def stats(self, leg_id: int) -> LegStats:
         """Return the counters of a leg and its taps."""
@@ -301,11 +309,59 @@ class FakeEngine:
         check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
         self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
 
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write what is fed and played to the file when the recording ends."""
+        check_ranges(
+            tracks=rx or tx,
+            sample_rate_hz=sample_rate_hz in (8000, 16000, 24000),
+            max_ms=0 <= max_ms <= RECORDING_MS_MAX,
+            silence_timeout_ms=0 <= silence_timeout_ms <= RECORDING_MS_MAX,
+        )
+        tap = FakeRecording(
+            tap_id, path, rx, tx, dual, sample_rate_hz, self.now_ms, max_ms, silence_timeout_ms, trim_silence
+        )
+        self._add_tap(leg_id, tap)
+        leg = self.legs.get(leg_id)
+        if leg is not None and not path.parent.is_dir():
+            self._tell(leg.remove_tap(tap, "failed", self.now_ms))
+
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out what is fed and played from now on."""
+        tap = self._tap(leg_id, tap_id)
+        if isinstance(tap, FakeRecording):
+            tap.pause(self.now_ms)
+
+    def resume_recording(self, leg_id: int, tap_id: int) -> None:
+        """Go on with a recording."""
+        tap = self._tap(leg_id, tap_id)
+        if isinstance(tap, FakeRecording):
+            tap.resume(self.now_ms)
+
+    def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
+        """Copy the file: there is no encoder here."""
+        try:
+            return mp3.write_bytes(wav.read_bytes())
+        except OSError as error:
+            raise MediaError(str(error)) from None
+
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         tap = self._tap(leg_id, tap_id)
         if tap is not None:
-            self._tell(self.legs[leg_id].remove_tap(tap, reason, hangup_cause))
+            self._tell(self.legs[leg_id].remove_tap(tap, reason, self.now_ms, hangup_cause))
 
     # Sending
 
@@ -448,7 +504,7 @@ class FakeEngine:
         """Let the engine lose a leg by a fault of its own."""
         leg = self.legs.pop(leg_id)
         self._give_back(leg.ports)
-        self._tell(leg.fail(message))
+        self._tell(leg.fail(message, self.now_ms))
 
     # Helpers
 

@@ -15,44 +15,17 @@ from offhook.edge.media.fake_audio import (
     parse_rtp,
     resample,
 )
+from offhook.edge.media.fake_recording import FakeRecording
+from offhook.edge.media.fake_stats import empty_tap_stats
 from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive, receive_binary
 
-__all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap", "empty_tap_stats"]
+__all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap"]
 
 _EVENT_CODES = "0123456789*#ABCD"
 _GAP_FILL_MS_MAX = 1000
 
 _KEPT_FRAME_MS = 20
 """Audio in a frame, whatever was asked for: this engine sends one a packet."""
-
-
-def empty_tap_stats(kind: str) -> TapStats:
-    """Return the counters of a tap that has done nothing."""
-    return {
-        "kind": kind,
-        "rx_packets": 0,
-        "tx_packets": 0,
-        "frames_sent": 0,
-        "buffered_ms": 0,
-        "rx_frames": 0,
-        "tx_frames": 0,
-        "frames_dropped": 0,
-        "reconnects": 0,
-        "filled_ms": 0,
-        "app_frames": 0,
-        "app_frames_refused": 0,
-        "played_ms": 0,
-        "queued_ms": 0,
-        "discarded_ms": 0,
-        "overflow_ms": 0,
-        "app_undecodable": 0,
-        "underruns": 0,
-        "inserted_silence_ms": 0,
-        "app_lateness_ms": 0,
-        "marks_waiting": 0,
-        "chunks": 0,
-        "audio_ms": 0,
-    }
 
 
 @dataclass(slots=True)
@@ -256,7 +229,7 @@ class FakeSpeech:
         return chunk
 
 
-FakeTap = FakeFork | FakeStream | FakeSpeech
+FakeTap = FakeFork | FakeStream | FakeSpeech | FakeRecording
 
 
 class FakeLeg:
@@ -275,7 +248,7 @@ class FakeLeg:
         self.sent_packets: list[bytes] = []
         self.packets_received = self.packets_early = self.packets_malformed = self.packets_unexpected = 0
         self._media_timeout_ms = 0
-        self._zero_ms = self._heard_ms = now_ms
+        self._now_ms = self._zero_ms = self._heard_ms = now_ms
         self._silence_told = False
         self._source: tuple[str, int] | None = None
         self._next_timestamp: int | None = None
@@ -336,7 +309,8 @@ class FakeLeg:
             return []
         told: list[MediaEvent] = []
         self.packets_received += 1
-        self._heard_ms, self._silence_told = now_ms, False
+        self._now_ms = self._heard_ms = now_ms
+        self._silence_told = False
         if self._source != (source, fields.ssrc):
             self._source = (source, fields.ssrc)
             self._next_timestamp = None
@@ -379,6 +353,7 @@ class FakeLeg:
     def advance(self, ms: int, now_ms: int) -> list[MediaEvent]:
         """Send what is due, notice silence."""
         told: list[MediaEvent] = []
+        self._now_ms = now_ms
         size = self.ptime_ms * 16
         self._owed_ms += ms
         while self._owed_ms >= self.ptime_ms and self.connected and self.sending:
@@ -405,6 +380,9 @@ class FakeLeg:
                 told += self._end_play(completed=True)
         if not self._queue and not any(stream.has_words(size, now_ms) for stream in self._streams()):
             self._owed_ms = 0
+        for tap in tuple(self.taps.values()):
+            if isinstance(tap, FakeRecording) and (reason := tap.over(now_ms)) is not None:
+                told += self.remove_tap(tap, reason, now_ms)
         silent = self._media_timeout_ms and now_ms - self._heard_ms >= self._media_timeout_ms
         if silent and self.connected and not self._silence_told:
             self._silence_told = True
@@ -418,9 +396,13 @@ class FakeLeg:
 
     # Taps
 
-    def remove_tap(self, tap: FakeTap, reason: str, hangup_cause: str | None = None) -> list[MediaEvent]:
+    def remove_tap(
+        self, tap: FakeTap, reason: str, now_ms: int, hangup_cause: str | None = None
+    ) -> list[MediaEvent]:
         """End a tap in order."""
         self.drop_tap(tap)
+        if isinstance(tap, FakeRecording):
+            return [tap.close(self.leg_id, reason, now_ms)]
         if isinstance(tap, FakeStream):
             tap.stop(reason, hangup_cause)
             if tap.voice is not None:
@@ -436,19 +418,21 @@ class FakeLeg:
         """Forget a tap without a word."""
         del self.taps[tap.tap_id]
 
-    def close(self) -> list[MediaEvent]:
+    def close(self, now_ms: int) -> list[MediaEvent]:
         """End everything. Streams last: the native core waits for their sockets."""
         ordered = sorted(self.taps.values(), key=lambda tap: isinstance(tap, FakeStream))
-        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended")]
+        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended", now_ms)]
         return [*told, events.LegClosed(self.leg_id, self.stats())]
 
-    def fail(self, message: str) -> list[MediaEvent]:
+    def fail(self, message: str, now_ms: int) -> list[MediaEvent]:
         """End everything by a fault."""
         told: list[MediaEvent] = [events.LegFailed(self.leg_id, message)]
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 detail = "an internal fault ended the leg"
                 told.append(events.StreamFailed(self.leg_id, tap.tap_id, "connection_lost", detail))
+            elif isinstance(tap, FakeRecording):
+                told.append(tap.close(self.leg_id, "failed", now_ms))
             else:
                 told.append(events.TapClosed(self.leg_id, tap.tap_id, tap.stats))
         self.taps.clear()
@@ -472,6 +456,8 @@ class FakeLeg:
             elif isinstance(tap, FakeSpeech) and tap.track == track:
                 chunks = tap.take(at_ms, self.format.decode(payload))
                 told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
+            elif isinstance(tap, FakeRecording):
+                tap.take(track, self.format.decode(payload), self._now_ms)
         return told
 
     def stats(self) -> LegStats:

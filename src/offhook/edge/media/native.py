@@ -267,6 +267,50 @@ class NativeEngine:
                 leg_id, tap_id, track=track, sample_rate_hz=sample_rate_hz, chunk_ms=chunk_ms
             )
 
+    def add_recording(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        path: Path,
+        rx: bool,
+        tx: bool,
+        dual: bool,
+        sample_rate_hz: int,
+        max_ms: int = 0,
+        silence_timeout_ms: int = 0,
+        trim_silence: bool = False,
+    ) -> None:
+        """Write one track or both to a new WAV file."""
+        with _refusals(self._refused):
+            self._core.add_recording(
+                leg_id,
+                tap_id,
+                path=path,
+                rx=rx,
+                tx=tx,
+                dual=dual,
+                sample_rate_hz=sample_rate_hz,
+                max_ms=max_ms,
+                silence_timeout_ms=silence_timeout_ms,
+                trim_silence=trim_silence,
+            )
+
+    def pause_recording(self, leg_id: int, tap_id: int) -> None:
+        """Leave out of a recording what is heard from now on."""
+        with _refusals(self._refused):
+            self._core.pause_recording(leg_id, tap_id)
+
+    def resume_recording(self, leg_id: int, tap_id: int) -> None:
+        """Go on with a recording."""
+        with _refusals(self._refused):
+            self._core.resume_recording(leg_id, tap_id)
+
+    def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
+        """Encode the file of a recording and return the length of the new one."""
+        with _refusals(self._refused):
+            return cast(int, _load().wav_to_mp3(wav, mp3))
+
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
         with _refusals(self._refused):
@@ -324,6 +368,10 @@ def _typed(raw: tuple[Any, ...]) -> MediaEvent:
             return events.StreamFailed(leg, tap, reason, detail)
         case ("stream_closed", leg, tap, reason, stats):
             return events.StreamClosed(leg, tap, reason, cast(TapStats, stats))
+        case ("recording_closed", leg, tap, reason, detail, duration_ms, size_bytes, stats):
+            return events.RecordingClosed(
+                leg, tap, reason, detail, duration_ms, size_bytes, cast(TapStats, stats)
+            )
         case ("tap_closed", leg, tap, stats):
             return events.TapClosed(leg, tap, cast(TapStats, stats))
         case ("play_ended", leg, _, played_ms, completed):
