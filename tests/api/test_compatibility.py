@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from offhook.base.clock import iso_time
+from offhook.call.errors import Problem
+from offhook.edge.http.commands import ACTIONS, DIAL
+from offhook.edge.http.examples import REQUESTS
+from offhook.edge.http.schemas import Dial
 from tests.api.compatibility import PAGE, page, published_of_resource, resource_rows, rows_of
 from tests.api.endpoints import OURS_ALONE, SDK_ANSWERS, operations
 from tests.api.reference import sections
 from tests.api.shapes import event_models, strict_faults
+from tests.fakes.command_samples import COMMANDS
 from tests.fakes.lives import payloads_told
 
 pytestmark = pytest.mark.api
@@ -62,3 +67,23 @@ def test_every_parameter_of_a_resource_has_a_row(section: str, operation: str) -
 
 def test_every_endpoint_has_a_model_of_the_sdk_or_is_ours_alone() -> None:
     assert {operation.name for operation in operations()} == set(SDK_ANSWERS) | OURS_ALONE
+
+
+def test_every_command_has_an_example_that_it_accepts() -> None:
+    assert set(REQUESTS) == set(COMMANDS), "src/offhook/edge/http/examples.py lacks some"
+    for command, members in REQUESTS.items():
+        body = Dial if command == DIAL else next(action.body for action in ACTIONS if action.name == command)
+        body.model_validate(members)
+
+
+def test_every_answer_of_every_endpoint_is_described_with_an_example_of_each_error() -> None:
+    for operation in operations():
+        for status, answer in operation.described["responses"].items():
+            assert answer["description"]
+            if status == "204":
+                continue
+            content = answer["content"]["application/json"]
+            assert content["schema"], f"{operation.name}: {status}"
+            if int(status) >= 400 and operation.name != "healthz":
+                entry = content["example"]["errors"][0]
+                assert entry["title"] == Problem(entry["code"], "").title or status == "503"

@@ -31,6 +31,8 @@ LEAST: dict[str, Members] = {
     "playback_start": {"audio_url": SOUND},
     "playback_stop": {},
     "send_dtmf": {"digits": "12"},
+    "gather": {},
+    "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
 }
@@ -41,6 +43,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "fork_stop": ("fork_start",),
     "transcription_stop": ("transcription_start",),
     "playback_stop": ("playback_start",),
+    "gather_stop": ("gather",),
 }
 """Which commands an answered call must have had before this one does something."""
 WHILE_RINGING = frozenset({"answer", "reject"})
@@ -131,6 +134,14 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
+    "gather_id": Sample("pin"),
+    "minimum_digits": Sample(2),
+    "maximum_digits": Sample(4),
+    "terminating_digit": Sample("*"),
+    "valid_digits": Sample("123"),
+    "timeout_millis": Sample(10_000),
+    "inter_digit_timeout_millis": Sample(2_000),
+    "initial_timeout_millis": Sample(2_000),
     # calls
     "cause": Sample("NOT_FOUND"),
     "reason": Sample("done"),

@@ -30,7 +30,15 @@ def with_one_target() -> Desk:
     return desk
 
 
-LIVES = (whole_life, with_an_agent, with_one_target)
+def with_an_entry() -> Desk:
+    """Return a desk whose caller has pressed the keys that were waited for."""
+    desk = answered()
+    desk.command(ask.Gather(gather_id="pin"))
+    desk.tell(facts.DigitReceived("1"), facts.DigitReceived("#"))
+    return desk
+
+
+LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry)
 """A new event joins one of these, or brings its own."""
 
 
