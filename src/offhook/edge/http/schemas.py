@@ -356,10 +356,10 @@ class CallAnswer(BaseModel):
 
 
 class StreamFormat(BaseModel):
-    """A codec and its rate in Hz."""
+    """A codec and its rate in Hz, null where the data says it itself."""
 
     codec: str
-    sample_rate: int
+    sample_rate: int | None
 
 
 class StreamResource(BaseModel):
