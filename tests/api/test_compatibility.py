@@ -13,14 +13,12 @@ from offhook.edge.http.schemas import Dial
 from tests.api.compatibility import PAGE, page, published_of_resource, resource_rows, rows_of
 from tests.api.endpoints import OURS_ALONE, SDK_ANSWERS, operations
 from tests.api.reference import sections
-from tests.api.shapes import event_models, strict_faults
+from tests.api.shapes import UNKNOWN_TO_THE_SDK, event_models, strict_faults
 from tests.fakes.command_samples import COMMANDS
 from tests.fakes.lives import payloads_told
 
 pytestmark = pytest.mark.api
 
-UNKNOWN_TO_THE_SDK = {"dialogflow.detectintent.response"}
-"""Events that the guides name and no model of the SDK has."""
 EVENTS = sorted(payloads_told())
 
 

@@ -38,7 +38,18 @@ def with_an_entry() -> Desk:
     return desk
 
 
-LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry)
+def with_signals() -> Desk:
+    """Return a desk whose far end sent an INFO, and was referred twice: in vain, and to somebody."""
+    desk = answered()
+    desk.tell(facts.InfoReceived("text/plain", "hello"))
+    desk.command(ask.Refer(target="sip:desk@pbx.example"))
+    desk.tell(facts.ReferAnswered(603))
+    desk.command(ask.Refer(target="sip:sales@pbx.example"))
+    desk.tell(facts.ReferAnswered(202), facts.ReferNotified(200, over=True))
+    return desk
+
+
+LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry, with_signals)
 """A new event joins one of these, or brings its own."""
 
 

@@ -23,6 +23,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "playback_start": {"audio_url": "https://app.example/hello.wav", "loop": 2},
     "playback_stop": {"stop": "all"},
     "send_dtmf": {"digits": "1www2WABCDw9", "duration_millis": 250},
+    "send_sip_info": {"content_type": "application/json", "body": '{"queue": 3}'},
+    "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {"gather_id": "pin", "minimum_digits": 4, "maximum_digits": 4, "terminating_digit": "#"},
     "gather_stop": {},
     "client_state_update": {"client_state": "aGVsbG8="},
