@@ -126,7 +126,9 @@ def arguments() -> argparse.Namespace:
         help="commands a second, each with a webhook; may be repeated (50)",
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (30)")
-    parser.add_argument("--no-audio", dest="audio", action="store_false", help="calls without RTP and streams")
+    parser.add_argument(
+        "--no-audio", dest="audio", action="store_false", help="calls without RTP and streams"
+    )
     words = parser.parse_args()
     words.rate = words.rate or [50.0]
     if not 0 < words.calls <= ports.CALLS_MAX:
