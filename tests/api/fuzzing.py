@@ -91,6 +91,8 @@ def fuzz(world: World, *, requests_in_all: int, seed: int) -> Report:
             name = case.operation.definition.raw["operationId"]
             if answer.status_code < 300 and name not in OURS_ALONE:
                 told = answer.json() if answer.content else None
+                if name == "call_control_applications.create":
+                    world.applications.append(told["data"]["id"])
                 for fault in faults_of(described[name], told):
                     report.failures.append(f"{fault}\n{case.as_curl_command()}\n{answer.text[:1000]}")
 
@@ -117,7 +119,10 @@ def _make_telling(case: schemathesis.Case, world: World, choice: random.Random) 
             case.path_parameters[parameter] = world.call_for(name, choice)
     for parameter in ("connection_id", "id"):
         if parameter in case.path_parameters and choice.random() < 0.5:
-            case.path_parameters[parameter] = CONNECTION_ID
+            # The application whose calls these are must stay as it is.
+            others = world.applications or ["none"]
+            changes = case.method in ("PATCH", "DELETE")
+            case.path_parameters[parameter] = choice.choice(others) if changes else CONNECTION_ID
     if name not in LEAST or not isinstance(case.body, dict) or choice.random() < 0.3:
         return
     body = {**LEAST[name], **{key: case.body[key] for key in case.body if choice.random() < 0.3}}
