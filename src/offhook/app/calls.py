@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
@@ -18,7 +19,15 @@ from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
-from offhook.call.commands import Answer, Command, Dial, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.commands import (
+    Answer,
+    Command,
+    Dial,
+    Reply,
+    StartFork,
+    StartTranscription,
+    TranscriptionOptions,
+)
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
@@ -56,6 +65,7 @@ class Calls:
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
         self._trunks = trunks or Trunks()
         self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
+        self.fork_rate = ForkRate(services.settings.limits.forks_per_s)
         self._accepting = True
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -70,10 +80,13 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
+            LimitReached: too many forks to one host.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
+            if isinstance(command, StartFork) and not runner.leg.repeats(command, self._services.clock.now()):
+                self.fork_rate.take(command, self._services.clock.now())
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
