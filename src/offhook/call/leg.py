@@ -132,10 +132,6 @@ class CallLeg:
         """What was agreed on for audio, if anything yet."""
         return self._context.media
 
-    def has_done(self, command: ask.Command, now: float) -> bool:
-        """Tell whether `command` would only repeat one that was accepted."""
-        return self._memory.recall(command, now) is not None
-
     @property
     def incoming(self) -> bool:
         """Whether the far end made the call."""
@@ -164,6 +160,10 @@ class CallLeg:
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
         return reply, effects
+
+    def repeats(self, command: ask.Command, now: float) -> bool:
+        """Say whether `command` was accepted before and will only be answered again."""
+        return self._memory.recall(command, now) is not None
 
     def status(self, now: float) -> facts.Payload:
         """Return the call resource of `GET /v2/calls/{id}` (contract 2.3)."""
