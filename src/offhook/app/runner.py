@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from offhook.app.bridging import Bridges
 from offhook.app.dialling import Branch, Dialling
 from offhook.app.digits import LegDigits
 from offhook.app.leg_audio import LegAudio
@@ -47,6 +48,7 @@ class LegRunner:
         local_address: str = "",
         offer: SessionDescription | None = None,
         targets: tuple[Target, ...] = (),
+        bridges: Bridges,
         on_sip_call: Callable[["LegRunner", CallHandle], None] = lambda runner, call: None,
         on_released: Callable[["LegRunner"], None],
     ) -> None:
@@ -55,6 +57,7 @@ class LegRunner:
         """The dialog; None while a call of ours has none yet."""
         self.sip_calls: list[CallHandle] = [] if sip_call is None else [sip_call]
         """Every INVITE of the leg, for the registry to forget them all."""
+        self._bridges = bridges
         self._on_sip_call = on_sip_call
         self._dialling: Dialling | None = None
         self.media_leg_id = next(services.media_leg_ids)
@@ -228,6 +231,8 @@ class LegRunner:
                 self._place(effect)
             case do.EndCall():
                 self._end_call(effect)
+            case do.JoinLegs() | do.HearEarly() | do.PartLegs() | do.HoldCall():
+                self._act_on_bridge(effect)
             case do.SendDigits():
                 self._digits.send(effect)
             case do.OpenPlayback():
@@ -258,6 +263,17 @@ class LegRunner:
                 self._taps.close_transcription(effect.transcription_id)
             case do.Release():
                 raise AssertionError("Release ends the run before it gets here")
+
+    def _act_on_bridge(self, effect: do.JoinLegs | do.HearEarly | do.PartLegs | do.HoldCall) -> None:
+        match effect:
+            case do.JoinLegs():
+                self._bridges.join(self, effect.bridge)
+            case do.HearEarly():
+                self._bridges.hear_early(self, effect.bridge)
+            case do.PartLegs():
+                self._bridges.part(self)
+            case do.HoldCall():
+                self._hold(effect.hold)
 
     async def _notify(self, effect: do.Notify) -> None:
         put = self._services.outbox.put(
@@ -337,6 +353,11 @@ class LegRunner:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
 
+    def _hold(self, hold: bool) -> None:
+        """Offer to send only, or again both ways (RFC 3264 8.4)."""
+        if self.audio.is_open and self.leg.media is not None:
+            self._services.sip.reinvite(self._call(), self.audio.offer(self.leg.media, receiving=not hold))
+
     def _is_held(self) -> bool:
         return self.leg.media is not None and self.leg.media.held
 
@@ -348,6 +369,7 @@ class LegRunner:
         await self._digits.close()
         await self._playback.close()
         await self._taps.close()
+        self._bridges.forget(self)
         self._on_released(self)
 
 
