@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.edge.http.commands import ACTIONS, DIAL
-from tests.fakes.call_service import CONNECTION_ID
+from tests.fakes.call_service import CONNECTION_ID, OTHER_CALL
 
 Members = dict[str, Any]
 
@@ -31,7 +31,13 @@ LEAST: dict[str, Members] = {
     "playback_start": {"audio_url": SOUND},
     "playback_stop": {},
     "send_dtmf": {"digits": "12"},
+    "send_sip_info": {"content_type": "application/json", "body": "{}"},
+    "refer": {"sip_address": "sip:desk@pbx.example"},
+    "gather": {},
+    "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
+    "bridge": {"call_control_id": OTHER_CALL},
+    "transfer": {"to": "+15550100002"},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
 }
 """The least that each command may be asked with."""
@@ -41,6 +47,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "fork_stop": ("fork_start",),
     "transcription_stop": ("transcription_start",),
     "playback_stop": ("playback_start",),
+    "gather_stop": ("gather",),
 }
 """Which commands an answered call must have had before this one does something."""
 WHILE_RINGING = frozenset({"answer", "reject"})
@@ -131,6 +138,18 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
+    "minimum_digits": Sample(2),
+    "maximum_digits": Sample(4),
+    "terminating_digit": Sample("*"),
+    "valid_digits": Sample("123"),
+    "timeout_millis": Sample(9000),
+    "inter_digit_timeout_millis": Sample(1000),
+    "initial_timeout_millis": Sample(2000),
+    "gather_id": Sample("pin"),
+    # signals
+    "content_type": Sample("text/plain"),
+    "body": Sample("hello"),
+    "sip_address": Sample("sip:sales@pbx.example"),
     # calls
     "cause": Sample("NOT_FOUND"),
     "reason": Sample("done"),
@@ -144,7 +163,17 @@ _SAMPLES: dict[str, Sample] = {
     "link_to": Sample("v3:other"),
     "bridge_intent": Sample(True, {"link_to": "v3:other"}),
     "bridge_on_answer": Sample(True, {"link_to": "v3:other"}),
-    "prevent_double_bridge": Sample(True, {"link_to": "v3:other"}),
+    "prevent_double_bridge": Sample(True, {"link_to": "v3:other", "bridge_on_answer": True}),
+    "call_control_id": Sample("v3:third"),
+    "queue": Sample("support"),
+    "video_room_id": Sample("f5586561-8ff0-4291-a0ac-84fe544797bd"),
+    "video_room_context": Sample("Alice"),
+    "hold_after_unbridge": Sample(True),
+    "mute_dtmf": Sample("self"),
+    "play_ringtone": Sample(True),
+    "ringtone": Sample("uk", {"play_ringtone": True}),
+    "early_media": Sample(False),
+    "target_leg_client_state": Sample("Yg=="),
     "park_after_unbridge": Sample("self", {"link_to": "v3:other"}),
     "media_encryption": Sample("DTLS"),
     "sip_auth_username": Sample("alice"),
@@ -169,6 +198,8 @@ REFUSED_VALUES: dict[tuple[str, str], Any] = {
     ("playback_start", "overlay"): True,
     ("playback_start", "playback_content"): base64.b64encode(b"ID3\x04").decode(),
     ("playback_stop", "overlay"): True,
+    ("transfer", "media_encryption"): "DTLS",
+    ("transfer", "sip_transport_protocol"): "TLS",
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",
 }

@@ -28,6 +28,7 @@ from tests.fakes.legs import (
     media,
     memory,
     outgoing,
+    plan,
     sdp,
     start_fork,
     start_stream,
@@ -41,6 +42,11 @@ pytestmark = pytest.mark.property
 command_ids = st.none() | st.sampled_from(["a", "b"])
 client_states = st.none() | st.sampled_from(["eA==", "eQ=="])
 tracks = st.sampled_from([(Track.RX,), (Track.TX,), (Track.RX, Track.TX)])
+BRIDGE = ask.Bridge(
+    bridge=ask.BridgeOptions(other="v3:other", after=ask.AfterBridge.PARK),
+    found=ask.OtherLeg(state=LegState.ANSWERED, bridged=False),
+)
+TRANSFER = ask.Transfer(plan=plan())
 plain_commands = st.one_of(
     st.builds(
         ask.Answer,
@@ -65,6 +71,12 @@ plain_commands = st.one_of(
     st.builds(ask.UpdateClientState),
     st.builds(ask.Gather, maximum_digits=st.integers(1, 3), timeout_s=st.floats(0.001, 14_400.0)),
     st.builds(ask.StopGather),
+    st.just(BRIDGE),
+    st.just(replace(BRIDGE, bridge=ask.BridgeOptions(other="v3:other"))),
+    st.just(replace(BRIDGE, found=None)),
+    st.just(TRANSFER),
+    st.builds(ask.SendInfo, content_type=st.just("text/plain"), body=st.binary(max_size=2)),
+    st.builds(ask.Refer, target=st.just("sip:a@b")),
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
@@ -88,6 +100,11 @@ tap_commands = st.sampled_from(
         ask.Gather(maximum_digits=2),
         ask.Gather(timeout_s=0.5),
         ask.StopGather(),
+        ask.SendInfo(content_type="text/plain", body=b"x"),
+        ask.Refer(target="sip:a@b"),
+        BRIDGE,
+        replace(BRIDGE, bridge=replace(BRIDGE.bridge, after=ask.AfterBridge.HOLD)),
+        TRANSFER,
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -105,6 +122,10 @@ call_facts = st.one_of(
     st.builds(facts.MediaTimedOut),
     st.builds(facts.MediaClosed, st.none() | st.just(QUALITY)),
     st.builds(facts.DigitReceived, st.just("1")),
+    st.just(facts.Bridged("v3:other")),
+    st.just(facts.Unbridged()),
+    st.just(facts.MediaRenegotiated(replace(media(), sending=False))),
+    st.just(facts.MediaRenegotiated(media())),
 )
 tap_facts = st.one_of(
     st.builds(facts.StreamConnected, ids),
@@ -117,7 +138,11 @@ tap_facts = st.one_of(
     st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
     st.builds(facts.PlaybackStarted, ids),
     st.builds(facts.PlaybackEnded, ids, st.just("completed")),
-    st.builds(facts.DigitReceived, st.sampled_from("12#")),
+    st.builds(facts.DigitReceived, st.sampled_from("12#"), st.booleans()),
+    st.builds(facts.InfoReceived, st.just("text/plain"), st.just("x")),
+    st.builds(facts.InfoAnswered, st.sampled_from([200, 408])),
+    st.builds(facts.ReferAnswered, st.sampled_from([202, 403])),
+    st.builds(facts.ReferNotified, st.none() | st.sampled_from([100, 200, 503]), st.booleans()),
 )
 
 TERMINAL = {
@@ -158,6 +183,7 @@ class Observer:
     ending_at: float | None = None
     sounds_accepted: int = 0
     entries_accepted: int = 0
+    referrals_accepted: int = 0
 
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
@@ -180,6 +206,7 @@ class Observer:
             return
         self.accepted[key] = (desk.now, reply)
         self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.referrals_accepted += isinstance(command, ask.Refer)
         self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
         if command.client_state is not None:
@@ -288,7 +315,7 @@ class Observer:
         """Check that each started has exactly one end, and no end comes without a start."""
         ends: Counter[str] = Counter()
         started: set[str] = set()
-        forks = sounds = ended_sounds = entries = 0
+        forks = sounds = ended_sounds = entries = referred = referrals = 0
         for effect in self.desk.done:
             if not isinstance(effect, do.Notify):
                 continue
@@ -307,6 +334,15 @@ class Observer:
                     sounds += 1
                 case "call.playback.ended":
                     ended_sounds += 1
+                case "call.refer.started":
+                    referred += 1
+                    assert referred == referrals + 1
+                case "call.refer.completed":
+                    referrals += 1
+                    assert referred == referrals
+                case "call.refer.failed":
+                    referrals += 1
+                    referred = referrals
                 case "call.gather.ended":
                     entries += 1
                 case "call.fork.started":
@@ -316,7 +352,9 @@ class Observer:
                     assert forks >= 0
         assert max(ends.values(), default=0) <= 1
         assert self.entries_accepted - 1 <= entries <= self.entries_accepted, "one runs at a time"
+        assert self.referrals_accepted - 1 <= referrals <= self.referrals_accepted, "one at a time"
         if over:
+            assert referrals == self.referrals_accepted
             assert entries == self.entries_accepted
             assert started <= set(ends)
             assert forks == 0

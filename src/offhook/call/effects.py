@@ -3,7 +3,7 @@
 Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*` by exactly one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from offhook.call.commands import (
@@ -223,6 +223,29 @@ class SendDigits:
 
 
 @dataclass(frozen=True, slots=True)
+class SendInfo:
+    """Send an INFO after those that wait; answered by `InfoAnswered`."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferCall:
+    """Send REFER; answered by `ReferAnswered`, and when that is a 2xx by `ReferNotified`."""
+
+    target: str
+    headers: tuple[Header, ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReferral:
+    """Hear no more of the referral that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPlayback:
     """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
 
@@ -273,6 +296,9 @@ Effect = (
     | PartLegs
     | HoldCall
     | SendDigits
+    | SendInfo
+    | ReferCall
+    | ForgetReferral
     | OpenPlayback
     | ClosePlayback
     | Notify

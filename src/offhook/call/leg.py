@@ -44,8 +44,11 @@ from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.gathering import Gathering
+from offhook.call.informing import Informing
+from offhook.call.keypresses import Keypresses
 from offhook.call.payloads import CallRecord
 from offhook.call.playbacks import Playbacks
+from offhook.call.referring import Referring
 from offhook.call.tapping import Tapping
 from offhook.call.values import (
     Direction,
@@ -60,7 +63,15 @@ from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
 
-ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad, Gathering, Bridging)
+ABILITIES: tuple[type[Ability], ...] = (
+    Tapping,
+    Playbacks,
+    Dialpad,
+    Gathering,
+    Informing,
+    Referring,
+    Bridging,
+)
 """In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
@@ -108,6 +119,7 @@ class CallLeg:
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
         self._memory = CommandMemory()
+        self._keys = Keypresses()
         self._media_open = False
         self._quality: QualityStats | None = None
         self._verdict: Verdict | None = None
@@ -493,6 +505,8 @@ class CallLeg:
         record = self._context.record
         if self.state is not LegState.ANSWERED or record is None:
             return []
+        if not self._keys.is_new(fact.digit, by_info=fact.by_info, now=now):
+            return []
         told = {"digit": fact.digit, **payloads.parties(record)}
         return [self._notify("call.dtmf.received", told, now), *self._by_ability(fact, now)]
 
@@ -501,8 +515,9 @@ class CallLeg:
         self._context.media = fact.media
         if fact.media.held is media.held:
             return []
-        event_type = "call.hold" if fact.media.held else "call.unhold"
-        return [self._notify(event_type, payloads.parties(record), now)]
+        if fact.media.held:
+            return [self._notify("call.hold", payloads.parties(record), now)]
+        return [self._notify("call.unhold", payloads.parties(record), now)]
 
     def _unbridged(self, fact: facts.Unbridged, now: float) -> list[do.Effect]:
         if self._bridging.other is None:

@@ -75,6 +75,7 @@ class TransferBody(schemas.CommandBody, RecordBody):
     sip_auth_password: fields.SipCredential | None = None
     sip_transport_protocol: Literal["UDP", "TCP", "TLS"] = "UDP"
     sip_region: Literal["US", "Europe", "Canada", "Australia", "Middle East"] = "US"
+    route_to_mobile: bool = False
     privacy: Literal["id", "none"] = "none"
     diversion: fields.E164 | None = None
     target_leg_client_state: fields.ClientState | None = None
@@ -114,7 +115,7 @@ class TransferBody(schemas.CommandBody, RecordBody):
 def bridge(body: BridgeBody, rules: "Rules") -> domain.Bridge:
     """Return the command that bridges two calls."""
     for name in ("queue", "video_room_id", "video_room_context"):
-        if getattr(body, name) is not None:
+        if getattr(body, name) is not None and not rules.ignore_unsupported:
             raise Refusal(422, not_yet(name, "give the `call_control_id` of a call"))
     if not body.call_control_id:
         raise refusal("10004", "The parameter `call_control_id` is required.", "/call_control_id")

@@ -29,6 +29,7 @@ from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
 from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
+from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -240,6 +241,8 @@ ACTIONS = (
     Action("playback_start", schemas.PlaybackStart, playback_start),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
+    Action("send_sip_info", SendSipInfo, send_sip_info),
+    Action("refer", Refer, refer),
     Action("gather", GatherBody, gather),
     Action("gather_stop", schemas.CommandBody, gather_stop),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),

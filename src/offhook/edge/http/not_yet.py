@@ -21,8 +21,6 @@ ACTIONS_NOT_YET = (
     "record_resume",
     "record_start",
     "record_stop",
-    "refer",
-    "send_sip_info",
     "siprec_start",
     "siprec_stop",
     "speak",
