@@ -177,9 +177,6 @@ def test_a_required_parameter_is_named(missing: str) -> None:
 
 
 LATER = {
-    "bridge_intent": True,
-    "bridge_on_answer": True,
-    "park_after_unbridge": "self",
     "audio_url": "https://a.example/x.wav",
     "media_name": "x",
     "stream_establish_before_call_originate": True,

@@ -40,7 +40,7 @@ class RecordBody(schemas.Body):
 class BridgeBody(schemas.CommandBody, RecordBody):
     """bridge."""
 
-    call_control_id: str | None = None
+    call_control_id: str
     queue: str | None = None
     video_room_id: str | None = None
     video_room_context: str | None = None
@@ -117,8 +117,6 @@ def bridge(body: BridgeBody, rules: "Rules") -> domain.Bridge:
     for name in ("queue", "video_room_id", "video_room_context"):
         if getattr(body, name) is not None and not rules.ignore_unsupported:
             raise Refusal(422, not_yet(name, "give the `call_control_id` of a call"))
-    if not body.call_control_id:
-        raise refusal("10004", "The parameter `call_control_id` is required.", "/call_control_id")
     if body.record is not None and not rules.ignore_unsupported:
         raise Refusal(422, not_yet("record", "leave it out"))
     after = domain.AfterBridge.HOLD if body.hold_after_unbridge else _after(body.park_after_unbridge)
