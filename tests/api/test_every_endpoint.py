@@ -12,10 +12,9 @@ import pytest
 import telnyx
 
 from offhook.edge.http.commands import DIAL
-from tests.api.compatibility import rows_of
-from tests.api.endpoints import LISTS, OURS_ALONE, SDK_ANSWERS, Operation, operations
+from tests.api.compatibility import faults_of, faults_of_event
+from tests.api.endpoints import LISTS, OURS_ALONE, operations
 from tests.api.reference import sdk_arguments, sdk_method
-from tests.api.shapes import UNKNOWN_TO_THE_SDK, event_models, strict_faults
 from tests.fakes.call_service import CONNECTION_ID
 from tests.fakes.command_samples import BEFORE, LEAST, WHILE_RINGING
 from tests.fakes.server import API_KEY
@@ -146,18 +145,6 @@ VISITS |= {
 }
 
 
-def faults_of(operation: Operation, told: Any) -> list[str]:
-    """Return what the SDK's model has against an answer, past what the page about compatibility tells."""
-    model, title = SDK_ANSWERS[operation.name], f"{operation.method} {operation.path}"
-    if model is None:
-        return [] if told is None else ["an answer where there is none"]
-    excused = {name for name, verdict in rows_of(title).items() if verdict == "superset"}
-    if operation.name in LISTS:
-        assert told["data"], "an empty list proves nothing"
-        return [fault for item in told["data"] for fault in strict_faults(model, item, excused)]
-    return strict_faults(model, told, excused)
-
-
 async def test_every_answer_and_every_webhook_of_a_server_fits_the_models_of_the_sdk(tmp_path: Path) -> None:
     async with running_world(tmp_path) as world, AsyncExitStack() as stack:
         visit = Visit(world)
@@ -174,21 +161,15 @@ async def test_every_answer_and_every_webhook_of_a_server_fits_the_models_of_the
                 assert operation.name in VISITS, f"{operation.name} needs a visit"
                 await asyncio.to_thread(world.keep_calls_up)
                 await VISITS[operation.name](visit)
-            if found := faults_of(operation, visit.answers[-1][1]):
+            told = visit.answers[-1][1]
+            assert operation.name not in LISTS or told["data"], "an empty list proves nothing"
+            if found := faults_of(operation, told):
                 faults[operation.name] = found
         assert faults == {}
-        told = {event["data"]["event_type"] for event in world.events}
-        assert {"call.initiated", "call.answered", "call.hangup"} < told
+        kinds = {event["data"]["event_type"] for event in world.events}
+        assert {"call.initiated", "call.answered", "call.hangup"} < kinds
         for event in world.events:
             if found := faults_of_event(event["data"]):
                 faults[event["data"]["event_type"]] = found
         assert faults == {}
         assert "Traceback" not in world.server.log()
-
-
-def faults_of_event(data: dict[str, Any]) -> list[str]:
-    """Return what the SDK's model has against a webhook, past what the page about compatibility tells."""
-    if data["event_type"] in UNKNOWN_TO_THE_SDK:
-        return []
-    excused = {f"payload.{n}" for n, verdict in rows_of(data["event_type"]).items() if verdict == "superset"}
-    return strict_faults(event_models()[data["event_type"]], data, excused)

@@ -12,7 +12,7 @@ import structlog
 from offhook.call import facts
 from offhook.call.commands import Answer, BridgeOptions, MuteDtmf
 from offhook.call.errors import CommandError
-from offhook.call.values import LegState
+from offhook.call.values import LegState, TargetLegs
 from offhook.edge.media.engine import MediaEngine, MediaError
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class Bridges:
             other.feed(facts.Unbridged())
         for ringing in self._ringing.pop(leg, set()):
             ringing.hang_up()
+
+    def hearing(self, leg: "LegRunner", wanted: TargetLegs) -> tuple[int, ...]:
+        """Return the media legs whose far ends are to hear a sound; of a leg without a bridge only its own."""
+        other = self._others.get(leg)
+        if other is None or wanted is TargetLegs.SELF:
+            return (leg.media_leg_id,)
+        both = wanted is TargetLegs.BOTH
+        return (leg.media_leg_id, other.media_leg_id) if both else (other.media_leg_id,)
 
     def forget(self, leg: "LegRunner") -> None:
         """Forget a leg that is gone, however it went."""

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from offhook.app.bridging import Bridges
+from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
@@ -26,6 +27,7 @@ from offhook.call.commands import (
     Dial,
     OtherLeg,
     Reply,
+    StartFork,
     StartTranscription,
     TranscriptionOptions,
     Transfer,
@@ -68,6 +70,7 @@ class Calls:
         self._trunks = trunks or Trunks()
         self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
         self._bridges = Bridges(services.media, self._runners.get)
+        self.fork_rate = ForkRate(services.settings.limits.forks_per_s)
         self._accepting = True
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -82,6 +85,7 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
+            LimitReached: too many forks to one host.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
@@ -90,6 +94,8 @@ class Calls:
                 return self._transfer(runner, command)
             if isinstance(command, Bridge):
                 command = replace(command, found=self._found(command.bridge.other))
+            if isinstance(command, StartFork) and not runner.leg.repeats(command, self._services.clock.now()):
+                self.fork_rate.take(command, self._services.clock.now())
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:

@@ -33,7 +33,10 @@ class OffhookCollector(Collector):
             "speech": self._services.speech.counters(),
             "dialogflow": self._services.agents.talks.numbers(),
             "legs": self._services.counters,
-            "egress": {"refused_total": self._services.egress.refused_total},
+            "egress": {
+                "refused_total": self._services.egress.refused_total,
+                "forks_refused_total": self._calls.fork_rate.refused_total,
+            },
         }
         for room, counters in rooms.items():
             for name, value in counters.items():

@@ -73,7 +73,9 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
-        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
+        self._playback = LegPlayback(
+            services, self.feed, lambda effect: bridges.hearing(self, effect.options.target_legs)
+        )
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -117,9 +119,8 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
-            case media_events.PlayEnded():
-                self._playback.on_play_ended()
-                self._taps.on_media_event(event)
+            case media_events.PlayStarted() | media_events.PlayEnded():
+                self._services.plays.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -368,9 +369,6 @@ class LegRunner:
         """Offer to send only, or again both ways (RFC 3264 8.4)."""
         if self.audio.is_open and self.leg.media is not None:
             self._services.sip.reinvite(self._call(), self.audio.offer(self.leg.media, receiving=not hold))
-
-    def _is_held(self) -> bool:
-        return self.leg.media is not None and self.leg.media.held
 
     async def _release(self) -> None:
         if self._timer is not None:

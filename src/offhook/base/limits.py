@@ -9,6 +9,9 @@ ENDED_LEGS_KEPT_MAX = 20_000
 EFFECTS_QUEUED_PER_LEG_MAX = 1_000
 STREAMS_PER_LEG_MAX = 8
 FORKS_PER_LEG_MAX = 8
+FORKS_PER_HOST_PER_S = 100.0
+"""Forks aimed at one host in a second; a fork is a hundred packets a second, and the host need not want them."""
+FORK_HOSTS_REMEMBERED_MAX = 4_096
 TRANSCRIPTIONS_PER_LEG_MAX = 8
 """One runs at a time; the others are stopped ones that still tell their last words."""
 COMMAND_IDS_KEPT_S = 60.0
@@ -84,8 +87,13 @@ MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
 
 # Sounds to be played
+MEDIA_NAME_CHARACTERS_MAX = 255
 SOUND_BYTES_MAX = 16 * 1024 * 1024
 """Of one file: a quarter of an hour of 8 kHz PCM."""
+SOUND_SAMPLES_MAX = 12 * 1024 * 1024
+"""Of one sound, decoded: three quarters of what the media core keeps for a leg, 26 minutes at 8 kHz."""
+SOUNDS_DECODED_AT_ONCE_MAX = 2
+"""Threads that decode sounds; the next files wait."""
 SOUND_FETCH_TIMEOUT_S = 10.0
 SOUND_FETCHES_MAX = 64
 """Downloads at once; the next ones wait, within their own timeout."""

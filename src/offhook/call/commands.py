@@ -5,7 +5,15 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, LegState, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.call.values import (
+    Header,
+    LegState,
+    TargetLegs,
+    Track,
+    UdpTarget,
+    WebhookMethod,
+    WebhookWishes,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +26,16 @@ class Command:
 
     command_id: str | None = None
     client_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCallback:
+    """Where a TeXML stream tells of itself beside the webhooks (contract 6), and by which names."""
+
+    url: str
+    method: WebhookMethod = "POST"
+    account_sid: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +57,7 @@ class StreamOptions:
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True
+    callback: StreamCallback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +143,22 @@ class BridgeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, one of this server's by `name`, or the file itself in `content`.
+
+    `loop` is how often it is heard, None for ever. An `overlay` is mixed over what is played.
+    """
+
+    url: str | None = None
+    name: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    overlay: bool = False
+    target_legs: TargetLegs = TargetLegs.SELF
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
     """Take an incoming call; streams and transcription may start with it, and a bridge."""
 
@@ -173,9 +208,9 @@ class Dial(Command):
     """Call somebody (contract 2.3). It makes a new leg, so it is not a command of one.
 
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
-    `digits` are keys to press after the answer. `link_to` is the call whose session it joins, and with
-    `caller_of_link` whose caller it shows; `bridge` is what it is bridged to when it is answered, and
-    `after_bridge` what becomes of it behind any bridge.
+    `digits` are keys to press after the answer, `playback` is what the called hears then.
+    `link_to` is the call whose session it joins, and with `caller_of_link` whose caller it shows; `bridge`
+    is what it is bridged to when it is answered, and `after_bridge` what becomes of it behind any bridge.
     """
 
     connection_id: str
@@ -194,6 +229,7 @@ class Dial(Command):
     password: str | None = field(default=None, repr=False)
     hide_caller: bool = False
     digits: str = ""
+    playback: PlaybackOptions | None = None
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
@@ -352,16 +388,6 @@ class StopWhich(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaybackOptions:
-    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
-
-    url: str | None = None
-    content: bytes | None = field(default=None, repr=False)
-    loop: int | None = 1
-    cache: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartPlayback(Command):
     """Play a sound after those that wait; `stop` ends others first."""
 
@@ -371,9 +397,10 @@ class StartPlayback(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing; with `CURRENT` the next sound that waits begins."""
+    """Stop playing, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import pytest
 
 from offhook.call import commands as ask
 from offhook.call.errors import CommandError
+from offhook.call.values import TargetLegs
 from offhook.edge.media.engine import MediaError
 from offhook.proto import sip
 from tests.fakes.far_ends import ONE, Far, plan
@@ -272,3 +273,20 @@ async def test_a_media_core_that_cannot_bridge_ends_only_what_was_made_for_it(
     await far.pick_up(0)
     assert far.events(new)[-1] == "call.hangup"
     assert far.events(one)[-1] == "call.answered"
+
+
+@pytest.mark.parametrize(
+    ("target", "alone", "with_another"),
+    [("self", (1,), (1,)), ("opposite", (1,), (2,)), ("both", (1,), (1, 2))],
+)
+async def test_sounds_go_to_the_legs_they_are_meant_for(
+    target: str, alone: tuple[int, ...], with_another: tuple[int, ...]
+) -> None:
+    far, one, two = await bridged(after=ask.AfterBridge.PARK)
+    bridges = far.house.calls._bridges
+    first, second = (far.house.calls._runners[call] for call in (one, two))
+    order = {first.media_leg_id: 1, second.media_leg_id: 2}
+    heard = bridges.hearing(first, TargetLegs(target))
+    assert tuple(order[leg] for leg in heard) == with_another
+    await end(far, 2)
+    assert tuple(order[leg] for leg in bridges.hearing(first, TargetLegs(target))) == alone

@@ -27,7 +27,7 @@ from offhook.edge.http.bridging import (
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
-from offhook.edge.http.playback import playback_start, playback_stop
+from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
 from offhook.edge.http.transcription import transcription_options
@@ -52,12 +52,14 @@ class Rules:
         engines_refused: transcription engines that are switched off here.
         ignore_unsupported: accept features of an answer that are not done here, and do without them.
         silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
+        has_sound_folder: whether this server has sounds that are played by their names.
     """
 
     check_ip: Callable[[str], None]
     engines_refused: frozenset[str] = frozenset()
     ignore_unsupported: bool = False
     silence_when_idle: bool = False
+    has_sound_folder: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
@@ -106,6 +108,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         password=body.sip_auth_password,
         hide_caller=body.privacy == "id",
         digits=body.send_digits_on_answer or digits,
+        playback=inline_playback(body, rules),
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
@@ -357,8 +360,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     asked = {
         "media_encryption": body.media_encryption != "disabled",
         "sip_transport_protocol": body.sip_transport_protocol == "TLS",
-        "audio_url": body.audio_url is not None,
-        "media_name": body.media_name is not None,
         "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),

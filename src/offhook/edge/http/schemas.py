@@ -183,8 +183,8 @@ class Dial(Answer):
     bridge_on_answer: bool = False
     prevent_double_bridge: bool = False
     park_after_unbridge: Literal["self"] | None = None
-    audio_url: str | None = None
-    media_name: str | None = None
+    audio_url: fields.WebUrl | None = None
+    media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
     sip_auth_username: fields.SipCredential | None = None
     sip_auth_password: fields.SipCredential | None = None
@@ -229,11 +229,11 @@ class SendDtmf(CommandBody):
 
 
 class PlaybackStart(CommandBody):
-    """playback_start: one of `audio_url` and `playback_content`."""
+    """playback_start: one of `audio_url`, `media_name` and `playback_content`."""
 
     audio_url: fields.WebUrl | None = None
     playback_content: str | None = None
-    media_name: str | None = None
+    media_name: fields.MediaName | None = None
     audio_type: Literal["mp3", "wav"] = "mp3"
     loop: fields.Loop = 1
     overlay: bool = False
