@@ -163,6 +163,10 @@ class CallLeg:
         self._memory.remember(command, reply, now)
         return reply, effects
 
+    def repeats(self, command: ask.Command, now: float) -> bool:
+        """Say whether `command` was accepted before and will only be answered again."""
+        return self._memory.recall(command, now) is not None
+
     def status(self, now: float) -> facts.Payload:
         """Return the call resource of `GET /v2/calls/{id}` (contract 2.3)."""
         status: facts.Payload = {
