@@ -6,7 +6,14 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import (
+    Dial,
+    DialogflowOptions,
+    ForkType,
+    PlaybackOptions,
+    SpeakOptions,
+    TranscriptionOptions,
+)
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -221,6 +228,14 @@ class OpenPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSpeak:
+    """Let a voice say a text; answered as `OpenPlayback` is, and closed by `ClosePlayback`."""
+
+    playback_id: str
+    options: SpeakOptions
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePlayback:
     """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
 
@@ -263,6 +278,7 @@ Effect = (
     | ReferCall
     | ForgetReferral
     | OpenPlayback
+    | OpenSpeak
     | ClosePlayback
     | Notify
     | Release
