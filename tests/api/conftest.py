@@ -1,6 +1,7 @@
 """The API on a real port, with real call legs behind it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Api:
     service: LegService
     app: FastAPI
     requests: list[tuple[str, str]] = field(default_factory=list)
+    answered: list[tuple[str, str]] = field(default_factory=list)
 
     def sdk(self, **options: Any) -> telnyx.AsyncTelnyx:
         """Return the official asynchronous client; it refuses answers that do not fit its models."""
@@ -53,15 +55,19 @@ class Api:
 
 
 class _Recorder:
-    """Notes every request on its way in, so that a test can count them."""
+    """Notes every request on its way in, so that a test can count them, and on its way out."""
 
-    def __init__(self, app: ASGIApp, requests: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, app: ASGIApp, requests: list[tuple[str, str]], answered: list[tuple[str, str]]
+    ) -> None:
         self._app = app
         self._requests = requests
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._requests.append((scope["method"], scope["path"]))
         await self._app(scope, receive, send)
+        self._answered.append((scope["method"], scope["path"]))
 
 
 def no_private(ip: str) -> None:
@@ -70,8 +76,9 @@ def no_private(ip: str) -> None:
         raise OffhookError("private")
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
+@asynccontextmanager
+async def running_api(**options: Any) -> AsyncIterator[Api]:
+    """Run an API; `options` are further ones of `create_app`."""
     service = LegService()
     app = create_app(
         service,
@@ -79,9 +86,19 @@ async def api() -> AsyncIterator[Api]:
         rules=Rules(check_ip=no_private),
         clock=service.clock,
         registry=CollectorRegistry(),
+        **options,
     )
     requests: list[tuple[str, str]] = []
-    server = HttpServer(_Recorder(app, requests), host="127.0.0.1", port=0)
+    answered: list[tuple[str, str]] = []
+    server = HttpServer(_Recorder(app, requests, answered), host="127.0.0.1", port=0)
     await server.start()
-    yield Api(server.url, service, app, requests)
-    await server.close()
+    try:
+        yield Api(server.url, service, app, requests, answered)
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with running_api() as api:
+        yield api

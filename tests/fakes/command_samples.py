@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.edge.http.commands import ACTIONS, DIAL
-from tests.fakes.call_service import CONNECTION_ID
+from tests.fakes.call_service import CONNECTION_ID, OTHER_CALL
 
 Members = dict[str, Any]
 
@@ -30,12 +30,15 @@ LEAST: dict[str, Members] = {
     "transcription_stop": {},
     "playback_start": {"audio_url": SOUND},
     "playback_stop": {},
+    "speak": {"payload": "Hello.", "voice": "female"},
     "send_dtmf": {"digits": "12"},
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {},
     "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
+    "bridge": {"call_control_id": OTHER_CALL},
+    "transfer": {"to": "+15550100002"},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
 }
 """The least that each command may be asked with."""
@@ -126,7 +129,7 @@ _SAMPLES: dict[str, Sample] = {
     "record_custom_file_name": Sample("mine", _RECORD),
     # sounds and keys
     "audio_url": Sample("https://app.example/other.wav"),
-    "media_name": Sample("mine"),
+    "media_name": Sample("mine", without=("audio_url",)),
     "playback_content": Sample(WAV, without=("audio_url",)),
     "audio_type": Sample("wav"),
     "loop": Sample(3),
@@ -136,6 +139,12 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
+    # texts
+    "payload": Sample("Goodbye."),
+    "payload_type": Sample("ssml", {"payload": "<speak>Hello.</speak>"}),
+    "voice": Sample("AWS.Polly.Joanna"),
+    "voice_settings": Sample({"type": "telnyx", "voice_speed": 1.5}),
+    "service_level": Sample("basic"),
     "minimum_digits": Sample(2),
     "maximum_digits": Sample(4),
     "terminating_digit": Sample("*"),
@@ -161,7 +170,17 @@ _SAMPLES: dict[str, Sample] = {
     "link_to": Sample("v3:other"),
     "bridge_intent": Sample(True, {"link_to": "v3:other"}),
     "bridge_on_answer": Sample(True, {"link_to": "v3:other"}),
-    "prevent_double_bridge": Sample(True, {"link_to": "v3:other"}),
+    "prevent_double_bridge": Sample(True, {"link_to": "v3:other", "bridge_on_answer": True}),
+    "call_control_id": Sample("v3:third"),
+    "queue": Sample("support"),
+    "video_room_id": Sample("f5586561-8ff0-4291-a0ac-84fe544797bd"),
+    "video_room_context": Sample("Alice"),
+    "hold_after_unbridge": Sample(True),
+    "mute_dtmf": Sample("self"),
+    "play_ringtone": Sample(True),
+    "ringtone": Sample("uk", {"play_ringtone": True}),
+    "early_media": Sample(False),
+    "target_leg_client_state": Sample("Yg=="),
     "park_after_unbridge": Sample("self", {"link_to": "v3:other"}),
     "media_encryption": Sample("DTLS"),
     "sip_auth_username": Sample("alice"),
@@ -179,13 +198,15 @@ _SAMPLES: dict[str, Sample] = {
     "answering_machine_detection": Sample("detect"),
     "answering_machine_detection_config": Sample({"total_analysis_time_millis": 5000}),
 }
-_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {}
+_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
+    ("speak", "language"): Sample("de-DE"),
+}
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
-    ("playback_start", "overlay"): True,
-    ("playback_start", "playback_content"): base64.b64encode(b"ID3\x04").decode(),
-    ("playback_stop", "overlay"): True,
+    ("transfer", "media_encryption"): "DTLS",
+    ("transfer", "sip_transport_protocol"): "TLS",
+    ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",
 }

@@ -28,6 +28,7 @@ from tests.fakes.legs import (
     media,
     memory,
     outgoing,
+    plan,
     sdp,
     start_fork,
     start_stream,
@@ -41,6 +42,11 @@ pytestmark = pytest.mark.property
 command_ids = st.none() | st.sampled_from(["a", "b"])
 client_states = st.none() | st.sampled_from(["eA==", "eQ=="])
 tracks = st.sampled_from([(Track.RX,), (Track.TX,), (Track.RX, Track.TX)])
+BRIDGE = ask.Bridge(
+    bridge=ask.BridgeOptions(other="v3:other", after=ask.AfterBridge.PARK),
+    found=ask.OtherLeg(state=LegState.ANSWERED, bridged=False),
+)
+TRANSFER = ask.Transfer(plan=plan())
 plain_commands = st.one_of(
     st.builds(
         ask.Answer,
@@ -65,11 +71,19 @@ plain_commands = st.one_of(
     st.builds(ask.UpdateClientState),
     st.builds(ask.Gather, maximum_digits=st.integers(1, 3), timeout_s=st.floats(0.001, 14_400.0)),
     st.builds(ask.StopGather),
+    st.just(BRIDGE),
+    st.just(replace(BRIDGE, bridge=ask.BridgeOptions(other="v3:other"))),
+    st.just(replace(BRIDGE, found=None)),
+    st.just(TRANSFER),
     st.builds(ask.SendInfo, content_type=st.just("text/plain"), body=st.binary(max_size=2)),
     st.builds(ask.Refer, target=st.just("sip:a@b")),
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
+OVERLAY = ask.StartPlayback(
+    playback=ask.PlaybackOptions(name="bell", overlay=True), stop=ask.StopWhich.CURRENT
+)
+SPEAK = ask.Speak(speak=ask.SpeakOptions(script=(), voice="female"))
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -84,7 +98,12 @@ tap_commands = st.sampled_from(
         PLAY,
         replace(PLAY, stop=ask.StopWhich.CURRENT),
         replace(PLAY, stop=ask.StopWhich.ALL),
+        SPEAK,
+        SPEAK,
+        replace(SPEAK, stop=ask.StopWhich.CURRENT),
+        OVERLAY,
         ask.StopPlayback(),
+        ask.StopPlayback(overlay=True),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
         ask.SendDigits(digits="W" * 100),
         ask.Gather(maximum_digits=2),
@@ -92,6 +111,9 @@ tap_commands = st.sampled_from(
         ask.StopGather(),
         ask.SendInfo(content_type="text/plain", body=b"x"),
         ask.Refer(target="sip:a@b"),
+        BRIDGE,
+        replace(BRIDGE, bridge=replace(BRIDGE.bridge, after=ask.AfterBridge.HOLD)),
+        TRANSFER,
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -109,6 +131,10 @@ call_facts = st.one_of(
     st.builds(facts.MediaTimedOut),
     st.builds(facts.MediaClosed, st.none() | st.just(QUALITY)),
     st.builds(facts.DigitReceived, st.just("1")),
+    st.just(facts.Bridged("v3:other")),
+    st.just(facts.Unbridged()),
+    st.just(facts.MediaRenegotiated(replace(media(), sending=False))),
+    st.just(facts.MediaRenegotiated(media())),
 )
 tap_facts = st.one_of(
     st.builds(facts.StreamConnected, ids),
@@ -142,6 +168,7 @@ OPENS = {
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
+    do.OpenSpeak: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
 CLOSES = {
@@ -188,7 +215,7 @@ class Observer:
             assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
-        self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.sounds_accepted += isinstance(command, ask.StartPlayback | ask.Speak)
         self.referrals_accepted += isinstance(command, ask.Refer)
         self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
@@ -313,9 +340,9 @@ class Observer:
                     ends[stream_id] += 1
                 case "streaming.failed":
                     ends[stream_id] += 1
-                case "call.playback.started":
+                case "call.playback.started" | "call.speak.started":
                     sounds += 1
-                case "call.playback.ended":
+                case "call.playback.ended" | "call.speak.ended":
                     ended_sounds += 1
                 case "call.refer.started":
                     referred += 1
@@ -352,8 +379,15 @@ class Observer:
                     assert do.OpenMedia in seen
                 case do.SendDigits():
                     assert "call.answered" in self.desk.events
-                case do.OpenStream() | do.OpenFork() | do.OpenTranscription() | do.OpenPlayback():
-                    assert "call.answered" in self.desk.events
+                case (
+                    do.OpenStream()
+                    | do.OpenFork()
+                    | do.OpenTranscription()
+                    | do.OpenPlayback()
+                    | do.OpenSpeak()
+                ):
+                    early = isinstance(effect, do.OpenStream) and do.PlaceCall not in seen
+                    assert early or "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
                 case do.BeginStream():
                     assert seen[-1] is do.Notify, "streaming.started comes just before the start frame"
@@ -409,9 +443,9 @@ class LegMachine(RuleBasedStateMachine):
         self.observer.tell(incoming(offer=offer))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
-    @rule(inline=st.booleans(), digits=st.sampled_from(["", "1w2"]))
-    def app_dials(self, inline: bool, digits: str) -> None:
-        self.observer.tell(outgoing(stream=stream() if inline else None, digits=digits))
+    @rule(inline=st.booleans(), early=st.booleans(), digits=st.sampled_from(["", "1w2"]))
+    def app_dials(self, inline: bool, early: bool, digits: str) -> None:
+        self.observer.tell(outgoing(stream=stream() if inline else None, stream_first=early, digits=digits))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.DIALLING)
     @rule(early=st.booleans())

@@ -14,7 +14,7 @@ from offhook.call.commands import Answer, Command, Dial
 from offhook.call.effects import Effect
 from offhook.call.facts import Fact, Payload
 from offhook.call.payloads import CallRecord
-from offhook.call.values import LegIdentity
+from offhook.call.values import LegIdentity, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
 
@@ -32,10 +32,14 @@ class Compat:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A webhook, less what every webhook of the leg says."""
+    """A webhook, less what every webhook of the leg says.
+
+    With a `route` of its own it is a callback: it says the payload and when, and nothing else.
+    """
 
     event_type: str
     payload: Payload
+    route: WebhookRoute | None = None
 
 
 Decision = Effect | Tell
@@ -94,6 +98,15 @@ class Ability(ABC):
         """Return the ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         del plan
         return {}
+
+    def prepare(self, plan: Dial, ids: dict[str, str], codecs: Sequence[str]) -> Sequence[Decision]:
+        """Begin what has to be ready before a call of ours is placed; `codecs` is what it offers."""
+        del plan, ids, codecs
+        return ()
+
+    def preparing(self) -> bool:
+        """Return whether the call of ours should not be placed yet."""
+        return False
 
     def begin(self, plan: Answer | Dial, ids: dict[str, str], now: float) -> Sequence[Decision]:
         """Begin what was to begin with the answer; `ids` holds what every ability has reserved."""

@@ -5,7 +5,16 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.call.values import (
+    Header,
+    LegState,
+    TargetLegs,
+    Track,
+    UdpTarget,
+    WebhookMethod,
+    WebhookWishes,
+)
+from offhook.proto.ssml import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +27,16 @@ class Command:
 
     command_id: str | None = None
     client_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCallback:
+    """Where a TeXML stream tells of itself beside the webhooks (contract 6), and by which names."""
+
+    url: str
+    method: WebhookMethod = "POST"
+    account_sid: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +58,7 @@ class StreamOptions:
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True
+    callback: StreamCallback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +96,88 @@ class TranscriptionOptions:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class AfterBridge(StrEnum):
+    """What becomes of a leg whose bridge ends because the other leg has gone."""
+
+    END = "end"
+    PARK = "park"
+    """It stays up, and waits for commands."""
+    HOLD = "hold"
+    """The same, and its far end is put on hold."""
+
+
+class MuteDtmf(StrEnum):
+    """Whose keys do not go to the other leg of a bridge."""
+
+    NONE = "none"
+    BOTH = "both"
+    SELF = "self"
+    """Those of the leg that the command is about."""
+    OPPOSITE = "opposite"
+
+    def seen_from_opposite(self) -> "MuteDtmf":
+        """Return the same in the words of the other leg."""
+        match self:
+            case MuteDtmf.SELF:
+                return MuteDtmf.OPPOSITE
+            case MuteDtmf.OPPOSITE:
+                return MuteDtmf.SELF
+            case _:
+                return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeOptions:
+    """A bridge as asked for: to which call (a call_control_id), and what is to hold in it.
+
+    `after` is what becomes of the asking leg behind the bridge. With `transfers` the leg is there for
+    that call only: it ends when there is none to be bridged to, and `early_media` lets that call hear it
+    before it is answered.
+    """
+
+    other: str
+    after: AfterBridge = AfterBridge.END
+    mute_dtmf: MuteDtmf = MuteDtmf.NONE
+    prevent_double: bool = False
+    transfers: bool = False
+    early_media: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, one of this server's by `name`, or the file itself in `content`.
+
+    `loop` is how often it is heard, None for ever. An `overlay` is mixed over what is played.
+    """
+
+    url: str | None = None
+    name: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    overlay: bool = False
+    target_legs: TargetLegs = TargetLegs.SELF
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakOptions:
+    """What a voice, named as apps name it, is to say; `loop` is None for ever."""
+
+    script: Script
+    voice: str
+    language: str = "en-US"
+    loop: int | None = 1
+    target_legs: TargetLegs = TargetLegs.SELF
+
+    @property
+    def overlay(self) -> bool:
+        """Texts wait among the sounds and are never mixed over them."""
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
-    """Take an incoming call; streams and transcription may start with it."""
+    """Take an incoming call; streams and transcription may start with it, and a bridge."""
 
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
@@ -87,6 +186,7 @@ class Answer(Command):
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+    bridge: BridgeOptions | None = None
 
 
 class RejectCause(StrEnum):
@@ -125,7 +225,10 @@ class Dial(Command):
     """Call somebody (contract 2.3). It makes a new leg, so it is not a command of one.
 
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
-    `digits` are keys to press after the answer. `link_to` is the call whose session it joins.
+    `digits` are keys to press after the answer, `playback` is what the called hears then.
+    `link_to` is the call whose session it joins, and with `caller_of_link` whose caller it shows; `bridge`
+    is what it is bridged to when it is answered, and `after_bridge` what becomes of it behind any bridge.
+    With `stream_first` the socket of `stream` is opened before anybody is rung.
     """
 
     connection_id: str
@@ -136,18 +239,54 @@ class Dial(Command):
     retry_on_timeout: bool = True
     time_limit_s: float = limits.CALL_TIME_LIMIT_S
     link_to: str | None = None
+    caller_of_link: bool = False
+    bridge: BridgeOptions | None = None
+    after_bridge: AfterBridge = AfterBridge.END
     transport: Transport | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     hide_caller: bool = False
     digits: str = ""
+    playback: PlaybackOptions | None = None
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
     webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
+    stream_first: bool = False
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherLeg:
+    """What the asker of a bridge was told of the call to be bridged to, when the command came."""
+
+    state: LegState
+    bridged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Command):
+    """Let the far ends of two calls hear each other. A call that is not answered is answered for it.
+
+    `found` is None where there is no such call.
+    """
+
+    bridge: BridgeOptions
+    found: OtherLeg | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Command):
+    """Call somebody, and bridge the leg to him when he answers (contract 2.4).
+
+    `plan` is the call to be made; whoever knows both legs completes it. Its `caller` is empty for the
+    number that the leg itself was called at.
+    """
+
+    plan: Dial
+    after: AfterBridge = AfterBridge.END
 
 
 class ForkType(StrEnum):
@@ -268,16 +407,6 @@ class StopWhich(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaybackOptions:
-    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
-
-    url: str | None = None
-    content: bytes | None = field(default=None, repr=False)
-    loop: int | None = 1
-    cache: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartPlayback(Command):
     """Play a sound after those that wait; `stop` ends others first."""
 
@@ -286,10 +415,19 @@ class StartPlayback(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Command):
+    """Say a text after the sounds and texts that wait; `stop` ends others first."""
+
+    speak: SpeakOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing; with `CURRENT` the next sound that waits begins."""
+    """Stop playing and speaking, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

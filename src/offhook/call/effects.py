@@ -6,7 +6,15 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import (
+    BridgeOptions,
+    Dial,
+    DialogflowOptions,
+    ForkType,
+    PlaybackOptions,
+    SpeakOptions,
+    TranscriptionOptions,
+)
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -175,6 +183,35 @@ class CloseTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinLegs:
+    """Let this leg and another one hear each other; answered by `Bridged` on both, or by nothing.
+
+    A leg with `transfers` ends when there is nothing to join.
+    """
+
+    bridge: BridgeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class HearEarly:
+    """Let another leg hear this one, which still rings. `JoinLegs` follows an answer."""
+
+    bridge: BridgeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PartLegs:
+    """End the bridge, for the other leg by `Unbridged`, and the calls that were made for this leg only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCall:
+    """Tell the far end by a re-INVITE that it is on hold, or no more."""
+
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendDigits:
     """Press keys and pause, after those that still wait; by telephone-event, or `in_band` by their tones.
 
@@ -211,10 +248,21 @@ class ForgetReferral:
 
 @dataclass(frozen=True, slots=True)
 class OpenPlayback:
-    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+    """Get a sound and play it after those of its queue that are open; overlays are a queue of their own.
+
+    Answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`.
+    """
 
     playback_id: str
     options: PlaybackOptions
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpeak:
+    """Let a voice say a text; answered as `OpenPlayback` is, and closed by `ClosePlayback`."""
+
+    playback_id: str
+    options: SpeakOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +303,16 @@ Effect = (
     | CloseFork
     | OpenTranscription
     | CloseTranscription
+    | JoinLegs
+    | HearEarly
+    | PartLegs
+    | HoldCall
     | SendDigits
     | SendInfo
     | ReferCall
     | ForgetReferral
     | OpenPlayback
+    | OpenSpeak
     | ClosePlayback
     | Notify
     | Release

@@ -3,8 +3,8 @@
 | state | by | next | effects, in order |
 | --- | --- | --- | --- |
 | new | IncomingCall | parked | Notify call.initiated |
-| | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall |
-| parked | Answer | answering | OpenMedia, AcceptCall |
+| | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall or first what is to be ready |
+| parked | Answer, Bridge | answering | OpenMedia, AcceptCall |
 | | Reject, Hangup, time | ending | RejectCall |
 | | CallerCancelled | ending | |
 | | BYE; dialog or media broke | ending | RejectCall 487; 500 |
@@ -12,13 +12,15 @@
 | | MediaFailed | ending | RejectCall 500 |
 | | CallerCancelled, BYE | ending | |
 | | Hangup, anything else that breaks, time | ending | EndCall |
-| dialling | CalleeRinging | dialling | ConnectMedia if it brings audio |
-| | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, taps and keys of the plan |
+| dialling | all is ready, or time | dialling | PlaceCall |
+| | CalleeRinging | dialling | ConnectMedia if it brings audio |
+| | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, what the plan begins with it |
 | | CalleeAnswered without audio | ending | EndCall |
 | | CalleeRefused | ending | |
 | | Hangup, anything that breaks, time | ending | EndCall |
 | answered | Hangup, media lost, dialog broke, time | ending | EndCall |
 | | BYE | ending | |
+| | Unbridged, and nobody wants to keep it | ending | EndCall |
 | ending | entered | | Close* of every tap, CloseMedia |
 | | the last report has come, or time | ended | Notify call.hangup, Release |
 
@@ -37,6 +39,7 @@ from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts, payloads, verdicts
 from offhook.call.ability import Ability, Compat, Decision, LegContext, Tell
+from offhook.call.bridging import Bridging
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
@@ -61,7 +64,15 @@ from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
 
-ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad, Gathering, Informing, Referring)
+ABILITIES: tuple[type[Ability], ...] = (
+    Tapping,
+    Playbacks,
+    Dialpad,
+    Gathering,
+    Informing,
+    Referring,
+    Bridging,
+)
 """In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
@@ -108,6 +119,7 @@ class CallLeg:
         self._time_limit_s = time_limit_s
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
+        self._placed = False
         self._memory = CommandMemory()
         self._keys = Keypresses()
         self._media_open = False
@@ -137,6 +149,30 @@ class CallLeg:
         """Whether the far end made the call."""
         return self._context.record is None or self._context.record.direction is Direction.INCOMING
 
+    @property
+    def _bridging(self) -> Bridging:
+        return next(each for each in self._abilities if isinstance(each, Bridging))
+
+    @property
+    def bridged_to(self) -> str | None:
+        """The call_control_id of the leg it is bridged to."""
+        return self._bridging.other
+
+    @property
+    def after_bridge(self) -> ask.AfterBridge:
+        """What becomes of the leg behind a bridge."""
+        return self._bridging.after
+
+    @property
+    def caller(self) -> str:
+        """Who calls."""
+        return "" if self._context.record is None else self._context.record.call.caller
+
+    @property
+    def callee(self) -> str:
+        """Who is called."""
+        return "" if self._context.record is None else self._context.record.call.callee
+
     # What may be asked
 
     def command(self, command: ask.Command, now: float) -> tuple[ask.Reply, list[do.Effect]]:
@@ -148,7 +184,7 @@ class CallLeg:
         Raises:
             CommandError: refused; nothing has changed, not even the memory of `command_id`s.
         """
-        known = self._memory.recall(command, now)
+        known = self.recall(command, now)
         if known is not None:
             return known, []
         self._check(command, now)
@@ -160,6 +196,14 @@ class CallLeg:
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
         return reply, effects
+
+    def recall(self, command: ask.Command, now: float) -> ask.Reply | None:
+        """Return the first reply to a command that was accepted before under its `command_id`."""
+        return self._memory.recall(command, now)
+
+    def repeats(self, command: ask.Command, now: float) -> bool:
+        """Say whether `command` was accepted before and will only be answered again."""
+        return self._memory.recall(command, now) is not None
 
     def status(self, now: float) -> facts.Payload:
         """Return the call resource of `GET /v2/calls/{id}` (contract 2.3)."""
@@ -206,13 +250,14 @@ class CallLeg:
             case facts.MediaClosed():
                 return self._media_closed(fact, now)
             case facts.MediaRenegotiated():
-                if self.state is LegState.ANSWERED:
-                    self._context.media = fact.media
-                return []
+                return self._renegotiated(fact, now) if self.state is LegState.ANSWERED else []
+            case facts.Unbridged():
+                return self._unbridged(fact, now) if self.state is LegState.ANSWERED else []
             case facts.DigitReceived():
                 return self._digit(fact, now)
             case _:
-                return self._by_ability(fact, now) + self._finish_when_done(now)
+                effects = self._by_ability(fact, now) + self._place_when_ready(now)
+                return effects + self._finish_when_done(now)
 
     def _by_ability(self, fact: facts.Fact, now: float) -> list[do.Effect]:
         concerned = (each for each in self._abilities if isinstance(fact, each.FACTS))
@@ -236,6 +281,8 @@ class CallLeg:
         match self.state:
             case LegState.PARKED:
                 return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
+            case LegState.DIALLING if not self._placed:
+                return self._place(now)
             case LegState.DIALLING:
                 assert self._plan is not None, "a leg that dials has a plan"
                 verdict = verdicts.rang_too_long(487, retry_on_timeout=self._plan.retry_on_timeout)
@@ -256,6 +303,9 @@ class CallLeg:
             self._check_call_command(command)
         elif self.state in _OVER:
             raise _ended()
+        elif self.state is LegState.PARKED and isinstance(command, ask.Bridge | ask.Transfer):
+            self._check_call_command(ask.Answer())
+            self._bridging.check(command, now)
         elif self.state is not LegState.ANSWERED:
             wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
             raise CommandError("90034", f"the call is {self.state.value}; {wait}")
@@ -297,6 +347,8 @@ class CallLeg:
                 return {}, self._hang_up(command, now)
             case ask.UpdateClientState():
                 return {}, []
+            case ask.Bridge() if self.state is LegState.PARKED:
+                return {}, self._take_call(ask.Answer(bridge=command.bridge), now)[1]
             case _:
                 data, decided = self._ability_for(command).carry_out(command, now)
                 return data, self._all_told(decided, now)
@@ -370,7 +422,6 @@ class CallLeg:
     def _dial(self, call: facts.OutgoingCall, now: float) -> list[do.Effect]:
         plan = self._plan = call.plan
         self.state = LegState.DIALLING
-        self._deadline = now + plan.timeout_s
         self._time_limit_s = plan.time_limit_s
         self._context.client_state = plan.client_state
         self.route = plan.webhooks.applied_to(self.route)
@@ -379,11 +430,27 @@ class CallLeg:
         self._media_open = True
         codecs = self._context.codecs.offered(plan.preferred_codecs)
         told = payloads.initiated(self._context.record, self._context.codecs.spoken, codecs)
-        return [
+        effects: list[do.Effect] = [
             self._notify("call.initiated", told, now),
             do.OpenMedia(None, codecs, plan.silence_when_idle),
-            do.PlaceCall(plan),
         ]
+        prepared = [item for each in self._abilities for item in each.prepare(plan, self.inline_ids, codecs)]
+        self._deadline = now + limits.PREPARING_TIMEOUT_S
+        return effects + self._all_told(prepared, now) + self._place_when_ready(now)
+
+    def _place_when_ready(self, now: float) -> list[do.Effect]:
+        """Place a call of ours once, when what should be ready before it is."""
+        if self.state is not LegState.DIALLING or self._placed:
+            return []
+        if any(each.preparing() for each in self._abilities):
+            return []
+        return self._place(now)
+
+    def _place(self, now: float) -> list[do.Effect]:
+        assert self._plan is not None, "a leg that dials has a plan"
+        self._placed = True
+        self._deadline = now + self._plan.timeout_s
+        return [do.PlaceCall(self._plan)]
 
     def _far_end(
         self, fact: facts.CalleeRinging | facts.CalleeAnswered | facts.CalleeRefused, now: float
@@ -396,11 +463,13 @@ class CallLeg:
             )
             return self._end(verdict, now)
         effects: list[do.Effect] = []
+        if isinstance(fact, facts.CalleeRinging) and plan.stream_first:
+            return []  # the stream is open already, and what it is sent begins with the answer
         if fact.media is not None and fact.media != self.media:
             self._context.media = fact.media
             effects.append(do.ConnectMedia(fact.media))
         if isinstance(fact, facts.CalleeRinging):
-            return effects
+            return effects + self._all_told(self._bridging.ringing(plan, fact), now)
         if fact.media is None:
             return self._end(verdicts.NO_COMMON_MEDIA, now, do.EndCall())
         assert self._context.record is not None, "a leg that dials has a call"
@@ -467,6 +536,24 @@ class CallLeg:
         told = {"digit": fact.digit, **payloads.parties(record)}
         return [self._notify("call.dtmf.received", told, now), *self._by_ability(fact, now)]
 
+    def _renegotiated(self, fact: facts.MediaRenegotiated, now: float) -> list[do.Effect]:
+        record, media = self._context.known()
+        self._context.media = fact.media
+        if fact.media.held is media.held:
+            return []
+        if fact.media.held:
+            return [self._notify("call.hold", payloads.parties(record), now)]
+        return [self._notify("call.unhold", payloads.parties(record), now)]
+
+    def _unbridged(self, fact: facts.Unbridged, now: float) -> list[do.Effect]:
+        if self._bridging.other is None:
+            return []
+        effects = self._by_ability(fact, now)
+        if self._bridging.stays:
+            return effects
+        verdict = verdicts.ENDED_BY_APP if self._plan is None else verdicts.ENDED_BY_CALLING_APP
+        return effects + self._end(verdict, now, do.EndCall())
+
     # The end
 
     def _end(self, verdict: Verdict, now: float, *first: do.Effect) -> list[do.Effect]:
@@ -513,12 +600,16 @@ class CallLeg:
 
     def _all_told(self, items: Iterable[Decision], now: float) -> list[do.Effect]:
         return [
-            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            self._notify(item.event_type, item.payload, now, item.route) if isinstance(item, Tell) else item
             for item in items
         ]
 
-    def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
+    def _notify(
+        self, event_type: str, payload: facts.Payload, now: float, route: WebhookRoute | None = None
+    ) -> do.Notify:
         assert self._context.record is not None, "nothing is told before the call"
+        if route is not None:
+            return do.Notify(event_type, {**payload, "Timestamp": iso_time(now)}, now, route)
         common = payloads.common(self._context.record, self.client_state)
         return do.Notify(event_type, {**common, **payload}, now, self.route)
 

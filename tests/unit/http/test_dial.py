@@ -177,18 +177,41 @@ def test_a_required_parameter_is_named(missing: str) -> None:
 
 
 LATER = {
-    "bridge_intent": True,
-    "bridge_on_answer": True,
-    "park_after_unbridge": "self",
-    "audio_url": "https://a.example/x.wav",
-    "media_name": "x",
-    "stream_establish_before_call_originate": True,
     "supervise_call_control_id": "v3:x",
     "conference_config": {"conference_name": "x"},
     "answering_machine_detection": "detect",
     "record": "record-from-answer",
     "assistant": {"id": "x"},
 }
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_stream_may_be_opened_before_the_call(early: bool) -> None:
+    body = Dial.model_validate(
+        {**BASE, "stream_url": "wss://app.example/", "stream_establish_before_call_originate": early}
+    )
+    assert dial(body, Rules(check_ip=public_only)).stream_first is early
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"audio_url": "https://a.example/x.wav"}, domain.PlaybackOptions(url="https://a.example/x.wav")),
+        ({"media_name": "hello"}, domain.PlaybackOptions(name="hello")),
+        ({}, None),
+    ],
+)
+def test_the_called_may_hear_a_sound(
+    members: dict[str, Any], expected: domain.PlaybackOptions | None
+) -> None:
+    rules = Rules(check_ip=public_only, has_sound_folder=True)
+    assert dial(Dial.model_validate({**BASE, **members}), rules).playback == expected
+
+
+def test_the_sound_of_a_dial_has_one_source() -> None:
+    assert refused({"audio_url": "https://a.example/x.wav", "media_name": "x"}) == [("10015", "/media_name")]
+    assert refused({"audio_url": "file:///etc/passwd"}) == [("10003", "/audio_url")]
+    assert refused({"media_name": "x"}) == [("10038", "/media_name")]
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -16,12 +16,21 @@ from offhook.call import commands as domain
 from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http import fields, schemas
+from offhook.edge.http.bridging import (
+    BridgeBody,
+    TransferBody,
+    after_bridge_of_dial,
+    bridge,
+    bridge_of_dial,
+    transferred,
+)
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
-from offhook.edge.http.playback import playback_start, playback_stop
+from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
+from offhook.edge.http.speaking import speak
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -44,12 +53,14 @@ class Rules:
         engines_refused: transcription engines that are switched off here.
         ignore_unsupported: accept features of an answer that are not done here, and do without them.
         silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
+        has_sound_folder: whether this server has sounds that are played by their names.
     """
 
     check_ip: Callable[[str], None]
     engines_refused: frozenset[str] = frozenset()
     ignore_unsupported: bool = False
     silence_when_idle: bool = False
+    has_sound_folder: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
@@ -90,19 +101,29 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         retry_on_timeout=body.retry_on_timeout,
         time_limit_s=float(body.time_limit_secs),
         link_to=body.link_to,
+        caller_of_link=body.bridge_intent,
+        bridge=bridge_of_dial(body),
+        after_bridge=after_bridge_of_dial(body),
         transport=domain.Transport(body.sip_transport_protocol.lower()) if says_transport else None,
         username=body.sip_auth_username,
         password=body.sip_auth_password,
         hide_caller=body.privacy == "id",
         digits=body.send_digits_on_answer or digits,
+        playback=inline_playback(body, rules),
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
         webhooks=_webhooks(body),
         stream=_stream(body),
+        stream_first=body.stream_establish_before_call_originate,
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
     )
+
+
+def transfer(body: TransferBody, rules: Rules) -> domain.Transfer:
+    """Return the command of a transfer: the call it makes is a dial."""
+    return transferred(body, dial(body.as_dial(), rules))
 
 
 def _preferred_codecs(body: schemas.Answer) -> tuple[str, ...]:
@@ -208,19 +229,23 @@ class Action:
     body: type[BaseModel]
     build: Callable[[Any, Rules], domain.Command]
     method: str = "POST"
+    answer: type[BaseModel] = schemas.CommandAnswer
 
 
 ACTIONS = (
-    Action("answer", schemas.Answer, answer),
+    Action("answer", schemas.Answer, answer, answer=schemas.StreamCommandAnswer),
     Action("reject", schemas.Reject, reject),
     Action("hangup", schemas.Hangup, hangup),
-    Action("streaming_start", schemas.StreamingStart, streaming_start),
+    Action("streaming_start", schemas.StreamingStart, streaming_start, answer=schemas.StreamCommandAnswer),
     Action("streaming_stop", schemas.StreamingStop, streaming_stop),
+    Action("bridge", BridgeBody, bridge),
+    Action("transfer", TransferBody, transfer),
     Action("fork_start", schemas.ForkStart, fork_start),
     Action("fork_stop", schemas.ForkStop, fork_stop),
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
     Action("playback_start", schemas.PlaybackStart, playback_start),
+    Action("speak", schemas.Speak, speak),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("send_sip_info", SendSipInfo, send_sip_info),
@@ -338,12 +363,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     asked = {
         "media_encryption": body.media_encryption != "disabled",
         "sip_transport_protocol": body.sip_transport_protocol == "TLS",
-        "bridge_intent": body.bridge_intent,
-        "bridge_on_answer": body.bridge_on_answer,
-        "park_after_unbridge": body.park_after_unbridge is not None,
-        "audio_url": body.audio_url is not None,
-        "media_name": body.media_name is not None,
-        "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),
         "answering_machine_detection": body.answering_machine_detection != "disabled",

@@ -182,9 +182,9 @@ class Dial(Answer):
     bridge_intent: bool = False
     bridge_on_answer: bool = False
     prevent_double_bridge: bool = False
-    park_after_unbridge: str | None = None
-    audio_url: str | None = None
-    media_name: str | None = None
+    park_after_unbridge: Literal["self"] | None = None
+    audio_url: fields.WebUrl | None = None
+    media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
     sip_auth_username: fields.SipCredential | None = None
     sip_auth_password: fields.SipCredential | None = None
@@ -229,17 +229,36 @@ class SendDtmf(CommandBody):
 
 
 class PlaybackStart(CommandBody):
-    """playback_start: one of `audio_url` and `playback_content`."""
+    """playback_start: one of `audio_url`, `media_name` and `playback_content`."""
 
     audio_url: fields.WebUrl | None = None
     playback_content: str | None = None
-    media_name: str | None = None
+    media_name: fields.MediaName | None = None
     audio_type: Literal["mp3", "wav"] = "mp3"
     loop: fields.Loop = 1
     overlay: bool = False
     stop: fields.Stop | None = None
     target_legs: Literal["self", "opposite", "both"] = "self"
     cache_audio: bool = True
+
+
+class SpeakBody(CommandBody):
+    """What every command that speaks says about the text and the voice."""
+
+    payload: fields.SpokenText
+    voice: fields.VoiceName
+    payload_type: Literal["text", "ssml"] = "text"
+    service_level: Literal["basic", "premium"] = "premium"
+    language: fields.LanguageCode | None = None
+    voice_settings: dict[str, Any] | None = None
+
+
+class Speak(SpeakBody):
+    """speak."""
+
+    loop: fields.Loop = 1
+    stop: fields.Stop | None = None
+    target_legs: Literal["self", "opposite", "both"] = "self"
 
 
 class PlaybackStop(CommandBody):
@@ -259,14 +278,27 @@ class ClientStateUpdate(Body):
 class CommandResult(BaseModel):
     """What an accepted command is told."""
 
-    model_config = ConfigDict(extra="allow")
-    result: str = "ok"
+    model_config = ConfigDict(extra="forbid")
+    result: Literal["ok"] = "ok"
 
 
 class CommandAnswer(BaseModel):
     """The answer to an accepted command."""
 
     data: CommandResult
+
+
+class StreamResult(CommandResult):
+    """What a command is told that may begin streams."""
+
+    stream_id: str | None = None
+    dialogflow_stream_id: str | None = None
+
+
+class StreamCommandAnswer(BaseModel):
+    """The answer to an accepted command that may begin streams."""
+
+    data: StreamResult
 
 
 class ErrorSource(BaseModel):
@@ -300,7 +332,7 @@ class ErrorAnswer(BaseModel):
 class CallResource(BaseModel):
     """A call leg (contract 2.3)."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
     call_control_id: str
     call_leg_id: str
     call_session_id: str
@@ -310,6 +342,19 @@ class CallResource(BaseModel):
     call_duration: int | None = None
     start_time: str | None = None
     end_time: str | None = None
+
+
+class DialledCall(CallResource):
+    """A call leg that was just made, and the streams that begin with its answer."""
+
+    stream_id: str | None = None
+    dialogflow_stream_id: str | None = None
+
+
+class DialAnswer(BaseModel):
+    """The answer to a dial."""
+
+    data: DialledCall
 
 
 class ActiveCall(BaseModel):
@@ -330,10 +375,10 @@ class CallAnswer(BaseModel):
 
 
 class StreamFormat(BaseModel):
-    """A codec and its rate in Hz."""
+    """A codec and its rate in Hz, null where the data says it itself."""
 
     codec: str
-    sample_rate: int
+    sample_rate: int | None
 
 
 class StreamResource(BaseModel):
@@ -396,3 +441,24 @@ class StreamsAnswer(BaseModel):
 
     data: list[StreamResource]
     meta: PageMeta
+
+
+class PublicKeys(BaseModel):
+    """Base64 of Ed25519 keys that verify webhooks; the neighbours are there while keys are renewed."""
+
+    public_key: str
+    next_public_key: str | None = None
+    previous_public_key: str | None = None
+
+
+class PublicKeysAnswer(BaseModel):
+    """The answer about the keys."""
+
+    data: PublicKeys
+
+
+class HealthAnswer(BaseModel):
+    """Whether calls are taken."""
+
+    model_config = ConfigDict(extra="allow")
+    status: str
