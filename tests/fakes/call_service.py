@@ -198,7 +198,7 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.ForkClosed(effect.fork_id)
         case do.JoinLegs():
             return facts.Bridged(effect.bridge.other)
-        case do.OpenPlayback():
+        case do.OpenPlayback() | do.OpenSpeak():
             return facts.PlaybackStarted(effect.playback_id)
         case do.ClosePlayback():
             return facts.PlaybackEnded(effect.playback_id, "cancelled")

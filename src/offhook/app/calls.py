@@ -16,6 +16,7 @@ from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
+from offhook.app.voice import check_voice, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
@@ -27,6 +28,7 @@ from offhook.call.commands import (
     Dial,
     OtherLeg,
     Reply,
+    Speak,
     StartFork,
     StartTranscription,
     TranscriptionOptions,
@@ -94,8 +96,8 @@ class Calls:
                 return self._transfer(runner, command)
             if isinstance(command, Bridge):
                 command = replace(command, found=self._found(command.bridge.other))
-            if isinstance(command, StartFork) and not runner.leg.repeats(command, self._services.clock.now()):
-                self.fork_rate.take(command, self._services.clock.now())
+            if not runner.leg.repeats(command, self._services.clock.now()):
+                self._take_share(command)
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -244,6 +246,16 @@ class Calls:
                 "90015", "`link_to` is not the call_control_id of a call that is up.", "/link_to"
             )
         return runner
+
+    def _take_share(self, command: Command) -> None:
+        """Refuse what this server has no room for, while the app is still listening."""
+        match command:
+            case StartFork():
+                self.fork_rate.take(command, self._services.clock.now())
+            case Speak():
+                check_voice(self._services.voice, command.speak)
+            case _:
+                pass
 
     def _check_speech(self, command: Command) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""
@@ -434,6 +446,8 @@ class Calls:
         self.calls_total += 1
         if self.calls_total == 1 and self._services.settings.speech.warm_up:
             self._services.tasks.start(self._warm_up(), name="warm up speech")
+        if self.calls_total == 1 and self._services.settings.voice.warm_up:
+            self._services.tasks.start(warm_up_voice(self._services.voice), name="warm up voice")
 
     def _watch(self, runner: LegRunner, call: sip.CallHandle) -> None:
         self._by_sip_call[call] = runner

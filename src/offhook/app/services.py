@@ -21,6 +21,7 @@ from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.edge.sounds import SoundError, SoundLibrary
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.voice.service import VoiceService
 from offhook.edge.webhook.outbox import Outbox
 
 LEG_COUNTERS = (
@@ -51,6 +52,7 @@ class Services:
     applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
+    voice: VoiceService = field(default_factory=VoiceService)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))

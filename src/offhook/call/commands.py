@@ -14,6 +14,7 @@ from offhook.call.values import (
     WebhookMethod,
     WebhookWishes,
 )
+from offhook.proto.ssml import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +157,22 @@ class PlaybackOptions:
     overlay: bool = False
     target_legs: TargetLegs = TargetLegs.SELF
     cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakOptions:
+    """What a voice, named as apps name it, is to say; `loop` is None for ever."""
+
+    script: Script
+    voice: str
+    language: str = "en-US"
+    loop: int | None = 1
+    target_legs: TargetLegs = TargetLegs.SELF
+
+    @property
+    def overlay(self) -> bool:
+        """Texts wait among the sounds and are never mixed over them."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,8 +413,16 @@ class StartPlayback(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Command):
+    """Say a text after the sounds and texts that wait; `stop` ends others first."""
+
+    speak: SpeakOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
+    """Stop playing and speaking, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
     overlay: bool = False

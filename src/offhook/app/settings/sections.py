@@ -256,6 +256,23 @@ class WebhookSettings(_Section):
     )
 
 
+class VoiceSettings(_Section):
+    """Texts that a voice says to calls (extra `voice`)."""
+
+    default_voice: str = Field(
+        "local", description='Who speaks for every voice not listed in "voices"; "reject" refuses them.'
+    )
+    voices: dict[str, str] = Field(
+        default_factory=dict,
+        description="Who speaks for the voices that apps name, or for all that begin with a name and a dot, "
+        'for example { AWS = "local", "Azure.de-DE-KatjaNeural" = "reject" }.',
+    )
+    workers: int = Field(1, ge=1, le=64, description="Voice worker processes; each speaks up to 32 texts.")
+    warm_up: bool = Field(
+        True, description="Load the voice with the first call, so that the first text need not wait for it."
+    )
+
+
 class SpeechSettings(_Section):
     """Live transcription."""
 
