@@ -119,7 +119,11 @@ impl Run {
         let event =
             TelephoneEvent { event: b & 31, end: c & 1 == 0, volume: 10, duration: u16::from(c) * 200 };
         let item = match a % 8 {
-            0 => return drop(self.leg.bridge(self.now, b & 1 == 0)),
+            0 => {
+                // Refused once it is closed.
+                let _ = self.leg.bridge(self.now, b & 1 == 0);
+                return;
+            }
             1 => return self.leg.unbridge(self.now),
             2 | 3 => Relayed::Packet { marker: b & 1 == 0, seq, timestamp, format, payload: &payload },
             4 => Relayed::Audio { here: at, at: at / 2, ticks: 141_120, format, payload: &payload },
