@@ -30,6 +30,7 @@ LEAST: dict[str, Members] = {
     "transcription_stop": {},
     "playback_start": {"audio_url": SOUND},
     "playback_stop": {},
+    "speak": {"payload": "Hello.", "voice": "female"},
     "send_dtmf": {"digits": "12"},
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
@@ -126,7 +127,7 @@ _SAMPLES: dict[str, Sample] = {
     "record_custom_file_name": Sample("mine", _RECORD),
     # sounds and keys
     "audio_url": Sample("https://app.example/other.wav"),
-    "media_name": Sample("mine"),
+    "media_name": Sample("mine", without=("audio_url",)),
     "playback_content": Sample(WAV, without=("audio_url",)),
     "audio_type": Sample("wav"),
     "loop": Sample(3),
@@ -148,6 +149,12 @@ _SAMPLES: dict[str, Sample] = {
     "content_type": Sample("text/plain"),
     "body": Sample("hello"),
     "sip_address": Sample("sip:sales@pbx.example"),
+    # texts
+    "payload": Sample("Goodbye."),
+    "payload_type": Sample("ssml", {"payload": "<speak>Hello.</speak>"}),
+    "voice": Sample("AWS.Polly.Joanna"),
+    "voice_settings": Sample({"type": "telnyx", "voice_speed": 1.5}),
+    "service_level": Sample("basic"),
     # calls
     "cause": Sample("NOT_FOUND"),
     "reason": Sample("done"),
@@ -179,13 +186,13 @@ _SAMPLES: dict[str, Sample] = {
     "answering_machine_detection": Sample("detect"),
     "answering_machine_detection_config": Sample({"total_analysis_time_millis": 5000}),
 }
-_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {}
+_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
+    ("speak", "language"): Sample("de-DE"),
+}
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
-    ("playback_start", "overlay"): True,
-    ("playback_start", "playback_content"): base64.b64encode(b"ID3\x04").decode(),
-    ("playback_stop", "overlay"): True,
+    ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",
 }

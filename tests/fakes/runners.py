@@ -15,9 +15,11 @@ from offhook.edge.egress import EgressUnresolved
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.fake import FakeEngine
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.voice.service import VoiceService
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
 from tests.fakes.outbox import RecordedOutbox
+from tests.fakes.voice import VoiceInMemory
 
 SCRIPT = [{"at_ms": 100, "text": "hello", "is_final": True, "confidence": 1.0}]
 WEBHOOKS = {"OFFHOOK_WEBHOOK_URL": "http://192.0.2.3/webhooks"}
@@ -192,7 +194,13 @@ class SlowEgress:
 class House:
     """One `Calls` with everything around it; nothing has a socket."""
 
-    def __init__(self, *, flags: Mapping[str, Any] | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        voice: VoiceService | None = None,
+    ) -> None:
         self.journal = Journal()
         self.sip = JournalledSip(self.journal)
         self.media = JournalledEngine(self.journal)
@@ -209,6 +217,7 @@ class House:
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=self.egress,  # type: ignore[arg-type]
             applications=Applications(settings, self.clock),
+            voice=voice or VoiceInMemory(),
         )
         self.calls = Calls(
             self.services,

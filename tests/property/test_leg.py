@@ -70,6 +70,10 @@ plain_commands = st.one_of(
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
+OVERLAY = ask.StartPlayback(
+    playback=ask.PlaybackOptions(name="bell", overlay=True), stop=ask.StopWhich.CURRENT
+)
+SPEAK = ask.Speak(speak=ask.SpeakOptions(script=(), voice="female"))
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -84,7 +88,12 @@ tap_commands = st.sampled_from(
         PLAY,
         replace(PLAY, stop=ask.StopWhich.CURRENT),
         replace(PLAY, stop=ask.StopWhich.ALL),
+        SPEAK,
+        SPEAK,
+        replace(SPEAK, stop=ask.StopWhich.CURRENT),
+        OVERLAY,
         ask.StopPlayback(),
+        ask.StopPlayback(overlay=True),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
         ask.SendDigits(digits="W" * 100),
         ask.Gather(maximum_digits=2),
@@ -142,6 +151,7 @@ OPENS = {
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
+    do.OpenSpeak: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
 CLOSES = {
@@ -188,7 +198,7 @@ class Observer:
             assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
-        self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.sounds_accepted += isinstance(command, ask.StartPlayback | ask.Speak)
         self.referrals_accepted += isinstance(command, ask.Refer)
         self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
@@ -313,9 +323,9 @@ class Observer:
                     ends[stream_id] += 1
                 case "streaming.failed":
                     ends[stream_id] += 1
-                case "call.playback.started":
+                case "call.playback.started" | "call.speak.started":
                     sounds += 1
-                case "call.playback.ended":
+                case "call.playback.ended" | "call.speak.ended":
                     ended_sounds += 1
                 case "call.refer.started":
                     referred += 1
@@ -352,7 +362,13 @@ class Observer:
                     assert do.OpenMedia in seen
                 case do.SendDigits():
                     assert "call.answered" in self.desk.events
-                case do.OpenStream() | do.OpenFork() | do.OpenTranscription() | do.OpenPlayback():
+                case (
+                    do.OpenStream()
+                    | do.OpenFork()
+                    | do.OpenTranscription()
+                    | do.OpenPlayback()
+                    | do.OpenSpeak()
+                ):
                     assert "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
                 case do.BeginStream():

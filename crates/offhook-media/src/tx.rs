@@ -145,16 +145,15 @@ impl Transmitter {
         self.timestamp_base.wrapping_add(low_32(position / self.tick))
     }
 
-    /// Send what is due. Each packet goes to `out`; true when the end of what was played was sent.
+    /// Send what is due. Each packet goes to `out`.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         clock: &Clock,
         params: &LegParams,
         out: &mut impl FnMut(&SentPacket<'_>),
-    ) -> Option<u64> {
+    ) {
         let ptime = Duration::from_millis(u64::from(params.ptime_ms));
-        let mut ended = None;
         let mut burst = 0;
         while let Some(due) = self.next_due.filter(|due| *due <= now) {
             if burst == PLAYOUT_BURST_MAX {
@@ -165,7 +164,6 @@ impl Transmitter {
             }
             burst += 1;
             self.send_one(due, clock, params, out);
-            ended = ended.or(self.playout.take_ended());
             self.free_at = due.checked_add(ptime);
             let more = params.silence_when_idle || self.playout.has_work(params.ptime_ms);
             self.next_due = if more { self.free_at } else { None };
@@ -178,7 +176,6 @@ impl Transmitter {
             }
             self.keepalive_due = due.max(now).checked_add(params.keepalive);
         }
-        ended
     }
 
     fn send_one(

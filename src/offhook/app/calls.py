@@ -14,11 +14,20 @@ from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
+from offhook.app.voice import check_voice, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
-from offhook.call.commands import Answer, Command, Dial, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.commands import (
+    Answer,
+    Command,
+    Dial,
+    Reply,
+    Speak,
+    StartTranscription,
+    TranscriptionOptions,
+)
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
@@ -74,6 +83,8 @@ class Calls:
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
+            if isinstance(command, Speak) and not runner.leg.has_done(command, self._services.clock.now()):
+                check_voice(self._services.voice, command.speak)
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -373,6 +384,8 @@ class Calls:
         self.calls_total += 1
         if self.calls_total == 1 and self._services.settings.speech.warm_up:
             self._services.tasks.start(self._warm_up(), name="warm up speech")
+        if self.calls_total == 1 and self._services.settings.voice.warm_up:
+            self._services.tasks.start(warm_up_voice(self._services.voice), name="warm up voice")
 
     def _watch(self, runner: LegRunner, call: sip.CallHandle) -> None:
         self._by_sip_call[call] = runner

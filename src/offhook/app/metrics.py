@@ -31,6 +31,7 @@ class OffhookCollector(Collector):
             "sip": self._services.sip.stats(),
             "webhook": {name: getattr(webhook, name) for name in webhook.__slots__},
             "speech": self._services.speech.counters(),
+            "voice": self._services.voice.counters(),
             "dialogflow": self._services.agents.talks.numbers(),
             "legs": self._services.counters,
             "egress": {"refused_total": self._services.egress.refused_total},

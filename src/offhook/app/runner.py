@@ -70,7 +70,7 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
-        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
+        self._playback = LegPlayback(services, self.feed, lambda effect: (self.media_leg_id,))
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -114,9 +114,8 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
-            case media_events.PlayEnded():
-                self._playback.on_play_ended()
-                self._taps.on_media_event(event)
+            case media_events.PlayStarted() | media_events.PlayEnded():
+                self._services.plays.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -241,7 +240,7 @@ class LegRunner:
                 self._digits.send(effect)
             case do.SendInfo() | do.ReferCall() | do.ForgetReferral():
                 send_signal(self._services.sip, self._call(), effect)
-            case do.OpenPlayback():
+            case do.OpenPlayback() | do.OpenSpeak():
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)
@@ -347,9 +346,6 @@ class LegRunner:
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
-
-    def _is_held(self) -> bool:
-        return self.leg.media is not None and self.leg.media.held
 
     async def _release(self) -> None:
         if self._timer is not None:

@@ -27,6 +27,7 @@ from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
 from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.app.trunks import Trunks
+from offhook.app.voice import inspect_voice, make_voice
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.errors import ConfigError
@@ -119,6 +120,9 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        voice = make_voice(settings.voice)
+        stack.push_async_callback(voice.close)
+        await inspect_voice(voice)
         sources = {source for route in settings.routes for source in route.sources}
         trunk_addresses = TrunkAddresses(settings.trunks, sources)
         await trunk_addresses.refresh()
@@ -130,6 +134,7 @@ class _Server:
             sip=sip,
             media=media,
             speech=speech,
+            voice=voice,
             outbox=outbox,
             egress=egress,
             applications=applications,
@@ -226,6 +231,7 @@ class _Server:
                 check_ip=services.egress.check_ip,
                 ignore_unsupported=self._settings.compat.ignore_unsupported,
                 silence_when_idle=self._settings.media.send_silence_when_idle,
+                has_sound_folder=bool(self._settings.media.folder),
             ),
             clock=self._clock,
             registry=make_registry(services, self._calls),

@@ -4,20 +4,24 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
+from offhook.app.plays import Plays
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
+from offhook.base import limits
 from offhook.base.clock import Clock
 from offhook.base.tasks import TaskSet
 from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress, EgressUnresolved
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
-from offhook.edge.sounds import SoundLibrary
+from offhook.edge.sounds import SoundError, SoundLibrary
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.voice.service import VoiceService
 from offhook.edge.webhook.outbox import Outbox
 
 LEG_COUNTERS = (
@@ -48,6 +52,7 @@ class Services:
     applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
+    voice: VoiceService = field(default_factory=VoiceService)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))
@@ -55,11 +60,23 @@ class Services:
     """What runners drop or fail at, for metrics."""
     stream_book: StreamBook = field(init=False)
     sounds: SoundLibrary = field(init=False)
+    plays: Plays = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the book of streams, which looks into the media core, and the library of sounds."""
+        """Open the books of streams and plays, which look into the media core, and the library of sounds."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
-        object.__setattr__(self, "sounds", SoundLibrary(self.egress, self.clock))
+        folder = self.settings.media.folder
+        library = SoundLibrary(
+            self.egress, self.clock, self._decode_sound, folder=Path(folder) if folder else None
+        )
+        object.__setattr__(self, "sounds", library)
+        object.__setattr__(self, "plays", Plays(self.media))
+
+    def _decode_sound(self, data: bytes) -> tuple[bytes, int]:
+        try:
+            return self.media.decode_sound(data, max_samples=limits.SOUND_SAMPLES_MAX)
+        except MediaError as error:
+            raise SoundError(str(error)) from None
 
     def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:

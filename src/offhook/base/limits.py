@@ -84,8 +84,13 @@ MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
 
 # Sounds to be played
+MEDIA_NAME_CHARACTERS_MAX = 255
 SOUND_BYTES_MAX = 16 * 1024 * 1024
 """Of one file: a quarter of an hour of 8 kHz PCM."""
+SOUND_SAMPLES_MAX = 12 * 1024 * 1024
+"""Of one sound, decoded: three quarters of what the media core keeps for a leg, 26 minutes at 8 kHz."""
+SOUNDS_DECODED_AT_ONCE_MAX = 2
+"""Threads that decode sounds; the next files wait."""
 SOUND_FETCH_TIMEOUT_S = 10.0
 SOUND_FETCHES_MAX = 64
 """Downloads at once; the next ones wait, within their own timeout."""
@@ -247,3 +252,18 @@ WEBHOOK_CLOSE_GRACE_S = 2.0
 TRUNK_LOOK_UP_INTERVAL_S = 60.0
 """Between two look-ups of the names of trunks that routes ask about."""
 TRUNK_LOOK_UP_TIMEOUT_S = 5.0
+
+# Voice
+SPEAK_CHARACTERS_MAX = 3_000
+"""Of one `payload`, as the SDK documents it."""
+VOICE_SPEAKS_PER_WORKER_MAX = 32
+"""Texts that one worker process takes in turns; all of them together use less than half a core."""
+VOICE_UTTERANCE_CHARACTERS_MAX = 300
+"""What a voice is given at once; a longer sentence is cut at a comma or a space."""
+VOICE_UTTERANCE_TIMEOUT_S = 20.0
+VOICE_READY_TIMEOUT_S = 60.0
+"""How long a worker may take to load its voice."""
+VOICE_FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""One frame from a worker; 250 phonemes at half speed are 2 MB."""
+VOICE_TRIES_MAX = 2
+"""How often an utterance is tried when its worker dies of it or keeps silent."""

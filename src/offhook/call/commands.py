@@ -6,6 +6,7 @@ from typing import Any
 
 from offhook.base import limits
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.proto.ssml import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,38 @@ class TranscriptionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, one of this server's by `name`, or the file itself in `content`.
+
+    `loop` is how often it is heard, None for ever. An `overlay` is mixed over what is played.
+    """
+
+    url: str | None = None
+    name: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    overlay: bool = False
+    target_legs: TargetLegs = TargetLegs.SELF
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakOptions:
+    """What a voice, named as apps name it, is to say; `loop` is None for ever."""
+
+    script: Script
+    voice: str
+    language: str = "en-US"
+    loop: int | None = 1
+    target_legs: TargetLegs = TargetLegs.SELF
+
+    @property
+    def overlay(self) -> bool:
+        """Texts wait among the sounds and are never mixed over them."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
     """Take an incoming call; streams and transcription may start with it."""
 
@@ -125,7 +158,8 @@ class Dial(Command):
     """Call somebody (contract 2.3). It makes a new leg, so it is not a command of one.
 
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
-    `digits` are keys to press after the answer. `link_to` is the call whose session it joins.
+    `digits` are keys to press after the answer, `playback` is what the called hears then.
+    `link_to` is the call whose session it joins.
     """
 
     connection_id: str
@@ -141,6 +175,7 @@ class Dial(Command):
     password: str | None = field(default=None, repr=False)
     hide_caller: bool = False
     digits: str = ""
+    playback: PlaybackOptions | None = None
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
@@ -268,16 +303,6 @@ class StopWhich(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaybackOptions:
-    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
-
-    url: str | None = None
-    content: bytes | None = field(default=None, repr=False)
-    loop: int | None = 1
-    cache: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartPlayback(Command):
     """Play a sound after those that wait; `stop` ends others first."""
 
@@ -286,10 +311,19 @@ class StartPlayback(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Command):
+    """Say a text after the sounds and texts that wait; `stop` ends others first."""
+
+    speak: SpeakOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing; with `CURRENT` the next sound that waits begins."""
+    """Stop playing and speaking, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

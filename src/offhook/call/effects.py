@@ -6,7 +6,14 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass, field
 from typing import Any
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import (
+    Dial,
+    DialogflowOptions,
+    ForkType,
+    PlaybackOptions,
+    SpeakOptions,
+    TranscriptionOptions,
+)
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -207,10 +214,21 @@ class ForgetReferral:
 
 @dataclass(frozen=True, slots=True)
 class OpenPlayback:
-    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+    """Get a sound and play it after those of its queue that are open; overlays are a queue of their own.
+
+    Answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`.
+    """
 
     playback_id: str
     options: PlaybackOptions
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpeak:
+    """Let a voice say a text; answered as `OpenPlayback` is, and closed by `ClosePlayback`."""
+
+    playback_id: str
+    options: SpeakOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +274,7 @@ Effect = (
     | ReferCall
     | ForgetReferral
     | OpenPlayback
+    | OpenSpeak
     | ClosePlayback
     | Notify
     | Release

@@ -132,6 +132,10 @@ class CallLeg:
         """What was agreed on for audio, if anything yet."""
         return self._context.media
 
+    def has_done(self, command: ask.Command, now: float) -> bool:
+        """Tell whether `command` would only repeat one that was accepted."""
+        return self._memory.recall(command, now) is not None
+
     @property
     def incoming(self) -> bool:
         """Whether the far end made the call."""

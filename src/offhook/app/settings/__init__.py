@@ -5,7 +5,13 @@
 
 from offhook.app.settings.load import load_settings
 from offhook.app.settings.model import DEFAULT_APPLICATION_ID, ENVIRONMENT, Settings
-from offhook.app.settings.sections import DialogflowSettings, RouteSettings, SpeechSettings, TrunkSettings
+from offhook.app.settings.sections import (
+    DialogflowSettings,
+    RouteSettings,
+    SpeechSettings,
+    TrunkSettings,
+    VoiceSettings,
+)
 from offhook.app.settings.template import default_toml
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "Settings",
     "SpeechSettings",
     "TrunkSettings",
+    "VoiceSettings",
     "default_toml",
     "load_settings",
 ]

@@ -128,6 +128,10 @@ class MediaSettings(_Section):
         description="Tell keys by their tones. auto: on calls without telephone-event. on: on every call, until "
         "its first telephone-event.",
     )
+    folder: str = Field(
+        "",
+        description="Folder of wav and mp3 files that playback_start and dial play by media_name. Empty: none.",
+    )
     drain_s: float = Field(
         5,
         ge=0,
@@ -249,6 +253,23 @@ class WebhookSettings(_Section):
         False,
         description="Also send the three Standard-Webhooks headers, which SDK versions 4.88.1 to 4.177 insist on. "
         "Their key is public: they prove nothing.",
+    )
+
+
+class VoiceSettings(_Section):
+    """Texts that a voice says to calls (extra `voice`)."""
+
+    default_voice: str = Field(
+        "local", description='Who speaks for every voice not listed in "voices"; "reject" refuses them.'
+    )
+    voices: dict[str, str] = Field(
+        default_factory=dict,
+        description="Who speaks for the voices that apps name, or for all that begin with a name and a dot, "
+        'for example { AWS = "local", "Azure.de-DE-KatjaNeural" = "reject" }.',
+    )
+    workers: int = Field(1, ge=1, le=64, description="Voice worker processes; each speaks up to 32 texts.")
+    warm_up: bool = Field(
+        True, description="Load the voice with the first call, so that the first text need not wait for it."
     )
 
 

@@ -19,9 +19,10 @@ from offhook.edge.http import fields, schemas
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
-from offhook.edge.http.playback import playback_start, playback_stop
+from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
+from offhook.edge.http.speaking import speak
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -44,12 +45,14 @@ class Rules:
         engines_refused: transcription engines that are switched off here.
         ignore_unsupported: accept features of an answer that are not done here, and do without them.
         silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
+        has_sound_folder: whether this server has sounds that are played by their names.
     """
 
     check_ip: Callable[[str], None]
     engines_refused: frozenset[str] = frozenset()
     ignore_unsupported: bool = False
     silence_when_idle: bool = False
+    has_sound_folder: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
@@ -95,6 +98,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         password=body.sip_auth_password,
         hide_caller=body.privacy == "id",
         digits=body.send_digits_on_answer or digits,
+        playback=inline_playback(body, rules),
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
@@ -221,6 +225,7 @@ ACTIONS = (
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
     Action("playback_start", schemas.PlaybackStart, playback_start),
+    Action("speak", schemas.Speak, speak),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("send_sip_info", SendSipInfo, send_sip_info),
@@ -341,8 +346,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
         "bridge_intent": body.bridge_intent,
         "bridge_on_answer": body.bridge_on_answer,
         "park_after_unbridge": body.park_after_unbridge is not None,
-        "audio_url": body.audio_url is not None,
-        "media_name": body.media_name is not None,
         "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),

@@ -24,7 +24,6 @@ ACTIONS_NOT_YET = (
     "record_stop",
     "siprec_start",
     "siprec_stop",
-    "speak",
     "suppression_start",
     "suppression_stop",
     "switch_supervisor_role",

@@ -183,8 +183,8 @@ class Dial(Answer):
     bridge_on_answer: bool = False
     prevent_double_bridge: bool = False
     park_after_unbridge: str | None = None
-    audio_url: str | None = None
-    media_name: str | None = None
+    audio_url: fields.WebUrl | None = None
+    media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
     sip_auth_username: fields.SipCredential | None = None
     sip_auth_password: fields.SipCredential | None = None
@@ -229,17 +229,36 @@ class SendDtmf(CommandBody):
 
 
 class PlaybackStart(CommandBody):
-    """playback_start: one of `audio_url` and `playback_content`."""
+    """playback_start: one of `audio_url`, `media_name` and `playback_content`."""
 
     audio_url: fields.WebUrl | None = None
     playback_content: str | None = None
-    media_name: str | None = None
+    media_name: fields.MediaName | None = None
     audio_type: Literal["mp3", "wav"] = "mp3"
     loop: fields.Loop = 1
     overlay: bool = False
     stop: fields.Stop | None = None
     target_legs: Literal["self", "opposite", "both"] = "self"
     cache_audio: bool = True
+
+
+class SpeakBody(CommandBody):
+    """What every command that speaks says about the text and the voice."""
+
+    payload: fields.SpokenText
+    voice: fields.VoiceName
+    payload_type: Literal["text", "ssml"] = "text"
+    service_level: Literal["basic", "premium"] = "premium"
+    language: fields.LanguageCode | None = None
+    voice_settings: dict[str, Any] | None = None
+
+
+class Speak(SpeakBody):
+    """speak."""
+
+    loop: fields.Loop = 1
+    stop: fields.Stop | None = None
+    target_legs: Literal["self", "opposite", "both"] = "self"
 
 
 class PlaybackStop(CommandBody):
