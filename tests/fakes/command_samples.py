@@ -35,6 +35,8 @@ LEAST: dict[str, Members] = {
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {},
+    "gather_using_audio": {"audio_url": SOUND},
+    "gather_using_speak": {"payload": "Hello.", "voice": "female"},
     "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
@@ -145,6 +147,10 @@ _SAMPLES: dict[str, Sample] = {
     "inter_digit_timeout_millis": Sample(1000),
     "initial_timeout_millis": Sample(2000),
     "gather_id": Sample("pin"),
+    "maximum_tries": Sample(2),
+    "invalid_audio_url": Sample("https://app.example/wrong.wav"),
+    "invalid_media_name": Sample("wrong"),
+    "invalid_payload": Sample("Once more."),
     # signals
     "content_type": Sample("text/plain"),
     "body": Sample("hello"),
@@ -192,6 +198,7 @@ _OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
+    ("gather_using_speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",

@@ -14,7 +14,7 @@ from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
-from offhook.app.voice import check_voice, warm_up_voice
+from offhook.app.voice import check_voice, texts_of, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
@@ -24,7 +24,6 @@ from offhook.call.commands import (
     Command,
     Dial,
     Reply,
-    Speak,
     StartTranscription,
     TranscriptionOptions,
 )
@@ -83,8 +82,9 @@ class Calls:
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
-            if isinstance(command, Speak) and not runner.leg.has_done(command, self._services.clock.now()):
-                check_voice(self._services.voice, command.speak)
+            if not runner.leg.has_done(command, self._services.clock.now()):
+                for text in texts_of(command):
+                    check_voice(self._services.voice, text)
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:

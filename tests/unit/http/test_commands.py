@@ -42,6 +42,8 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra["send_dtmf"] = {"digits": "1"}
     extra["send_sip_info"] = {"content_type": "text/plain", "body": "hi"}
     extra["refer"] = {"sip_address": "sip:desk@pbx.example"}
+    extra["gather_using_audio"] = {"audio_url": "https://app.example/hello.wav"}
+    extra["gather_using_speak"] = {"payload": "Hello.", "voice": "female"}
     extra["speak"] = {"payload": "Hello.", "voice": "female"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}
     for name in ACTION:
