@@ -4,7 +4,7 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from offhook.call.commands import (
     Dial,
@@ -16,6 +16,10 @@ from offhook.call.commands import (
 )
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
+
+AppHeard = Literal["self", "opposite", "opposite_only", "both"]
+"""Who hears an app: "opposite" is the far end of the leg bridged to the stream's, and while there is none
+the stream's own; with "opposite_only" nobody hears it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
-    With `app_codec` the far end hears what the app sends, unless `app_heard` is False; with `reconnect`
-    a lost socket is opened again.
+    With `app_codec` what the app sends is heard by whom `app_heard` says; with `reconnect` a lost socket
+    is opened again.
     """
 
     stream_id: str
@@ -107,7 +111,7 @@ class OpenStream:
     start: dict[str, Any]
     stop: dict[str, Any]
     reconnect: bool = True
-    app_heard: bool = True
+    app_heard: AppHeard = "self"
 
 
 @dataclass(frozen=True, slots=True)
