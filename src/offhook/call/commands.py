@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookMethod, WebhookWishes
 from offhook.proto.ssml import Script
 
 
@@ -19,6 +19,16 @@ class Command:
 
     command_id: str | None = None
     client_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCallback:
+    """Where a TeXML stream tells of itself beside the webhooks (contract 6), and by which names."""
+
+    url: str
+    method: WebhookMethod = "POST"
+    account_sid: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class StreamOptions:
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True
+    callback: StreamCallback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

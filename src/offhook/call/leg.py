@@ -517,12 +517,16 @@ class CallLeg:
 
     def _all_told(self, items: Iterable[Decision], now: float) -> list[do.Effect]:
         return [
-            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            self._notify(item.event_type, item.payload, now, item.route) if isinstance(item, Tell) else item
             for item in items
         ]
 
-    def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
+    def _notify(
+        self, event_type: str, payload: facts.Payload, now: float, route: WebhookRoute | None = None
+    ) -> do.Notify:
         assert self._context.record is not None, "nothing is told before the call"
+        if route is not None:
+            return do.Notify(event_type, {**payload, "Timestamp": iso_time(now)}, now, route)
         common = payloads.common(self._context.record, self.client_state)
         return do.Notify(event_type, {**common, **payload}, now, self.route)
 

@@ -7,6 +7,7 @@ Does not know how a webhook is sent, when it is tried again, or what a call is.
 
 from offhook.edge.store.applications import ApplicationRow, ApplicationTable
 from offhook.edge.store.deliveries import (
+    FORM,
     AttemptRow,
     Deliveries,
     DeliveryRow,
@@ -18,6 +19,7 @@ from offhook.edge.store.dialogflow import DialogflowConnections, DialogflowRow
 from offhook.edge.store.store import Store, StoreError
 
 __all__ = [
+    "FORM",
     "ApplicationRow",
     "ApplicationTable",
     "AttemptRow",
