@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
@@ -24,6 +25,7 @@ from offhook.call.commands import (
     Command,
     Dial,
     Reply,
+    StartFork,
     StartTranscription,
     TranscriptionOptions,
 )
@@ -64,6 +66,7 @@ class Calls:
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
         self._trunks = trunks or Trunks()
         self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
+        self.fork_rate = ForkRate(services.settings.limits.forks_per_s)
         self._accepting = True
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -78,13 +81,13 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
+            LimitReached: too many forks to one host.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
-            if not runner.leg.has_done(command, self._services.clock.now()):
-                for text in texts_of(command):
-                    check_voice(self._services.voice, text)
+            if not runner.leg.repeats(command, self._services.clock.now()):
+                self._take_share(command)
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -195,6 +198,13 @@ class Calls:
                 "90015", "`link_to` is not the call_control_id of a call that is up.", "/link_to"
             )
         return runner.leg.identity.call_session_id
+
+    def _take_share(self, command: Command) -> None:
+        """Refuse what this server has no room for, while the app is still listening."""
+        if isinstance(command, StartFork):
+            self.fork_rate.take(command, self._services.clock.now())
+        for text in texts_of(command):
+            check_voice(self._services.voice, text)
 
     def _check_speech(self, command: Command) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""

@@ -9,6 +9,9 @@ ENDED_LEGS_KEPT_MAX = 20_000
 EFFECTS_QUEUED_PER_LEG_MAX = 1_000
 STREAMS_PER_LEG_MAX = 8
 FORKS_PER_LEG_MAX = 8
+FORKS_PER_HOST_PER_S = 100.0
+"""Forks aimed at one host in a second; a fork is a hundred packets a second, and the host need not want them."""
+FORK_HOSTS_REMEMBERED_MAX = 4_096
 TRANSCRIPTIONS_PER_LEG_MAX = 8
 """One runs at a time; the others are stopped ones that still tell their last words."""
 COMMAND_IDS_KEPT_S = 60.0
@@ -22,6 +25,8 @@ CALL_TIME_LIMIT_S = 14_400.0
 """How long an answered call may last."""
 DIAL_TIMEOUT_S = 30.0
 """How long a call we make may ring when the app does not say (contract 2.3)."""
+PREPARING_TIMEOUT_S = 20.0
+"""How long a call we make waits for the stream that should be open before it."""
 DIAL_TARGETS_MAX = 16
 """Addresses that one call may ring at once."""
 DIAL_COMMAND_IDS_MAX = 20_000

@@ -171,6 +171,7 @@ class Dial(Command):
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
     `digits` are keys to press after the answer, `playback` is what the called hears then.
     `link_to` is the call whose session it joins.
+    With `stream_first` the socket of `stream` is opened before anybody is rung.
     """
 
     connection_id: str
@@ -192,6 +193,7 @@ class Dial(Command):
     silence_when_idle: bool = False
     webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
+    stream_first: bool = False
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
 

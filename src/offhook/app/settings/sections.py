@@ -351,6 +351,12 @@ class LimitSettings(_Section):
         description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
     )
     requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
+    forks_per_s: float = Field(
+        limits.FORKS_PER_HOST_PER_S,
+        ge=0,
+        le=100_000,
+        description="Forks that may be aimed at one host in a second; further ones get 503. 0: any number.",
+    )
 
 
 class CompatSettings(_Section):

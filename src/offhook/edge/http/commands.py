@@ -112,6 +112,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         silence_when_idle=_silence_when_idle(body, rules),
         webhooks=_webhooks(body),
         stream=_stream(body),
+        stream_first=body.stream_establish_before_call_originate,
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
     )
@@ -357,7 +358,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
         "bridge_intent": body.bridge_intent,
         "bridge_on_answer": body.bridge_on_answer,
         "park_after_unbridge": body.park_after_unbridge is not None,
-        "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),
         "answering_machine_detection": body.answering_machine_detection != "disabled",
