@@ -23,10 +23,12 @@ def with_an_agent() -> Desk:
 
 
 def with_one_target() -> Desk:
-    """Return a desk whose call was forked to one port."""
+    """Return a desk whose call was forked to one port, decrypted and raw."""
     desk = answered()
     desk.command(ask.StartFork(target=UdpTarget("192.0.2.9", 5000)))
     desk.tell(facts.ForkOpened("id-1"), facts.ForkClosed("id-1"))
+    desk.command(ask.StartFork(target=UdpTarget("192.0.2.9", 5000), fork_type=ask.ForkType.RAW))
+    desk.tell(facts.ForkOpened("id-2"), facts.ForkClosed("id-2"))
     return desk
 
 
