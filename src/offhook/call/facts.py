@@ -198,6 +198,18 @@ class TranscriptionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class Bridged:
+    """The leg and another call hear each other; it may have been bridged to a third one before."""
+
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unbridged:
+    """The other leg of the bridge has gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class DigitReceived:
     """The far end pressed a key; `by_info`: by SIP INFO, not within the media."""
 
@@ -273,6 +285,8 @@ Fact = (
     | TranscriptReady
     | TranscriptionClosed
     | AgentAnswered
+    | Bridged
+    | Unbridged
     | DigitReceived
     | InfoReceived
     | InfoAnswered

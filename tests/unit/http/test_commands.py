@@ -45,6 +45,8 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra["gather_using_audio"] = {"audio_url": "https://app.example/hello.wav"}
     extra["gather_using_speak"] = {"payload": "Hello.", "voice": "female"}
     extra["speak"] = {"payload": "Hello.", "voice": "female"}
+    extra["bridge"] = {"call_control_id": "v3:other"}
+    extra["transfer"] = {"to": "+15550100002"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}
     for name in ACTION:
         command = build(name, client_state="YQ==", command_id="id-1", **extra.get(name, {}))
