@@ -386,7 +386,8 @@ class Observer:
                     | do.OpenPlayback()
                     | do.OpenSpeak()
                 ):
-                    assert "call.answered" in self.desk.events
+                    early = isinstance(effect, do.OpenStream) and do.PlaceCall not in seen
+                    assert early or "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
                 case do.BeginStream():
                     assert seen[-1] is do.Notify, "streaming.started comes just before the start frame"
@@ -442,9 +443,9 @@ class LegMachine(RuleBasedStateMachine):
         self.observer.tell(incoming(offer=offer))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.NEW)
-    @rule(inline=st.booleans(), digits=st.sampled_from(["", "1w2"]))
-    def app_dials(self, inline: bool, digits: str) -> None:
-        self.observer.tell(outgoing(stream=stream() if inline else None, digits=digits))
+    @rule(inline=st.booleans(), early=st.booleans(), digits=st.sampled_from(["", "1w2"]))
+    def app_dials(self, inline: bool, early: bool, digits: str) -> None:
+        self.observer.tell(outgoing(stream=stream() if inline else None, stream_first=early, digits=digits))
 
     @precondition(lambda self: self.observer.desk.leg.state is LegState.DIALLING)
     @rule(early=st.booleans())

@@ -25,6 +25,8 @@ CALL_TIME_LIMIT_S = 14_400.0
 """How long an answered call may last."""
 DIAL_TIMEOUT_S = 30.0
 """How long a call we make may ring when the app does not say (contract 2.3)."""
+PREPARING_TIMEOUT_S = 20.0
+"""How long a call we make waits for the stream that should be open before it."""
 DIAL_TARGETS_MAX = 16
 """Addresses that one call may ring at once."""
 DIAL_COMMAND_IDS_MAX = 20_000

@@ -99,6 +99,15 @@ class Ability(ABC):
         del plan
         return {}
 
+    def prepare(self, plan: Dial, ids: dict[str, str], codecs: Sequence[str]) -> Sequence[Decision]:
+        """Begin what has to be ready before a call of ours is placed; `codecs` is what it offers."""
+        del plan, ids, codecs
+        return ()
+
+    def preparing(self) -> bool:
+        """Return whether the call of ours should not be placed yet."""
+        return False
+
     def begin(self, plan: Answer | Dial, ids: dict[str, str], now: float) -> Sequence[Decision]:
         """Begin what was to begin with the answer; `ids` holds what every ability has reserved."""
         del plan, ids, now

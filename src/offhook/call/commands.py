@@ -228,6 +228,7 @@ class Dial(Command):
     `digits` are keys to press after the answer, `playback` is what the called hears then.
     `link_to` is the call whose session it joins, and with `caller_of_link` whose caller it shows; `bridge`
     is what it is bridged to when it is answered, and `after_bridge` what becomes of it behind any bridge.
+    With `stream_first` the socket of `stream` is opened before anybody is rung.
     """
 
     connection_id: str
@@ -252,6 +253,7 @@ class Dial(Command):
     silence_when_idle: bool = False
     webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
+    stream_first: bool = False
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
 

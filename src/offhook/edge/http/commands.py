@@ -115,6 +115,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         silence_when_idle=_silence_when_idle(body, rules),
         webhooks=_webhooks(body),
         stream=_stream(body),
+        stream_first=body.stream_establish_before_call_originate,
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
     )
@@ -362,7 +363,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     asked = {
         "media_encryption": body.media_encryption != "disabled",
         "sip_transport_protocol": body.sip_transport_protocol == "TLS",
-        "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),
         "answering_machine_detection": body.answering_machine_detection != "disabled",
