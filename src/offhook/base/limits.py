@@ -53,6 +53,10 @@ GATHER_DIGITS_MAX = 128
 GATHER_MS_MAX = 14_400_000
 """How long one may wait for keys: as long as a call lasts."""
 GATHER_ID_CHARACTERS_MAX = 40
+RECORDINGS_PER_LEG_MAX = 4
+"""Recordings of one leg at a time."""
+RECORDING_IDS_KEPT = 64
+"""Recordings of one leg that have ended and may still be named by a command that came too late."""
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50

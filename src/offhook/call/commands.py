@@ -76,6 +76,32 @@ class TranscriptionOptions:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class RecordingFormat(StrEnum):
+    """What file becomes of a recording."""
+
+    WAV = "wav"
+    MP3 = "mp3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingOptions:
+    """A recording as asked for (contract 2.3, 2.4).
+
+    With `dual` the far end is on the first channel and what it hears on the second; else they are added
+    up. It ends by itself after `max_s`, and when nothing was heard for `silence_timeout_s` after
+    something was; 0 is never. `file_name` is how a downloaded file begins, None for the leg's id.
+    """
+
+    format: RecordingFormat
+    dual: bool
+    tracks: tuple[Track, ...] = (Track.RX, Track.TX)
+    max_s: int = 0
+    silence_timeout_s: int = 0
+    trim_silence: bool = False
+    beep: bool = False
+    file_name: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
     """Take an incoming call; streams and transcription may start with it."""
@@ -87,6 +113,7 @@ class Answer(Command):
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+    recording: RecordingOptions | None = None
 
 
 class RejectCause(StrEnum):
@@ -148,6 +175,7 @@ class Dial(Command):
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+    recording: RecordingOptions | None = None
 
 
 class ForkType(StrEnum):
@@ -272,6 +300,34 @@ class StopPlayback(Command):
     """Stop playing; with `CURRENT` the next sound that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecording(Command):
+    """Record the leg's audio to a file."""
+
+    recording: RecordingOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecording(Command):
+    """End one recording, or all when `recording_id` is None."""
+
+    recording_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRecording(Command):
+    """Leave out of one recording, or of all, what is heard from now on."""
+
+    recording_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRecording(Command):
+    """Go on with one recording, or with all."""
+
+    recording_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,14 @@ Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*
 from dataclasses import dataclass
 from typing import Any
 
-from offhook.call.commands import Dial, DialogflowOptions, ForkType, PlaybackOptions, TranscriptionOptions
+from offhook.call.commands import (
+    Dial,
+    DialogflowOptions,
+    ForkType,
+    PlaybackOptions,
+    RecordingOptions,
+    TranscriptionOptions,
+)
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -198,6 +205,30 @@ class ClosePlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRecording:
+    """Record to a file; answered by `RecordingEnded` in the end. What became of the file is told by webhook."""
+
+    recording_id: str
+    options: RecordingOptions
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecording:
+    """Leave out what is heard from now on, or with `held` False go on."""
+
+    recording_id: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRecording:
+    """End a recording; answered by `RecordingEnded`."""
+
+    recording_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -231,6 +262,9 @@ Effect = (
     | SendDigits
     | OpenPlayback
     | ClosePlayback
+    | OpenRecording
+    | HoldRecording
+    | CloseRecording
     | Notify
     | Release
 )

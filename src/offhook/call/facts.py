@@ -198,6 +198,14 @@ class TranscriptionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """A recording has ended: by command, by itself, with the call, or because the file could not be written."""
+
+    recording_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DigitReceived:
     """The far end pressed a key."""
 
@@ -242,6 +250,7 @@ Fact = (
     | TranscriptReady
     | TranscriptionClosed
     | AgentAnswered
+    | RecordingEnded
     | DigitReceived
     | PlaybackStarted
     | PlaybackEnded

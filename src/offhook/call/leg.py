@@ -44,6 +44,7 @@ from offhook.call.errors import CommandError
 from offhook.call.gathering import Gathering
 from offhook.call.payloads import CallRecord
 from offhook.call.playbacks import Playbacks
+from offhook.call.recordings import Recordings
 from offhook.call.tapping import Tapping
 from offhook.call.values import (
     Direction,
@@ -58,7 +59,7 @@ from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
 
-ABILITIES: tuple[type[Ability], ...] = (Tapping, Playbacks, Dialpad, Gathering)
+ABILITIES: tuple[type[Ability], ...] = (Tapping, Recordings, Playbacks, Dialpad, Gathering)
 """In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
@@ -132,6 +133,11 @@ class CallLeg:
     def incoming(self) -> bool:
         """Whether the far end made the call."""
         return self._context.record is None or self._context.record.direction is Direction.INCOMING
+
+    def told_by_all(self) -> facts.Payload:
+        """Return what every webhook of the leg says, now and after its end."""
+        assert self._context.record is not None, "nothing is told before the call"
+        return payloads.common(self._context.record, self.client_state)
 
     # What may be asked
 
@@ -512,9 +518,7 @@ class CallLeg:
         ]
 
     def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
-        assert self._context.record is not None, "nothing is told before the call"
-        common = payloads.common(self._context.record, self.client_state)
-        return do.Notify(event_type, {**common, **payload}, now, self.route)
+        return do.Notify(event_type, {**self.told_by_all(), **payload}, now, self.route)
 
 
 def _ended() -> CommandError:
