@@ -18,7 +18,15 @@ from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
-from offhook.call.commands import Answer, Command, Dial, Reply, StartTranscription, TranscriptionOptions
+from offhook.call.commands import (
+    Answer,
+    Command,
+    Dial,
+    Reply,
+    StartRecording,
+    StartTranscription,
+    TranscriptionOptions,
+)
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg, Compat
@@ -70,10 +78,13 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
+            LimitReached: there is no room for a recording.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
+            if isinstance(command, StartRecording):
+                self._services.recordings.check_room()
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -239,6 +250,9 @@ class Calls:
 
     def on_media_event(self, event: media_events.MediaEvent) -> None:
         """Take what the media core reports."""
+        if isinstance(event, media_events.RecordingClosed):
+            # A disk that is slow may close a file after its leg is gone.
+            self._services.recordings.on_closed(event)
         runner = self._by_media_leg.get(event.leg_id)
         if runner is not None:
             runner.on_media_event(event)

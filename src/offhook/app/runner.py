@@ -14,6 +14,7 @@ import structlog
 from offhook.app.dialling import Branch, Dialling
 from offhook.app.digits import LegDigits
 from offhook.app.leg_audio import LegAudio
+from offhook.app.leg_recordings import LegRecordings
 from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
@@ -70,6 +71,15 @@ class LegRunner:
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
         self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
+        self._recordings = LegRecordings(
+            services.recordings,
+            services.media,
+            leg,
+            self.media_leg_id,
+            new_tap_id=lambda: next(services.tap_ids),
+            now=services.clock.now,
+            feed=self.feed,
+        )
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -113,6 +123,8 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
+            case media_events.RecordingClosed():
+                self._recordings.on_closed(event)
             case media_events.PlayEnded():
                 self._playback.on_play_ended()
                 self._taps.on_media_event(event)
@@ -234,6 +246,12 @@ class LegRunner:
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)
+            case do.OpenRecording():
+                self._recordings.open(effect)
+            case do.HoldRecording():
+                self._recordings.hold(effect)
+            case do.CloseRecording():
+                self._recordings.close(effect.recording_id)
             case do.CloseMedia():
                 await self._digits.close()
                 if self.audio.is_open:

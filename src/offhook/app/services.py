@@ -8,6 +8,8 @@ from typing import Any
 
 from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
+from offhook.app.recording_urls import RecordingUrls
+from offhook.app.recordings import FOLDER, Recordings
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
 from offhook.base.clock import Clock
@@ -18,6 +20,7 @@ from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.edge.sounds import SoundLibrary
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.store import RecordingTable
 from offhook.edge.webhook.outbox import Outbox
 
 LEG_COUNTERS = (
@@ -26,6 +29,8 @@ LEG_COUNTERS = (
     "events_stored_late_total",
     "digits_dropped_total",
     "playbacks_failed_total",
+    "recordings_failed_total",
+    "recordings_not_stored_total",
 )
 
 
@@ -48,6 +53,8 @@ class Services:
     applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
+    recording_table: RecordingTable | None = None
+    recording_secret: bytes = b""
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))
@@ -55,11 +62,23 @@ class Services:
     """What runners drop or fail at, for metrics."""
     stream_book: StreamBook = field(init=False)
     sounds: SoundLibrary = field(init=False)
+    recordings: Recordings = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the book of streams, which looks into the media core, and the library of sounds."""
+        """Open the book of streams, which looks into the media core, the library of sounds and the recordings."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
         object.__setattr__(self, "sounds", SoundLibrary(self.egress, self.clock))
+        recordings = Recordings(
+            table=self.recording_table,
+            media=self.media,
+            outbox=self.outbox,
+            clock=self.clock,
+            settings=self.settings.recordings,
+            folder=self.settings.data_dir / FOLDER,
+            urls=RecordingUrls(self.recording_secret, self.clock, self.settings.http.public_url),
+            counters=self.counters,
+        )
+        object.__setattr__(self, "recordings", recordings)
 
     def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:

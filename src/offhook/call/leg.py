@@ -134,6 +134,12 @@ class CallLeg:
         """Whether the far end made the call."""
         return self._context.record is None or self._context.record.direction is Direction.INCOMING
 
+    @property
+    def parties(self) -> tuple[str, str]:
+        """Who calls whom."""
+        assert self._context.record is not None, "nobody calls before the call"
+        return self._context.record.call.caller, self._context.record.call.callee
+
     def told_by_all(self) -> facts.Payload:
         """Return what every webhook of the leg says, now and after its end."""
         assert self._context.record is not None, "nothing is told before the call"

@@ -5,13 +5,20 @@
 
 from offhook.app.settings.load import load_settings
 from offhook.app.settings.model import DEFAULT_APPLICATION_ID, ENVIRONMENT, Settings
-from offhook.app.settings.sections import DialogflowSettings, RouteSettings, SpeechSettings, TrunkSettings
+from offhook.app.settings.sections import (
+    DialogflowSettings,
+    RecordingSettings,
+    RouteSettings,
+    SpeechSettings,
+    TrunkSettings,
+)
 from offhook.app.settings.template import default_toml
 
 __all__ = [
     "DEFAULT_APPLICATION_ID",
     "ENVIRONMENT",
     "DialogflowSettings",
+    "RecordingSettings",
     "RouteSettings",
     "Settings",
     "SpeechSettings",
