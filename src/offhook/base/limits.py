@@ -191,6 +191,8 @@ SIP_ROUTES_CACHED_MAX = 4_096
 WEBHOOK_TIMEOUT_S = 2.0
 """How long a receiver may take to answer when its application does not say."""
 WEBHOOK_TIMEOUT_MAX_S = 30.0
+WEBHOOK_STORED_TIMEOUT_S = 1.0
+"""How long an event waits to be on the disk before it is sent anyway; less than `EVENT_STORED_TIMEOUT_S`."""
 WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX = 512
 WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX = 128
 """Attempts at once to one scheme, host and port, so that a hanging receiver cannot stop the others."""

@@ -174,6 +174,72 @@ async def test_a_full_disk_costs_durability_and_not_the_event(rig: Any, receiver
     assert rig.outbox.counters.dropped_total == 0
 
 
+def hold_inserts(rig: Any) -> list[asyncio.Future[None]]:
+    """Let the disk take everything and say nothing; returns what it owes an answer to."""
+    submit, owed = rig.deliveries.insert, []
+
+    def slow(row: Any, *, parked: bool) -> asyncio.Future[None]:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        submit(row, parked=parked)
+        owed.append(answer)
+        return answer
+
+    rig.deliveries.insert = slow
+    return owed
+
+
+async def until_all_wait(owed: list[asyncio.Future[None]], count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(owed) < count:
+            await asyncio.sleep(0)
+
+
+async def test_no_receiver_hears_of_an_event_before_it_is_on_the_disk(rig: Any, receiver: Any) -> None:
+    owed = hold_inserts(rig)
+    puts = [asyncio.ensure_future(rig.put(receiver.base + "/")) for _ in range(3)]
+    await until_all_wait(owed, 3)
+    assert rig.outbox.counters.in_memory == 3, "it has its place already, so the bounds hold"
+    await rig.store.submit(lambda db: None)
+    assert receiver.got == []
+    for answer in owed:
+        answer.set_result(None)
+    ids = [(await put).event_id for put in puts]
+    assert [got.id for got in await receiver.until(3)] == ids
+    assert rig.outbox.counters.sent_unstored_total == 0
+
+
+async def test_a_disk_that_does_not_answer_does_not_silence_us(
+    rig: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.edge.webhook.outbox.WEBHOOK_STORED_TIMEOUT_S", 0.02)
+    owed = hold_inserts(rig)
+    puts = [asyncio.ensure_future(rig.put(receiver.base + "/")) for _ in range(3)]
+    got = [one.id for one in await receiver.until(3)]
+    assert rig.outbox.counters.sent_unstored_total == 3
+    for answer in owed:
+        answer.set_result(None)
+    assert [(await put).event_id for put in puts] == got
+
+
+async def test_what_is_being_stored_at_the_end_is_sent_by_the_next_process(
+    make_rig: Make, receiver: Any
+) -> None:
+    rig = await make_rig().start()
+    owed = hold_inserts(rig)
+    put = asyncio.ensure_future(rig.put(receiver.base + "/"))
+    await until_all_wait(owed, 1)
+    await rig.sender.close(0.0)
+    owed[0].set_result(None)
+    receipt = await put
+    assert receipt.durable
+    assert receipt.first_attempt.result() is False
+    assert (rig.outbox.counters.in_memory, receiver.got) == (0, [])
+    rig.store.close()
+    again = await make_rig().start()
+    assert [one.id for one in await receiver.until(1)] == [receipt.event_id]
+    await again.stop()
+
+
 async def test_ids_are_uuid4_and_unique(rig: Any, receiver: Any) -> None:
     import uuid
 

@@ -22,6 +22,8 @@ class WebhookCounters:
     """Deliveries given up."""
     not_durable_total: int = 0
     """Events or results the store did not take; such an event is sent, but a crash would lose it."""
+    sent_unstored_total: int = 0
+    """Events sent although the disk had not answered yet."""
     dropped_total: int = 0
     """Events lost: neither the store nor memory had room. Anything but zero is an emergency."""
     in_memory: int = 0

@@ -1,7 +1,8 @@
 """The durable outbox: an event that was put is delivered or visibly failed, whatever happens to us.
 
-An event goes to the sender at once and to the database at the same time, so durability costs no
-latency. Where memory has no room, it waits in the database ("parked") until the sender asks.
+An event goes to the database first and to the sender once it is there, about a millisecond later: what
+a receiver has heard of, a crash cannot undo. Where memory has no room, it waits in the database
+("parked") until the sender asks.
 """
 
 import asyncio
@@ -17,7 +18,11 @@ from yarl import URL
 
 from offhook.base.clock import Clock, iso_time
 from offhook.base.ids import RandomBytes, system_random, uuid4
-from offhook.base.limits import WEBHOOKS_IN_MEMORY_MAX, WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX
+from offhook.base.limits import (
+    WEBHOOK_STORED_TIMEOUT_S,
+    WEBHOOKS_IN_MEMORY_MAX,
+    WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX,
+)
 from offhook.call.values import WebhookRoute
 from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
 from offhook.edge.webhook.counters import WebhookCounters
@@ -102,9 +107,10 @@ class Outbox:
         route: WebhookRoute,
         call_leg_id: str,
     ) -> Receipt:
-        """Take an event; returns when it is durable. The first attempt does not wait for that.
+        """Take an event; returns when it is durable, and its first attempt begins then.
 
         Never raises for a full disk: the event is sent from memory then and `Receipt.durable` says so.
+        A disk that does not answer holds the first attempt up for `WEBHOOK_STORED_TIMEOUT_S` and no longer.
         """
         now = self._clock.now()
         occurred = iso_time(occurred_at)
@@ -128,9 +134,7 @@ class Outbox:
         self.counters.taken_total += 1
         first_attempt: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if self._sink is not None and self._has_room(row):
-            stored = self._deliveries.insert(row, parked=False)
-            self._hold(row, first_attempt)
-            durable = await self._is_stored(stored)
+            durable = await self._store_and_hold(row, first_attempt)
         else:
             durable = await self._park_new(row, first_attempt)
         return Receipt(row.event_id, durable, first_attempt)
@@ -170,6 +174,7 @@ class Outbox:
         self.counters.parked = max(0, self.counters.parked - len(rows))
         for row in rows:
             waiter = self._waiters.pop(row.event_id, None)
+            self._take_place(row)
             self._hold(row, waiter or asyncio.get_running_loop().create_future(), loaded=True)
             if row.progress.attempts == 0 or row.created_at < self._attached_at:
                 self._no_longer_behind(row.call_leg_id)
@@ -257,11 +262,30 @@ class Outbox:
             and row.call_leg_id not in self._behind
         )
 
-    def _hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool], *, loaded: bool = False) -> None:
-        assert self._sink is not None, "somebody takes it"
+    async def _store_and_hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool]) -> bool:
+        self._take_place(row)
+        stored = self._deliveries.insert(row, parked=False)
+        await asyncio.wait((stored,), timeout=WEBHOOK_STORED_TIMEOUT_S)
+        self.counters.sent_unstored_total += not stored.done()
+        handed_out = self._hold(row, first_attempt)
+        durable = await self._is_stored(stored)
+        if not durable and not handed_out:
+            self._lost(row)
+        return durable
+
+    def _take_place(self, row: DeliveryRow) -> None:
         self.counters.in_memory += 1
         self._by_origin[origin_of(row.url)] += 1
-        self._sink(Held(row, first_attempt, loaded))
+
+    def _hold(self, row: DeliveryRow, first_attempt: asyncio.Future[bool], *, loaded: bool = False) -> bool:
+        """Hand out what has taken its place; False after `detach`: the next start finds it in the database."""
+        held = Held(row, first_attempt, loaded)
+        if self._sink is not None:
+            self._sink(held)
+            return True
+        held.first_attempt_ended(False)
+        self._release(held)
+        return False
 
     def _release(self, held: Held) -> None:
         if held.released:
@@ -286,17 +310,21 @@ class Outbox:
         self._waiters.pop(row.event_id, None)
         self._no_longer_behind(row.call_leg_id)
         if self._sink is not None and self.counters.in_memory < 2 * self._in_memory_max:
+            self._take_place(row)
             self._hold(row, first_attempt)
             return False
+        self._lost(row)
+        if not first_attempt.done():
+            first_attempt.set_result(False)
+        return False
+
+    def _lost(self, row: DeliveryRow) -> None:
         self.counters.dropped_total += 1
         log.error(
             "webhook lost: no room in memory and none on disk",
             event_id=row.event_id,
             event_type=row.event_type,
         )
-        if not first_attempt.done():
-            first_attempt.set_result(False)
-        return False
 
     def _no_longer_behind(self, call_leg_id: str) -> None:
         if call_leg_id not in self._behind:
