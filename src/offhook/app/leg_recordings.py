@@ -61,8 +61,17 @@ class LegRecordings:
         self._taps: dict[str, int] = {}
         self._ids: dict[int, str] = {}
 
-    def open(self, effect: do.OpenRecording) -> None:
-        """Begin to record."""
+    def carry_out(self, effect: do.OpenRecording | do.HoldRecording | do.CloseRecording) -> None:
+        """Do what the leg has decided."""
+        match effect:
+            case do.OpenRecording():
+                self._open(effect)
+            case do.HoldRecording():
+                self._hold(effect)
+            case do.CloseRecording():
+                self._close(effect.recording_id)
+
+    def _open(self, effect: do.OpenRecording) -> None:
         options, tap_id = effect.options, self._new_tap_id()
         key = (self._media_leg_id, tap_id)
         path = self._recordings.begin(key, self._row(effect), self._told)
@@ -89,8 +98,7 @@ class LegRecordings:
         if options.beep:
             self._beep()
 
-    def hold(self, effect: do.HoldRecording) -> None:
-        """Leave out what is heard, or go on."""
+    def _hold(self, effect: do.HoldRecording) -> None:
         tap_id = self._taps.get(effect.recording_id)
         if tap_id is None:
             return  # it has ended, and says so by its own event
@@ -100,8 +108,7 @@ class LegRecordings:
             else:
                 self._media.resume_recording(self._media_leg_id, tap_id)
 
-    def close(self, recording_id: str) -> None:
-        """End a recording."""
+    def _close(self, recording_id: str) -> None:
         if (tap_id := self._taps.get(recording_id)) is not None:
             with suppress(MediaError):
                 self._media.remove_tap(self._media_leg_id, tap_id, reason="command")

@@ -246,12 +246,8 @@ class LegRunner:
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)
-            case do.OpenRecording():
-                self._recordings.open(effect)
-            case do.HoldRecording():
-                self._recordings.hold(effect)
-            case do.CloseRecording():
-                self._recordings.close(effect.recording_id)
+            case do.OpenRecording() | do.HoldRecording() | do.CloseRecording():
+                self._recordings.carry_out(effect)
             case do.CloseMedia():
                 await self._digits.close()
                 if self.audio.is_open:

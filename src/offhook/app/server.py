@@ -225,6 +225,7 @@ class _Server:
             raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
     def _http(self, services: Services, keys: InstallationKeys, log_of_deliveries: DeliveryLog) -> HttpServer:
+        assert services.recording_table is not None, "a server remembers its recordings"
         api = create_app(
             self._calls,
             auth=ApiKeys(keys.api_keys),

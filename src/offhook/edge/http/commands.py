@@ -16,11 +16,20 @@ from offhook.call import commands as domain
 from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http import fields, schemas
-from offhook.edge.http.building import common, not_yet, refusal
+from offhook.edge.http.building import common, not_yet, refusal, refuse_asked
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
 from offhook.edge.http.playback import playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
+from offhook.edge.http.recording import (
+    RecordingNamed,
+    RecordStart,
+    inline_recording,
+    record_pause,
+    record_resume,
+    record_start,
+    record_stop,
+)
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -63,6 +72,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
+        recording=inline_recording(body),
     )
 
 
@@ -101,6 +111,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
+        recording=inline_recording(body),
     )
 
 
@@ -224,6 +235,10 @@ ACTIONS = (
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("gather", GatherBody, gather),
     Action("gather_stop", schemas.CommandBody, gather_stop),
+    Action("record_start", RecordStart, record_start),
+    Action("record_stop", RecordingNamed, record_stop),
+    Action("record_pause", RecordingNamed, record_pause),
+    Action("record_resume", RecordingNamed, record_resume),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )
 
@@ -320,13 +335,12 @@ def _webhooks(body: schemas.Answer) -> WebhookWishes:
 def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
     sound = body.sound_modifications
     asked = {
-        "record": body.record is not None,
         "sound_modifications": sound is not None and any((sound.pitch, sound.semitone, sound.octaves)),
         "deepfake_detection": body.deepfake_detection is not None and body.deepfake_detection.enabled,
         "assistant": bool(body.assistant),
         "conversation_relay_config": bool(body.conversation_relay_config),
     }
-    _refuse_asked(asked, rules)
+    refuse_asked(asked, ignored=rules.ignore_unsupported)
 
 
 def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Rules) -> None:
@@ -351,7 +365,7 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     for name in ("media_encryption", "sip_transport_protocol"):
         if asked.pop(name):
             raise Refusal(422, not_yet(name, "leave it out"))
-    _refuse_asked(asked, rules)
+    refuse_asked(asked, ignored=rules.ignore_unsupported)
 
 
 def _check_sip_host(uri: SipUri, rules: Rules) -> None:
@@ -366,11 +380,3 @@ def _check_sip_host(uri: SipUri, rules: Rules) -> None:
             "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server call there."
         )
         raise refusal("10015", detail, "/to") from None
-
-
-def _refuse_asked(asked: dict[str, bool], rules: Rules) -> None:
-    later = [name for name, active in asked.items() if active]
-    if later and rules.ignore_unsupported:
-        log.warning("what this server does not do yet is ignored", parameters=later)
-    elif later:
-        raise Refusal(422, *(not_yet(name, "leave it out") for name in later))

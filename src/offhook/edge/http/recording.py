@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 TRACKS = {"both": (Track.RX, Track.TX), "inbound": (Track.RX,), "outbound": (Track.TX,)}
 LENGTH_S_MAX = 14_400
-TIMEOUT_S_MAX = 14_400
+SILENCE_S_MAX = 43_200
+"""More seconds of silence than any recording lasts mean never."""
 
 
 def _one_of(name: str, code: str, *allowed: str) -> BeforeValidator:
@@ -34,12 +35,14 @@ def _one_of(name: str, code: str, *allowed: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _seconds(name: str, code: str, most: int) -> BeforeValidator:
+def _seconds(name: str, code: str, most: int | None) -> BeforeValidator:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise refuse("10026", f"`{name}` must be an integer.")
-        if not 0 <= value <= most:
-            raise refuse(code, f"`{name}` must be from 0 to {most}.")
+        if value < 0 or (most is not None and value > most):
+            raise refuse(
+                code, f"`{name}` must be from 0 to {most}." if most else f"`{name}` must be 0 or more."
+            )
         return value
 
     return BeforeValidator(check)
@@ -67,8 +70,10 @@ class RecordStart(CommandBody):
         _one_of("recording_track", "90059", "both", "inbound", "outbound"),
     ] = "both"
     play_beep: bool = False
-    max_length: Annotated[int, _seconds("max_length", "10033", LENGTH_S_MAX), Field(ge=0, le=LENGTH_S_MAX)] = 0
-    timeout_secs: Annotated[int, _seconds("timeout_secs", "90002", TIMEOUT_S_MAX), Field(ge=0, le=TIMEOUT_S_MAX)] = 0
+    max_length: Annotated[
+        int, _seconds("max_length", "10033", LENGTH_S_MAX), Field(ge=0, le=LENGTH_S_MAX)
+    ] = 0
+    timeout_secs: Annotated[int, _seconds("timeout_secs", "90002", None), Field(ge=0)] = 0
     trim: Literal["trim-silence"] | None = None
     custom_file_name: FileName | None = None
     transcription: bool = False
@@ -94,7 +99,7 @@ def record_start(body: RecordStart, rules: "Rules") -> domain.StartRecording:
         dual=body.channels == "dual",
         tracks=TRACKS[body.recording_track],
         max_s=body.max_length,
-        silence_timeout_s=body.timeout_secs,
+        silence_timeout_s=min(body.timeout_secs, SILENCE_S_MAX),
         trim_silence=body.trim is not None,
         beep=body.play_beep,
         file_name=body.custom_file_name,
@@ -126,7 +131,7 @@ def inline_recording(body: schemas.Answer) -> domain.RecordingOptions | None:
         dual=body.record_channels == "dual",
         tracks=TRACKS[body.record_track],
         max_s=body.record_max_length,
-        silence_timeout_s=body.record_timeout_secs,
+        silence_timeout_s=min(body.record_timeout_secs, SILENCE_S_MAX),
         trim_silence=body.record_trim is not None,
         file_name=body.record_custom_file_name,
     )

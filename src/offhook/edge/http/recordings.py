@@ -174,7 +174,10 @@ def recordings_router(service: RecordingService, key: Sequence[Depends]) -> APIR
     @router.get(
         "/recordings/files/{name}",
         name="recordings.file",
-        responses={200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}}, 404: {"model": ErrorAnswer}},
+        responses={
+            200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}},
+            404: {"model": ErrorAnswer},
+        },
         openapi_extra={
             "parameters": [
                 parameter("expires", "Of the URL that was told.", type="string"),
@@ -191,7 +194,9 @@ def recordings_router(service: RecordingService, key: Sequence[Depends]) -> APIR
             signature=query.get("signature", "")[:_TEXT_MAX],
         )
         if found is None:
-            detail = "There is no such file, or its URL is good no more; GET /v2/recordings/{id} tells another."
+            detail = (
+                "There is no such file, or its URL is good no more; GET /v2/recordings/{id} tells another."
+            )
             raise Refusal(404, Problem("10005", detail))
         path, called = found
         return FileResponse(
@@ -219,7 +224,9 @@ def query_of(query: Mapping[str, str]) -> RecordingQuery | None:
     for name, column in _EQUAL.items():
         if (value := query.get(name)) is not None:
             if not 1 <= len(value) <= _TEXT_MAX:
-                raise Refusal(422, Problem("10025", f"The parameter `{name}` is empty or too long.", f"/{name}"))
+                raise Refusal(
+                    422, Problem("10025", f"The parameter `{name}` is empty or too long.", f"/{name}")
+                )
             equal.append((column, value))
     bounds: dict[str, float] = {}
     for name, bound in _TIMES.items():

@@ -96,7 +96,9 @@ class RecordingTable:
 
         return self._store.submit(job)
 
-    async def page(self, wanted: RecordingFilter, *, first: int, count: int) -> tuple[list[RecordingRow], int]:
+    async def page(
+        self, wanted: RecordingFilter, *, first: int, count: int
+    ) -> tuple[list[RecordingRow], int]:
         """Return some of the complete recordings that fit, newest first, and how many fit.
 
         Raises:
@@ -147,7 +149,8 @@ class RecordingTable:
 
 
 def _where(wanted: RecordingFilter) -> tuple[str, tuple[object, ...]]:
-    parts, arguments = ["state = 'completed'"], []
+    parts = ["state = 'completed'"]
+    arguments: list[object] = []
     for column, value in wanted.equal:
         assert column in FILTER_COLUMNS, "columns come from us, values from anybody"
         parts.append(f"{column} = ?")
