@@ -15,6 +15,7 @@ from offhook.edge.egress import EgressUnresolved
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.fake import FakeEngine
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.store import RecordingTable
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
 from tests.fakes.outbox import RecordedOutbox
@@ -170,7 +171,13 @@ class SlowEgress:
 class House:
     """One `Calls` with everything around it; nothing has a socket."""
 
-    def __init__(self, *, flags: Mapping[str, Any] | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        recording_table: RecordingTable | None = None,
+    ) -> None:
         self.journal = Journal()
         self.sip = JournalledSip(self.journal)
         self.media = JournalledEngine(self.journal)
@@ -187,6 +194,7 @@ class House:
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=self.egress,  # type: ignore[arg-type]
             applications=Applications(settings, self.clock),
+            recording_table=recording_table,
         )
         self.calls = Calls(
             self.services,

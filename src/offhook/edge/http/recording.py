@@ -77,7 +77,7 @@ class RecordStart(CommandBody):
     trim: Literal["trim-silence"] | None = None
     custom_file_name: FileName | None = None
     transcription: bool = False
-    transcription_engine: str = "A"
+    transcription_engine: Literal["A", "B", "deepgram/nova-3"] = "A"
     transcription_language: str = "en-US"
     transcription_profanity_filter: bool = False
     transcription_speaker_diarization: bool = False
