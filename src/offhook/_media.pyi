@@ -78,6 +78,15 @@ class Engine:
         `amr_mode_set` what may be sent (empty: all), `opus_max_bitrate` in bit/s (0: the encoder's
         choice). `dtmf_clock_rate_hz` is that of `dtmf_payload_type`. `ptime_ms` makes whole samples of
         the codec; it is a multiple of 20 for Opus and AMR-WB."""
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let the far ends of two legs hear each other, instead of whom they were bridged to before. What
+        one leg receives goes out of the other: untouched and at once where the codec is the same and
+        nothing else is to be heard, else mixed with that. Keys pressed on `leg_id` go to the other with
+        `keys`, those on the other with `other_keys`: as telephone-events, or as tones where none were
+        agreed on. A leg that may not send gets nothing. Taps of both legs go on; the other party is part
+        of their tx track. Refused where one of two codecs cannot be transcoded. The end of one leg ends it."""
+    def unbridge(self, leg_id: int) -> None:
+        """End what `bridge` began; nothing happens where nothing was."""
     def close_leg(self, leg_id: int) -> None:
         """Close every tap (stop frames, last speech chunk), then the leg; ends with `leg_closed`.
         The ports drain before they are used again."""
@@ -120,7 +129,7 @@ class Engine:
         l16_byte_order: str = "little",
         reconnect_ms: list[int] = ...,
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Open a WebSocket to `url` at the first of `addresses` that answers; the name in `url` is used
@@ -131,8 +140,9 @@ class Engine:
         (8000, 16000, 22050, 24000 or 48000, in `l16_byte_order`). What the leg has already is passed on
         untouched; else it is transcoded, which is refused where `transcodable` says no. With `app_codec`,
         one of these too, the far end hears what the application sends, mixed with what is played; "MP3"
-        means whole mp3 files. With `app_heard` False it is taken and dropped. With `binary_media` binary
-        messages are audio too.
+        means whole mp3 files. `app_heard` says who hears it: "self", "opposite" (the far end of the leg
+        bridged to this one; while there is none, "self"), "opposite_only" (while there is none, nobody: it
+        is taken and dropped) or "both". With `binary_media` binary messages are audio too.
         With `reconnect_ms` (at most 16) a socket that is lost, not closed by the application, is opened
         again after these pauses, within `reconnect_total_ms` (at most 60000) of the loss."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:

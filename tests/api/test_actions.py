@@ -8,6 +8,7 @@ import telnyx
 
 from offhook.call import commands as ask
 from offhook.call import effects as do
+from offhook.call.values import Header
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.api
@@ -175,6 +176,101 @@ async def test_a_gather_that_cannot_be_is_refused_by_name(
     call = api.service.ring(answered=True)
     async with api.http() as client:
         answer = await client.post(f"/v2/calls/{call}/actions/gather", json=members)
+    [entry] = answer.json()["errors"]
+    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert api.service.commands == []
+
+
+async def test_an_info_is_sent_once_a_command_id(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        for _ in range(2):
+            sent = await client.calls.actions.send_sip_info(
+                call,
+                content_type="application/json;charset=utf-8",
+                body='{"caf\u00e9": 1}',
+                client_state="c3RhdGU=",
+                command_id="once",
+            )
+            assert sent.data is not None
+            assert sent.data.result == "ok"
+    kind, body = "application/json;charset=utf-8", '{"caf\u00e9": 1}'.encode()
+    assert [command for _, command in api.service.commands] == [
+        ask.SendInfo(content_type=kind, body=body, client_state="c3RhdGU=", command_id="once")
+    ] * 2
+    assert api.service.effects_of(do.SendInfo) == [do.SendInfo(kind, body)]
+
+
+async def test_every_parameter_of_a_referral_reaches_the_leg(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        for _ in range(2):
+            referred = await client.calls.actions.refer(
+                call,
+                sip_address="sip:desk@pbx.example;transport=tcp",
+                sip_headers=[{"name": "User-to-User", "value": "abc"}],
+                custom_headers=[{"name": "X-Ticket", "value": "7"}],
+                sip_auth_username="us",
+                sip_auth_password="secret",
+                client_state="c3RhdGU=",
+                command_id="once",
+            )
+            assert referred.data is not None
+            assert referred.data.result == "ok"
+        await client.calls.actions.hangup(call)
+    command = api.service.commands[0][1]
+    assert command == ask.Refer(
+        target="sip:desk@pbx.example;transport=tcp",
+        headers=(Header("User-to-User", "abc"), Header("X-Ticket", "7")),
+        username="us",
+        password="secret",
+        client_state="c3RhdGU=",
+        command_id="once",
+    )
+    assert len(api.service.effects_of(do.ReferCall)) == 1
+    failed = api.service.effects_of(do.Notify)[0]
+    typed = telnyx.types.CallReferFailed.model_validate(
+        {"event_type": failed.event_type, "payload": failed.payload}, strict=True
+    )
+    assert typed.payload is not None
+    assert (typed.payload.sip_notify_response, typed.payload.to) == (100, "+15550100002")
+    assert set(typed.payload.model_extra or {}) == {"calling_party_type", "start_time"}
+
+
+@pytest.mark.parametrize(
+    ("action", "members", "expected"),
+    [
+        ("send_sip_info", {"body": ""}, ("10004", "/content_type")),
+        ("send_sip_info", {"content_type": "text/plain"}, ("10004", "/body")),
+        ("send_sip_info", {"content_type": "text", "body": ""}, ("10015", "/content_type")),
+        ("send_sip_info", {"content_type": "a/b\r\nX: y", "body": ""}, ("10015", "/content_type")),
+        ("send_sip_info", {"content_type": "a/b" * 400, "body": ""}, ("10025", "/content_type")),
+        ("send_sip_info", {"content_type": "a/b", "body": "\u00e9" * 701}, ("10025", "/body")),
+        ("send_sip_info", {"content_type": "a/b", "body": 1}, ("10026", "/body")),
+        ("refer", {}, ("10004", "/sip_address")),
+        ("refer", {"sip_address": "desk"}, ("10015", "/sip_address")),
+        ("refer", {"sip_address": "http://x"}, ("10015", "/sip_address")),
+        ("refer", {"sip_address": "sip:a@b>"}, ("10015", "/sip_address")),
+        ("refer", {"sip_address": "sip:a@b\r\nX: y"}, ("10015", "/sip_address")),
+        ("refer", {"sip_address": "sip:a@b", "sip_auth_username": ""}, ("10025", "/sip_auth_username")),
+        (
+            "refer",
+            {"sip_address": "sip:a@b", "custom_headers": [{"name": "Refer-To", "value": "x"}]},
+            ("10015", "/custom_headers/0/name"),
+        ),
+        (
+            "refer",
+            {"sip_address": "sip:a@b", "sip_headers": [{"name": "X", "value": "x"}]},
+            ("10032", "/sip_headers/0/name"),
+        ),
+    ],
+)
+async def test_a_signal_that_cannot_be_is_refused_by_name(
+    api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
     [entry] = answer.json()["errors"]
     assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
     assert api.service.commands == []

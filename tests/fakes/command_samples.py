@@ -35,6 +35,10 @@ LEAST: dict[str, Members] = {
     "record_pause": {},
     "record_resume": {},
     "send_dtmf": {"digits": "12"},
+    "send_sip_info": {"content_type": "application/json", "body": "{}"},
+    "refer": {"sip_address": "sip:desk@pbx.example"},
+    "gather": {},
+    "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
 }
@@ -45,6 +49,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "fork_stop": ("fork_start",),
     "transcription_stop": ("transcription_start",),
     "playback_stop": ("playback_start",),
+    "gather_stop": ("gather",),
 }
 """Which commands an answered call must have had before this one does something."""
 WHILE_RINGING = frozenset({"answer", "reject"})
@@ -148,6 +153,18 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
+    "minimum_digits": Sample(2),
+    "maximum_digits": Sample(4),
+    "terminating_digit": Sample("*"),
+    "valid_digits": Sample("123"),
+    "timeout_millis": Sample(9000),
+    "inter_digit_timeout_millis": Sample(1000),
+    "initial_timeout_millis": Sample(2000),
+    "gather_id": Sample("pin"),
+    # signals
+    "content_type": Sample("text/plain"),
+    "body": Sample("hello"),
+    "sip_address": Sample("sip:sales@pbx.example"),
     # calls
     "cause": Sample("NOT_FOUND"),
     "reason": Sample("done"),

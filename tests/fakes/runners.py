@@ -100,6 +100,28 @@ class JournalledSip:
         self.handles.append(sip.CallHandle(1000 + len(self.handles)))
         return self.handles[-1]
 
+    def info(self, call: sip.CallHandle, content_type: str, body: bytes) -> None:
+        """As `SipServer.info`."""
+        del call
+        self._do(f"info {content_type} {body.decode()}")
+
+    def refer(
+        self,
+        call: sip.CallHandle,
+        target: str,
+        *,
+        headers: sip.Headers = (),
+        credentials: sip.Credentials | None = None,
+    ) -> None:
+        """As `SipServer.refer`."""
+        del call
+        self._do(f"refer {target} {headers} {credentials and credentials.username}")
+
+    def forget_referral(self, call: sip.CallHandle) -> None:
+        """As `SipServer.forget_referral`."""
+        del call
+        self._do("forget referral")
+
     def flow_at(self, transport: str, hosts: Sequence[str], port: int) -> sip.Flow:
         """As `SipServer.flow_at`."""
         del transport

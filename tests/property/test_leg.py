@@ -67,6 +67,8 @@ plain_commands = st.one_of(
     st.builds(ask.UpdateClientState),
     st.builds(ask.Gather, maximum_digits=st.integers(1, 3), timeout_s=st.floats(0.001, 14_400.0)),
     st.builds(ask.StopGather),
+    st.builds(ask.SendInfo, content_type=st.just("text/plain"), body=st.binary(max_size=2)),
+    st.builds(ask.Refer, target=st.just("sip:a@b")),
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
@@ -97,6 +99,8 @@ tap_commands = st.sampled_from(
         ask.Gather(maximum_digits=2),
         ask.Gather(timeout_s=0.5),
         ask.StopGather(),
+        ask.SendInfo(content_type="text/plain", body=b"x"),
+        ask.Refer(target="sip:a@b"),
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -127,7 +131,11 @@ tap_facts = st.one_of(
     st.builds(facts.PlaybackStarted, ids),
     st.builds(facts.PlaybackEnded, ids, st.just("completed")),
     st.builds(facts.RecordingEnded, ids, st.sampled_from(["max_length", "failed"])),
-    st.builds(facts.DigitReceived, st.sampled_from("12#")),
+    st.builds(facts.DigitReceived, st.sampled_from("12#"), st.booleans()),
+    st.builds(facts.InfoReceived, st.just("text/plain"), st.just("x")),
+    st.builds(facts.InfoAnswered, st.sampled_from([200, 408])),
+    st.builds(facts.ReferAnswered, st.sampled_from([202, 403])),
+    st.builds(facts.ReferNotified, st.none() | st.sampled_from([100, 200, 503]), st.booleans()),
 )
 
 TERMINAL = {
@@ -176,6 +184,7 @@ class Observer:
     ending_at: float | None = None
     sounds_accepted: int = 0
     entries_accepted: int = 0
+    referrals_accepted: int = 0
 
     def command(self, command: ask.Command) -> None:
         """Ask, and hold the leg to what it promises about refusals and repetitions."""
@@ -198,6 +207,7 @@ class Observer:
             return
         self.accepted[key] = (desk.now, reply)
         self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.referrals_accepted += isinstance(command, ask.Refer)
         self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
         if command.client_state is not None:
@@ -306,7 +316,7 @@ class Observer:
         """Check that each started has exactly one end, and no end comes without a start."""
         ends: Counter[str] = Counter()
         started: set[str] = set()
-        forks = sounds = ended_sounds = entries = 0
+        forks = sounds = ended_sounds = entries = referred = referrals = 0
         for effect in self.desk.done:
             if not isinstance(effect, do.Notify):
                 continue
@@ -325,6 +335,15 @@ class Observer:
                     sounds += 1
                 case "call.playback.ended":
                     ended_sounds += 1
+                case "call.refer.started":
+                    referred += 1
+                    assert referred == referrals + 1
+                case "call.refer.completed":
+                    referrals += 1
+                    assert referred == referrals
+                case "call.refer.failed":
+                    referrals += 1
+                    referred = referrals
                 case "call.gather.ended":
                     entries += 1
                 case "call.fork.started":
@@ -334,7 +353,9 @@ class Observer:
                     assert forks >= 0
         assert max(ends.values(), default=0) <= 1
         assert self.entries_accepted - 1 <= entries <= self.entries_accepted, "one runs at a time"
+        assert self.referrals_accepted - 1 <= referrals <= self.referrals_accepted, "one at a time"
         if over:
+            assert referrals == self.referrals_accepted
             assert entries == self.entries_accepted
             assert started <= set(ends)
             assert forks == 0

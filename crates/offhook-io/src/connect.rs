@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::limits::{CONNECTING_MAX, STREAM_SEND_BUFFER_BYTES};
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Home};
 use crate::reconnect::ReconnectPlan;
 use crate::transport::Transport;
 use crate::ws::{StreamUrl, Upgrade};
@@ -45,11 +45,10 @@ pub(crate) struct Destination {
 pub(crate) struct Request {
     pub leg: u64,
     pub serial: u16,
-    pub slot: u32,
+    /// Where the socket goes.
+    pub home: Home,
     pub destination: Arc<Destination>,
     pub attempts: Attempts,
-    /// Where the socket goes.
-    pub mailbox: Arc<Mailbox>,
     /// Closed by the stream when it needs the socket no more.
     pub cancelled: oneshot::Receiver<()>,
 }
@@ -95,7 +94,7 @@ impl Connector {
 }
 
 async fn serve(request: Request, tls: TlsConnector) {
-    let Request { leg, serial, slot, destination, attempts, mailbox, mut cancelled } = request;
+    let Request { leg, serial, home, destination, attempts, mut cancelled } = request;
     let mut tries = 0;
     let work = async {
         let mut last = attempts.reason;
@@ -123,7 +122,8 @@ async fn serve(request: Request, tls: TlsConnector) {
         result = work => result,
         _ = &mut cancelled => return,
     };
-    mailbox.post_result(Command::StreamOpened { leg, slot, serial, result, tries });
+    let command = Command::StreamOpened { leg, home: home.clone(), serial, result, tries };
+    home.post_result(command);
 }
 
 async fn attempt(

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use offhook_media::RelayQueue;
+
 use crate::connect::Connector;
 use crate::counters::Counters;
 use crate::events::EventQueue;
@@ -30,12 +32,16 @@ impl Shared {
 pub(crate) struct Context {
     pub epoll: OwnedFd,
     pub shared: Arc<Shared>,
-    pub mailbox: Arc<Mailbox>,
+    /// Which worker this is, and the mailboxes of all.
+    pub index: usize,
+    pub mailboxes: Arc<[Arc<Mailbox>]>,
     pub connector: Connector,
     pub forks: ForkSockets,
     pub masks: MaskSource,
     /// Each outgoing frame is built here.
     pub frame: Vec<u8>,
+    /// What the leg at work hands to the one it is bridged to.
+    pub relayed: RelayQueue,
 }
 
 /// One socket per address family: the copies of all legs of a worker leave through them. They are

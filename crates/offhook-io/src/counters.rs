@@ -24,6 +24,8 @@ process_counters! {
     legs_open,
     /// Legs opened since the start.
     legs_total,
+    /// Legs that went to another worker, to be bridged to one there.
+    legs_moved_total,
     /// Legs ended by a fault of ours.
     legs_failed_total,
     /// Taps that exist now.
@@ -56,6 +58,12 @@ process_counters! {
     rx_samples_slipped_total,
     /// Digits that were told by their tones.
     rx_digits_inband_total,
+    /// Packets that calls which have ended passed on untouched, from one leg of a bridge to the other.
+    bridge_packets_passed_total,
+    /// Packets that could not be passed on: on hold, or of a codec that cannot be decoded here.
+    bridge_packets_not_passed_total,
+    /// How often audio of the other leg came too late to be mixed in time.
+    bridge_underruns_total,
     /// Recordings that are being written now.
     recordings_open,
     /// Recordings that ended because their file could not be written.

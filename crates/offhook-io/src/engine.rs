@@ -13,7 +13,7 @@ use std::time::Duration;
 use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
 use offhook_media::{
     ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, RecordingParams, Refused, SpeechParams,
-    StreamParams, TapId,
+    StreamParams, TapId, can_bridge,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -78,6 +78,8 @@ struct LegEntry {
     has_dtmf: bool,
     /// What offer and answer agreed on, once they have.
     format: Option<Format>,
+    /// The leg it is bridged to.
+    other: Option<u64>,
     taps: HashSet<u64>,
 }
 
@@ -106,7 +108,27 @@ impl Registry {
         self.legs.insert(leg, LegEntry { worker, ..LegEntry::default() });
     }
 
+    /// The leg is bridged no more; gives the one it was bridged to.
+    fn part(&mut self, leg: u64) -> Option<u64> {
+        let other = self.legs.get_mut(&leg)?.other.take()?;
+        if let Some(entry) = self.legs.get_mut(&other) {
+            entry.other = None;
+        }
+        Some(other)
+    }
+
+    /// Let a leg live on another worker from here on; gives the one it lived on, if that was another.
+    fn rehome(&mut self, leg: u64, worker: usize) -> Option<usize> {
+        let entry = self.legs.get_mut(&leg).filter(|entry| entry.worker != worker)?;
+        let from = std::mem::replace(&mut entry.worker, worker);
+        for (index, load) in self.loads.iter_mut().enumerate() {
+            *load = if index == from { load.saturating_sub(1) } else { *load + usize::from(index == worker) };
+        }
+        Some(from)
+    }
+
     fn remove(&mut self, leg: u64) {
+        self.part(leg);
         let Some(entry) = self.legs.remove(&leg) else { return };
         if let Some(load) = self.loads.get_mut(entry.worker) {
             *load -= 1;
@@ -124,7 +146,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     registry: Mutex<Registry>,
     workers: Mutex<Vec<WorkerHandle>>,
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
     connector: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -146,18 +168,14 @@ impl Engine {
         let recorder = Recorder::start(Arc::clone(&counters)).map_err(system)?;
         let shared = Arc::new(Shared { counters, events, ports: Mutex::new(pool), recorder });
         let (connector, connector_thread) = Connector::start(tls).map_err(system)?;
-        let (mut workers, mut mailboxes) = (Vec::new(), Vec::new());
-        for index in 0..config.workers {
-            let mailbox = Arc::new(Mailbox::new().map_err(system)?);
-            mailboxes.push(Arc::clone(&mailbox));
-            let worker = Worker::new(
-                Arc::clone(&shared),
-                Arc::clone(&mailbox),
-                connector.clone(),
-                config.bind_address,
-                index == 0,
-            )
-            .map_err(system)?;
+        let mailboxes: Result<Vec<_>, _> =
+            (0..config.workers).map(|_| Mailbox::new().map(Arc::new)).collect();
+        let mailboxes: Arc<[_]> = mailboxes.map_err(system)?.into();
+        let mut workers = Vec::new();
+        for (index, mailbox) in mailboxes.iter().map(Arc::clone).enumerate() {
+            let all = (index, Arc::clone(&mailboxes));
+            let worker = Worker::new(Arc::clone(&shared), all, connector.clone(), config.bind_address)
+                .map_err(system)?;
             let thread = std::thread::Builder::new()
                 .name(format!("offhook-media-{index}"))
                 .spawn(move || worker.run())
@@ -257,6 +275,63 @@ impl Engine {
         if let Some(mailbox) = self.mailboxes.get(entry.worker) {
             mailbox.post_result(Command::CloseLeg { leg });
         }
+        registry.part(leg);
+        Ok(())
+    }
+
+    /// Let each leg's far end hear what the other's says, in place of whom it was bridged to before. The keys that
+    /// are pressed on a leg go to the other where `keys` and `other_keys` say so.
+    ///
+    /// # Errors
+    /// When a leg is unknown or closing, both are one, or AMR-WB would have to be transcoded and cannot.
+    pub fn bridge(&self, leg: u64, other: u64, keys: bool, other_keys: bool) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        if leg == other {
+            return Err(EngineError::bad("a leg cannot be bridged to itself"));
+        }
+        let entry = |leg: u64| registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg));
+        let (first, second) = (entry(leg)?, entry(other)?);
+        for (leg, entry) in [(leg, first), (other, second)] {
+            if entry.closing {
+                return Err(EngineError::LegClosing(leg));
+            }
+        }
+        if let (Some(one), Some(two)) = (first.format, second.format)
+            && !can_bridge(one, two)
+        {
+            return Err(refused(Refused::Untranscodable));
+        }
+        let to = first.worker;
+        let Some(mailbox) = self.mailboxes.get(to) else { return Err(EngineError::Overloaded(leg)) };
+        for leg in [leg, other] {
+            self.part(&mut registry, leg);
+        }
+        if let Some(from) = registry.rehome(other, to) {
+            // Bounded by the legs: each is on its way once.
+            mailbox.post_result(Command::Expect { leg: other });
+            if let Some(old) = self.mailboxes.get(from) {
+                old.post_result(Command::Depart { leg: other, to });
+            }
+        }
+        mailbox.post_result(Command::Bridge { leg, other, keys, other_keys });
+        for (leg, other) in [(leg, other), (other, leg)] {
+            if let Some(entry) = registry.legs.get_mut(&leg) {
+                entry.other = Some(other);
+            }
+        }
+        Ok(())
+    }
+
+    /// End what `bridge` began; nothing happens where nothing was.
+    ///
+    /// # Errors
+    /// When the leg is unknown.
+    pub fn unbridge(&self, leg: u64) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        if !registry.legs.contains_key(&leg) {
+            return Err(EngineError::UnknownLeg(leg));
+        }
+        self.part(&mut registry, leg);
         Ok(())
     }
 
@@ -513,6 +588,15 @@ impl Engine {
     pub fn inject_panic(&self, leg: u64) -> Result<(), EngineError> {
         let registry = self.registry();
         self.post(&registry, leg, Command::Panic { leg })
+    }
+
+    /// Both legs of a bridge live on one worker.
+    fn part(&self, registry: &mut Registry, leg: u64) {
+        let Some(other) = registry.part(leg) else { return };
+        let worker = registry.legs.get(&leg).map(|entry| entry.worker);
+        if let Some(mailbox) = worker.and_then(|worker| self.mailboxes.get(worker)) {
+            mailbox.post_result(Command::Unbridge { leg, other });
+        }
     }
 
     fn add_tap(&self, leg: u64, tap: u64, command: Command) -> Result<(), EngineError> {

@@ -1,13 +1,15 @@
 //! One leg on its worker: the media leg, its sockets and its streams.
 
+mod bridge;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, RecordingParams, Refused, Sink,
-    StreamParams, TapId, TapStats,
+    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, RecordingParams, Refused, Relayed,
+    Sink, StreamParams, TapId, TapStats,
 };
 use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
@@ -18,6 +20,7 @@ use crate::context::{Context, PART_RTCP, PART_RTP, PART_STREAMS, token};
 use crate::counters::Counters;
 use crate::events::{Event, What};
 use crate::limits::STREAM_READ_BYTES;
+use crate::mailbox::Home;
 use crate::ports::{BoundPort, LegPorts};
 use crate::recorder::{FileEnd, FileId};
 use crate::stream::{End, Stream};
@@ -27,6 +30,10 @@ use crate::ws::{Incoming, Opcode};
 struct LegIo {
     id: u64,
     slot: u32,
+    /// The worker it lives on, for those who open sockets for it.
+    home: Home,
+    /// The leg it is bridged to.
+    other: Option<u64>,
     rtp: Option<BoundPort>,
     rtcp: Option<BoundPort>,
     local_v6: bool,
@@ -102,6 +109,12 @@ impl Sink for LegSink<'_> {
         self.tell(tap.0, What::Audio { at_ms, pcm });
     }
 
+    fn relay(&mut self, item: Relayed<'_>) {
+        if self.io.other.is_some() {
+            self.cx.relayed.push(item);
+        }
+    }
+
     fn recorded(&mut self, tap: TapId, at: u64, pcm: &[i16]) {
         self.cx.shared.recorder.write(FileId { leg: self.io.id, tap }, at, pcm);
     }
@@ -165,6 +178,8 @@ impl Leg {
             io: LegIo {
                 id,
                 slot,
+                home: Home::new(cx.index, Arc::clone(&cx.mailboxes)),
+                other: None,
                 rtp: Some(ports.rtp),
                 rtcp: ports.rtcp,
                 local_v6,
@@ -181,6 +196,11 @@ impl Leg {
 
     pub(crate) fn id(&self) -> u64 {
         self.io.id
+    }
+
+    /// The leg it is bridged to.
+    pub(crate) fn other(&self) -> Option<u64> {
+        self.io.other
     }
 
     /// Read one datagram; level-triggered epoll tells of the next.
@@ -259,7 +279,7 @@ impl Leg {
             return self.recording_closed(tap, FileEnd { size_bytes: 0, error: Some(detail) }, cx);
         }
         let id = FileId { leg: self.io.id, tap };
-        cx.shared.recorder.open(id, path, (params.channels(), params.sample_rate_hz), &cx.mailbox);
+        cx.shared.recorder.open(id, path, (params.channels(), params.sample_rate_hz), &self.io.home);
     }
 
     /// Go on with a recording.
@@ -309,7 +329,7 @@ impl Leg {
                 until: None,
                 reason: String::new(),
             };
-            LegIo::ask_for_socket((self.io.id, self.io.slot), &mut stream, attempts, cancelled, cx);
+            LegIo::ask_for_socket((self.io.id, &self.io.home), &mut stream, attempts, cancelled, cx);
         }
         self.io.attention = true;
         self.io.streams.push(stream);
@@ -317,7 +337,7 @@ impl Leg {
 
     /// A stream has lost its socket: seek another while the media leg keeps what is to be sent.
     fn reconnect(&mut self, index: usize, now: Instant, cx: &mut Context) {
-        let ids = (self.io.id, self.io.slot);
+        let (id, home) = (self.io.id, self.io.home.clone());
         let Some(stream) = self.io.streams.get_mut(index) else { return };
         let Some(reason) = stream.lost_reason().map(str::to_owned) else { return };
         let Some((pauses, until)) = stream.reconnect.lost(now) else { return stream.give_up(&reason) };
@@ -327,9 +347,9 @@ impl Leg {
         let tap = stream.tap;
         self.media.stream_lost(now, tap);
         let detail = reason.clone();
-        cx.shared.events.push(Event { leg: ids.0, tap: tap.0, what: What::StreamReconnecting { detail } });
+        cx.shared.events.push(Event { leg: id, tap: tap.0, what: What::StreamReconnecting { detail } });
         let attempts = Attempts { pauses, until: Some(until), reason };
-        LegIo::ask_for_socket(ids, stream, attempts, cancelled, cx);
+        LegIo::ask_for_socket((id, &home), stream, attempts, cancelled, cx);
     }
 
     /// The connector has done what it could.
@@ -420,6 +440,9 @@ impl Leg {
         Counters::add_many(&counters.rx_packets_late_total, stats.packets_late);
         Counters::add_many(&counters.rx_samples_slipped_total, stats.slipped_samples);
         Counters::add_many(&counters.rx_digits_inband_total, stats.digits_inband);
+        Counters::add_many(&counters.bridge_packets_passed_total, stats.packets_passed);
+        Counters::add_many(&counters.bridge_packets_not_passed_total, stats.packets_not_passed);
+        Counters::add_many(&counters.bridge_underruns_total, stats.bridge_underruns);
         cx.shared.events.push(Event { leg: self.io.id, tap: 0, what: What::LegClosed { stats } });
     }
 
@@ -582,7 +605,7 @@ impl Recording {
 
 impl LegIo {
     fn ask_for_socket(
-        (leg, slot): (u64, u32),
+        (leg, home): (u64, &Home),
         stream: &mut Stream,
         attempts: Attempts,
         cancelled: oneshot::Receiver<()>,
@@ -590,11 +613,10 @@ impl LegIo {
     ) {
         let request = Request {
             leg,
-            slot,
             serial: stream.serial,
+            home: home.clone(),
             destination: Arc::clone(&stream.destination),
             attempts,
-            mailbox: Arc::clone(&cx.mailbox),
             cancelled,
         };
         if cx.connector.request(request) {

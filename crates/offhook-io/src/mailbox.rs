@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use offhook_media::{ForkParams, LegParams, LegStats, RecordingParams, SpeechParams, StreamParams, TapId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connect::{Destination, OpenSocket};
+use crate::leg::Leg;
 use crate::limits::COMMANDS_WAITING_MAX;
 use crate::ports::LegPorts;
 use crate::recorder::FileEnd;
@@ -67,11 +69,13 @@ pub(crate) enum Command {
     /// The file of a recording cannot be written any more.
     FileFailed {
         leg: u64,
+        home: Home,
         tap: TapId,
     },
     /// The file of a recording is as complete as it will be.
     FileClosed {
         leg: u64,
+        home: Home,
         tap: TapId,
         end: FileEnd,
     },
@@ -95,13 +99,38 @@ pub(crate) enum Command {
         duration_ms: u32,
         gap_ms: u32,
     },
+    /// Let each leg send what the other receives; `keys` of the first, and of the second, too.
+    Bridge {
+        leg: u64,
+        other: u64,
+        keys: bool,
+        other_keys: bool,
+    },
+    Unbridge {
+        leg: u64,
+        other: u64,
+    },
+    /// The leg will live on another worker from here on.
+    Depart {
+        leg: u64,
+        to: usize,
+    },
+    /// A leg of another worker will come: what is for it waits until then.
+    Expect {
+        leg: u64,
+    },
+    /// It is here, or has ended before it could come.
+    Arrive {
+        leg: u64,
+        moved: Option<Box<Leg>>,
+    },
     Stats {
         leg: u64,
         reply: SyncSender<LegStats>,
     },
     StreamOpened {
         leg: u64,
-        slot: u32,
+        home: Home,
         serial: u16,
         result: Result<OpenSocket, String>,
         tries: usize,
@@ -112,6 +141,77 @@ pub(crate) enum Command {
     Panic {
         leg: u64,
     },
+}
+
+impl Command {
+    /// The legs it is about; nothing where it is about none, or about its own way.
+    pub(crate) const fn legs(&self) -> [Option<u64>; 2] {
+        match self {
+            Self::Bridge { leg, other, .. } | Self::Unbridge { leg, other } => [Some(*leg), Some(*other)],
+            Self::OpenLeg { leg, .. }
+            | Self::Connect { leg, .. }
+            | Self::CloseLeg { leg }
+            | Self::AddFork { leg, .. }
+            | Self::AddStream { leg, .. }
+            | Self::BeginStream { leg, .. }
+            | Self::AddSpeech { leg, .. }
+            | Self::RemoveTap { leg, .. }
+            | Self::Play { leg, .. }
+            | Self::Clear { leg }
+            | Self::SendDigits { leg, .. }
+            | Self::Depart { leg, .. }
+            | Self::Expect { leg }
+            | Self::Stats { leg, .. }
+            | Self::StreamOpened { leg, .. }
+            | Self::AddRecording { leg, .. }
+            | Self::PauseRecording { leg, .. }
+            | Self::ResumeRecording { leg, .. }
+            | Self::FileFailed { leg, .. }
+            | Self::FileClosed { leg, .. } => [Some(*leg), None],
+            #[cfg(feature = "fault-injection")]
+            Self::Panic { leg } => [Some(*leg), None],
+            Self::Arrive { .. } | Self::Stop => [None, None],
+        }
+    }
+
+    /// Where the leg lives, if others have answered it and it may have moved meanwhile.
+    pub(crate) const fn home(&self) -> Option<&Home> {
+        match self {
+            Self::StreamOpened { home, .. }
+            | Self::FileFailed { home, .. }
+            | Self::FileClosed { home, .. } => Some(home),
+            _ => None,
+        }
+    }
+}
+
+/// Where a leg lives, for those who work for it on other threads: a leg may move meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    worker: Arc<AtomicUsize>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+}
+
+impl Home {
+    pub(crate) fn new(worker: usize, mailboxes: Arc<[Arc<Mailbox>]>) -> Self {
+        Self { worker: Arc::new(AtomicUsize::new(worker)), mailboxes }
+    }
+
+    /// The leg lives on another worker from here on.
+    pub(crate) fn move_to(&self, worker: usize) {
+        self.worker.store(worker, Ordering::Release);
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        self.worker.load(Ordering::Acquire)
+    }
+
+    /// Send an answer to the leg. One that moves at this moment has it sent after it.
+    pub(crate) fn post_result(&self, command: Command) {
+        if let Some(mailbox) = self.mailboxes.get(self.worker()) {
+            mailbox.post_result(command);
+        }
+    }
 }
 
 /// The queue and its descriptor.

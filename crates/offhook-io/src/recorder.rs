@@ -16,7 +16,7 @@ use offhook_media::TapId;
 
 use crate::counters::Counters;
 use crate::limits::{RECORDED_BLOCKS_MAX, RECORDER_SHUTDOWN_TIMEOUT};
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Home};
 use crate::wav::{WAV_DATA_BYTES_MAX, WAV_HEADER_BYTES, wav_header};
 
 /// Names a file that is being written.
@@ -35,7 +35,7 @@ pub(crate) struct FileEnd {
 }
 
 enum Job {
-    Open { id: FileId, path: PathBuf, format: (u16, u32), mailbox: Arc<Mailbox> },
+    Open { id: FileId, path: PathBuf, format: (u16, u32), home: Home },
     Write { id: FileId, at: u64, pcm: Vec<i16> },
     Close { id: FileId, frames: u64 },
 }
@@ -72,8 +72,8 @@ impl Recorder {
     }
 
     /// Make a file. Its end is told by `FileClosed`; before that perhaps by `FileFailed`, which asks for `close`.
-    pub(crate) fn open(&self, id: FileId, path: PathBuf, format: (u16, u32), mailbox: &Arc<Mailbox>) {
-        self.queue.push(Job::Open { id, path, format, mailbox: Arc::clone(mailbox) });
+    pub(crate) fn open(&self, id: FileId, path: PathBuf, format: (u16, u32), home: &Home) {
+        self.queue.push(Job::Open { id, path, format, home: home.clone() });
     }
 
     /// Write whole frames, the first of them at `at`.
@@ -159,9 +159,9 @@ impl Writer {
     fn run(&mut self) {
         while let Some(job) = self.queue.pop() {
             match job {
-                Job::Open { id, path, format, mailbox } => {
+                Job::Open { id, path, format, home } => {
                     Counters::add(&self.counters.recordings_open);
-                    let file = WavFile::create(&path, format, mailbox);
+                    let file = WavFile::create(&path, format, home);
                     self.tell_failure(id, &file);
                     self.files.insert(id, file);
                 }
@@ -190,7 +190,8 @@ impl Writer {
     fn tell_failure(&self, id: FileId, file: &WavFile) {
         if file.error.is_some() {
             Counters::add(&self.counters.recordings_failed_total);
-            file.mailbox.post_result(Command::FileFailed { leg: id.leg, tap: id.tap });
+            let home = file.home.clone();
+            file.home.post_result(Command::FileFailed { leg: id.leg, home, tap: id.tap });
         }
     }
 
@@ -201,7 +202,8 @@ impl Writer {
             file.error.get_or_insert(err.to_string());
         }
         let end = FileEnd { size_bytes: WAV_HEADER_BYTES + file.data_bytes, error: file.error };
-        file.mailbox.post_result(Command::FileClosed { leg: id.leg, tap: id.tap, end });
+        let home = file.home.clone();
+        file.home.post_result(Command::FileClosed { leg: id.leg, home, tap: id.tap, end });
     }
 }
 
@@ -217,15 +219,15 @@ struct WavFile {
     file: Option<File>,
     format: (u16, u32),
     data_bytes: u64,
-    mailbox: Arc<Mailbox>,
+    home: Home,
     error: Option<String>,
 }
 
 impl WavFile {
-    fn create(path: &PathBuf, format: (u16, u32), mailbox: Arc<Mailbox>) -> Self {
+    fn create(path: &PathBuf, format: (u16, u32), home: Home) -> Self {
         // Voices are nobody else's business.
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut made = Self { file: None, format, data_bytes: 0, mailbox, error: None };
+        let mut made = Self { file: None, format, data_bytes: 0, home, error: None };
         match opened.and_then(|file| file.write_all_at(&wav_header(format, 0), 0).map(|()| file)) {
             Ok(file) => made.file = Some(file),
             Err(err) => made.error = Some(err.to_string()),

@@ -4,14 +4,16 @@
 //! hear "nothing more" would double the system calls of a call. Deadlines are armed lazily: one that
 //! moves away is left to fire early and looked at again.
 
+mod bridge;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use offhook_media::Port;
+use offhook_media::{Port, RelayQueue};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::setpriority_process;
@@ -36,6 +38,8 @@ pub(crate) struct Worker {
     legs: Vec<Option<Leg>>,
     free: Vec<u32>,
     by_id: HashMap<u64, u32>,
+    /// Legs that are on their way from another worker, and what waits for them.
+    expected: HashMap<u64, VecDeque<Command>>,
     deadlines: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Only one worker looks after draining ports.
     sweep_at: Option<Instant>,
@@ -47,29 +51,33 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        mailbox: Arc<Mailbox>,
+        (index, mailboxes): (usize, Arc<[Arc<Mailbox>]>),
         connector: Connector,
         bind: IpAddr,
-        sweeps: bool,
     ) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, mailbox.fd(), EventData::new_u64(MAILBOX), EventFlags::IN)?;
+        if let Some(mailbox) = mailboxes.get(index) {
+            epoll::add(&epoll, mailbox.fd(), EventData::new_u64(MAILBOX), EventFlags::IN)?;
+        }
         let forks = ForkSockets::new(bind);
         Ok(Self {
             cx: Context {
                 epoll,
                 shared,
-                mailbox,
+                index,
+                mailboxes,
                 connector,
                 forks,
                 masks: MaskSource::new(),
                 frame: Vec::new(),
+                relayed: RelayQueue::default(),
             },
             legs: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
+            expected: HashMap::new(),
             deadlines: BinaryHeap::new(),
-            sweep_at: sweeps.then(|| Instant::now() + SWEEP_EVERY),
+            sweep_at: (index == 0).then(|| Instant::now() + SWEEP_EVERY),
             stop_by: None,
             // One byte more, so that a datagram that is too long is seen to be.
             datagram: vec![0; DATAGRAM_BYTES_MAX + 1].into(),
@@ -96,7 +104,8 @@ impl Worker {
                 }
             }
             self.expire(now);
-            if self.stop_by.is_some_and(|by| self.by_id.is_empty() || now >= by) {
+            if self.stop_by.is_some_and(|by| (self.by_id.is_empty() && self.expected.is_empty()) || now >= by)
+            {
                 return;
             }
         }
@@ -109,7 +118,8 @@ impl Worker {
 
     fn dispatch(&mut self, token: u64, flags: EventFlags, now: Instant) {
         if token == MAILBOX {
-            for command in self.cx.mailbox.take() {
+            let mailbox = self.cx.mailboxes.get(self.cx.index).map(Arc::clone);
+            for command in mailbox.map(|mailbox| mailbox.take()).unwrap_or_default() {
                 self.execute(command, now);
             }
             return;
@@ -130,8 +140,17 @@ impl Worker {
         self.read_buffer = read_buffer;
     }
 
-    /// Let a leg do something and look at what has become of it. A fault ends this leg alone.
+    /// Let a leg do something, and the leg it is bridged to what follows from that.
     fn drive(&mut self, slot: u32, now: Instant, act: impl FnOnce(&mut Leg, &mut Context)) {
+        let other = self.legs.get(slot as usize).and_then(Option::as_ref).and_then(Leg::other);
+        self.drive_one(slot, now, act);
+        if let Some(other) = other {
+            self.hand_over(slot, other, now);
+        }
+    }
+
+    /// Let a leg do something and look at what has become of it. A fault ends this leg alone.
+    fn drive_one(&mut self, slot: u32, now: Instant, act: impl FnOnce(&mut Leg, &mut Context)) {
         let index = slot as usize;
         let Some(Some(leg)) = self.legs.get_mut(index) else { return };
         let cx = &mut self.cx;
@@ -149,23 +168,26 @@ impl Worker {
                 }
             }
             Ok((true, _)) => {
-                if let Some(leg) = self.forget(slot) {
+                if let Some(leg) = self.forget(slot, now) {
                     leg.farewell(&self.cx);
                 }
             }
             Err(panic) => {
                 let message = panic_text(&*panic);
-                if let Some(leg) = self.forget(slot) {
+                if let Some(leg) = self.forget(slot, now) {
                     leg.fail(message, now, &self.cx);
                 }
             }
         }
     }
 
-    fn forget(&mut self, slot: u32) -> Option<Leg> {
+    fn forget(&mut self, slot: u32, now: Instant) -> Option<Leg> {
         let leg = self.legs.get_mut(slot as usize)?.take()?;
         self.by_id.remove(&leg.id());
         self.free.push(slot);
+        if let Some(other) = leg.other() {
+            self.part(other, now);
+        }
         Some(leg)
     }
 
@@ -194,15 +216,20 @@ impl Worker {
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
+        let awaited = command.legs().into_iter().flatten().find(|leg| self.expected.contains_key(leg));
+        if let Some(waiting) = awaited.and_then(|leg| self.expected.get_mut(&leg)) {
+            waiting.push_back(command);
+            return;
+        }
+        if let Some(home) = command.home().filter(|home| home.worker() != self.cx.index).cloned() {
+            return home.post_result(command);
+        }
         match command {
             Command::OpenLeg { leg, ports, seed } => self.open(leg, ports, seed, now),
             Command::Connect { leg, params } => {
                 self.command(leg, now, |leg, cx| leg.connect(now, *params, cx).is_ok());
             }
-            Command::CloseLeg { leg } => self.command(leg, now, |leg, cx| {
-                leg.close(now, cx);
-                true
-            }),
+            Command::CloseLeg { leg } => self.close(leg, now),
             Command::AddFork { leg, tap, params } => self.command(leg, now, |leg, cx| {
                 leg.add_tap(tap, cx, |media| media.add_fork(now, tap, params));
                 true
@@ -230,12 +257,12 @@ impl Worker {
             Command::ResumeRecording { leg, tap } => {
                 self.command(leg, now, |leg, cx| leg.resume_recording(now, tap, cx).is_ok());
             }
-            Command::FileFailed { leg, tap } => self.command(leg, now, |leg, cx| {
+            Command::FileFailed { leg, tap, .. } => self.command(leg, now, |leg, cx| {
                 // It may have ended meanwhile.
                 let _ = leg.remove_tap(now, tap, "failed", None, cx);
                 true
             }),
-            Command::FileClosed { leg, tap, end } => self.command(leg, now, |leg, cx| {
+            Command::FileClosed { leg, tap, end, .. } => self.command(leg, now, |leg, cx| {
                 leg.recording_closed(tap, end, cx);
                 true
             }),
@@ -264,13 +291,19 @@ impl Worker {
                     let _ = reply.try_send(leg.stats());
                 }
             }
-            Command::StreamOpened { leg: id, slot, serial, result, tries } => {
-                self.drive(slot, now, |leg, cx| {
-                    if leg.id() == id {
-                        leg.stream_opened(serial, result, tries, now, cx);
-                    }
-                });
+            Command::Bridge { leg, other, keys, other_keys } => {
+                self.bridge((leg, keys), (other, other_keys), now);
             }
+            Command::Unbridge { leg, other } => self.unbridge(leg, other, now),
+            Command::Depart { leg, to } => self.depart(leg, to),
+            Command::Expect { leg } => {
+                self.expected.entry(leg).or_default();
+            }
+            Command::Arrive { leg, moved } => self.arrive(leg, moved, now),
+            Command::StreamOpened { leg, serial, result, tries, .. } => self.command(leg, now, |leg, cx| {
+                leg.stream_opened(serial, result, tries, now, cx);
+                true
+            }),
             Command::Stop => {
                 self.stop_by = Some(now + SHUTDOWN_TIMEOUT);
                 let slots: Vec<u32> = self.by_id.values().copied().collect();

@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use offhook_codec::Encoder;
 use offhook_media::{
-    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg, OpusSettings,
-    Port, Sink, SpeechParams, StreamParams, TapId, Track,
+    AppHeard, ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg,
+    OpusSettings, Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 
@@ -215,7 +215,7 @@ fn stream_params() -> StreamParams {
         tx: false,
         format: Codec::Pcmu.into(),
         app_format: None,
-        app_heard: true,
+        app_heard: AppHeard::Own,
         binary_media: false,
         frame_ms: 20,
         stream_id: "32de0dea-53cb-4b21-89a4-9e1819c043bc".to_owned(),

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    AppFormat, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, Port, Sink, SpeechParams,
-    StreamParams, TapId, Track,
+    AppFormat, AppHeard, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, Port, Sink,
+    SpeechParams, StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -242,7 +242,7 @@ fn stream_params(b: u8) -> StreamParams {
         tx: b & 2 == 0,
         format: format(b >> 2),
         app_format: (b & 16 == 0).then(|| if b & 32 == 0 { AppFormat::Mp3 } else { format(b >> 1).into() }),
-        app_heard: b & 64 == 0,
+        app_heard: if b & 64 == 0 { AppHeard::Own } else { AppHeard::OtherOnly },
         binary_media: b & 128 != 0,
         frame_ms: 20 + u32::from(b & 0x1f),
         stream_id: "s".to_owned(),

@@ -1,18 +1,22 @@
 //! The media of one leg.
 
+mod bridge;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_codec::Format;
 use offhook_rtp::{DigitReceived, is_rtcp};
 
-use crate::clock::{Clock, sooner, to_ms, to_us};
+use crate::clock::{Clock, Position, sooner, to_ms, to_us};
 use crate::fork::ForkTap;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::params::{
     ForkParams, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, TapId, Track,
 };
+use crate::piece::Piece;
 use crate::recording::RecordingTap;
+use crate::relayed::Relayed;
 use crate::report::{Reporter, Sent};
 use crate::rx::Receiver;
 use crate::seed::Seed;
@@ -21,7 +25,7 @@ use crate::speech::SpeechTap;
 use crate::stats::LegStats;
 use crate::stream::StreamTap;
 use crate::taps::{Tap, Taps};
-use crate::tx::{Transmitter, reachable};
+use crate::tx::{Out, Transmitter, reachable};
 
 /// One leg's media, from the first datagram until the last tap is closed.
 ///
@@ -35,6 +39,8 @@ pub struct MediaLeg {
     tx: Transmitter,
     reporter: Reporter,
     taps: Taps,
+    /// There while the leg is bridged: whether keys are for the other leg too.
+    relays_keys: Option<bool>,
 }
 
 impl MediaLeg {
@@ -51,6 +57,7 @@ impl MediaLeg {
             tx,
             reporter: Reporter::new(seed),
             taps: Taps::default(),
+            relays_keys: None,
         }
     }
 
@@ -93,8 +100,15 @@ impl MediaLeg {
                 self.tx.request_amr_wb_mode(first >> 4);
             }
         }
+        let bridged = self.relays_keys.is_some();
+        if let Some(item) = self.relays_keys.and_then(|keys| accepted.relayed(payload, params, keys)) {
+            sink.relay(item);
+        }
         self.rx.order(now, here, &accepted, payload, &mut |piece| {
             taps.audio(now, Track::Rx, piece, sink);
+            if bridged {
+                sink.relay(handed_on(here, piece));
+            }
         });
         if accepted.is_event() {
             self.taps.keys = None;
@@ -127,9 +141,12 @@ impl MediaLeg {
         self.tx.playout.handle_timeout(now);
         let Some(params) = &self.params else { return };
         self.tx.wake(now, params);
-        let taps = &mut self.taps;
+        let (taps, here, bridged) = (&mut self.taps, self.clock.position(now), self.relays_keys.is_some());
         self.rx.handle_timeout(now, &self.clock, &mut |piece| {
             taps.audio(now, Track::Rx, piece, sink);
+            if bridged {
+                sink.relay(handed_on(here, piece));
+            }
         });
         if let Some(digit) = self.rx.expire_digit(now) {
             self.tell_event(now, digit, sink);
@@ -331,7 +348,7 @@ impl MediaLeg {
 
     /// Counters up to now.
     pub fn stats(&self) -> LegStats {
-        let (rx, tx, reporter) = (&self.rx, &self.tx, &self.reporter);
+        let (rx, tx, reporter, bridged) = (&self.rx, &self.tx, &self.reporter, self.tx.bridged());
         LegStats {
             taps: self.taps.stats(&tx.playout),
             packets_received: rx.packets,
@@ -357,6 +374,10 @@ impl MediaLeg {
             digits_dropped: rx.digits_dropped,
             digits_inband: rx.digits_inband,
             packets_sent: tx.packets,
+            packets_passed: tx.passed,
+            packets_not_passed: tx.not_passed.saturating_add(bridged.undecodable),
+            bridge_underruns: bridged.underruns,
+            bridge_discarded_ms: bridged.discarded_ms,
             bytes_sent: tx.bytes,
             played_ms: to_ms(tx.playout.played),
             queued_ms: tx.playout.queued_ms(),
@@ -389,6 +410,7 @@ impl MediaLeg {
         self.taps.close_all((self.clock.position(now), "call_ended"), &mut self.tx.playout, sink);
         self.send_report(now, true, sink);
         self.params = None;
+        self.relays_keys = None;
         self.rx.stop();
         self.tx.stop();
         self.reporter.stop();
@@ -461,12 +483,13 @@ impl MediaLeg {
     fn send_due(&mut self, now: Instant, sink: &mut impl Sink) {
         let (Some(params), Some(target)) = (&self.params, self.rx.target()) else { return };
         let taps = &mut self.taps;
-        let ended = self.tx.handle_timeout(now, &self.clock, params, &mut |sent| {
-            sink.transmit(Port::Rtp, target, sent.datagram);
-            taps.packet(Track::Tx, sent.datagram, sink);
-            if let Some(piece) = sent.audio {
-                taps.audio(now, Track::Tx, piece, sink);
+        let ended = self.tx.handle_timeout(now, &self.clock, params, &mut |out| match out {
+            Out::Packet(datagram) => {
+                sink.transmit(Port::Rtp, target, datagram);
+                taps.packet(Track::Tx, datagram, sink);
             }
+            Out::Audio(piece) => taps.audio(now, Track::Tx, piece, sink),
+            Out::Said(rate_hz, pcm) => sink.relay(Relayed::Said { rate_hz, pcm }),
         });
         if let Some(played_ms) = ended {
             sink.event(Event::PlayEnded { played_ms, completed: true });
@@ -497,4 +520,9 @@ impl MediaLeg {
         let compound = self.reporter.build(now, self.clock.unix(now), sent, &mut self.rx.stats, bye);
         sink.transmit(port, target, compound);
     }
+}
+
+/// A piece of the rx track as the other leg of a bridge takes it.
+const fn handed_on(here: Position, piece: Piece<'_>) -> Relayed<'_> {
+    Relayed::Audio { here, at: piece.at, ticks: piece.ticks, format: piece.format, payload: piece.payload }
 }

@@ -12,6 +12,7 @@ mod drift;
 mod fork;
 mod frame;
 mod framer;
+mod jitter;
 mod keys;
 mod lane;
 mod leg;
@@ -24,6 +25,8 @@ mod player;
 mod playout;
 mod rate;
 mod recording;
+mod relay;
+mod relayed;
 mod reorder;
 mod report;
 mod rx;
@@ -48,5 +51,7 @@ pub use params::{
     ForkParams, InbandDtmf, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, Strep, TapId,
     Track,
 };
+pub use relay::can_bridge;
+pub use relayed::{AppHeard, RelayQueue, Relayed};
 pub use sink::{Event, FrameKind, Port, Sink};
 pub use stats::{LegStats, TapKind, TapStats};

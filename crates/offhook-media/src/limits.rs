@@ -82,3 +82,19 @@ pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
 pub const DRIFT_WINDOWS: usize = 18;
 /// No clock in use is more wrong than this; what moves faster is the network, in ppm.
 pub const DRIFT_PPM_MAX: i64 = 200;
+/// Audio of the other leg of a bridge that may wait to be mixed.
+pub const BRIDGE_WAIT_MS_MAX: u64 = 500;
+/// How much of it is waited for at most before it is mixed, beside the packet that is due.
+pub const BRIDGE_SPARE_MS_MAX: u64 = 200;
+/// What was not needed for so long is left out.
+pub const BRIDGE_WINDOW_MS: u64 = 2000;
+/// Audio of the other leg that comes this long after it was due was late; more is a pause.
+pub const BRIDGE_LATE_MAX: Duration = Duration::from_millis(250);
+/// The first packet that is mixed waits so long for the second one's jitter.
+pub const BRIDGE_START: Duration = Duration::from_millis(10);
+/// After nothing else was heard for this long, packets of the other leg are passed on untouched again.
+pub const BRIDGE_SETTLE: Duration = Duration::from_millis(200);
+/// While packets are passed on, silence is sent no sooner than this after the last one was due.
+pub const BRIDGE_SILENCE_AFTER: Duration = Duration::from_millis(60);
+/// How far the clock of what is passed on may be from ours before its timestamps begin anew.
+pub const BRIDGE_APART_MS_MAX: u64 = 1000;

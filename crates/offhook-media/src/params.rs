@@ -10,6 +10,7 @@ use crate::frame::is_json_object;
 use crate::lane::passes;
 use crate::limits::{RECORDING_MS_MAX, STREAM_BUFFER_MS_MAX};
 use crate::recording::is_recording_rate;
+use crate::relayed::AppHeard;
 
 /// Names one tap of one leg; chosen by the caller, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,8 +109,8 @@ pub struct StreamParams {
     pub format: Format,
     /// What the application may send to be heard by the far end; `None` when it may not.
     pub app_format: Option<AppFormat>,
-    /// Somebody hears it; otherwise it is taken and dropped.
-    pub app_heard: bool,
+    /// Who hears it; where that is nobody it is taken and dropped.
+    pub app_heard: AppHeard,
     /// Binary messages of the application are audio, as the payload of its media frames is.
     pub binary_media: bool,
     /// Audio per media frame, 20 to 100 ms.

@@ -11,6 +11,8 @@ use crate::clock::{tick_of, ticks, to_ms, wide};
 use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
 use crate::params::{LegParams, Refused, TapId};
 use crate::player::Player;
+use crate::relay::Relay;
+use crate::relayed::AppHeard;
 use crate::stats::TapStats;
 use crate::voice::Voice;
 
@@ -45,6 +47,12 @@ pub(crate) struct Playout {
     leg_rate_hz: u32,
     voices: Vec<(TapId, Voice)>,
     mix: Vec<i16>,
+    /// What the other leg of the bridge is to send.
+    said: Vec<i16>,
+    /// What an application says to both.
+    both: Vec<i16>,
+    /// There while the leg is bridged.
+    pub(crate) relay: Option<Box<Relay>>,
     player: Player,
     digits: VecDeque<Digit>,
     sending: Option<(TelephoneEventSender, u32)>,
@@ -63,6 +71,9 @@ impl Playout {
             leg_rate_hz,
             voices: Vec::new(),
             mix: Vec::new(),
+            said: Vec::new(),
+            both: Vec::new(),
+            relay: None,
             player: Player::new(leg_rate_hz),
             digits: VecDeque::new(),
             sending: None,
@@ -81,6 +92,9 @@ impl Playout {
             self.player.set_leg_rate(leg_rate_hz);
             for (_, voice) in &mut self.voices {
                 voice.set_leg_rate(leg_rate_hz);
+            }
+            if let Some(relay) = &mut self.relay {
+                relay.set_leg_rate(leg_rate_hz);
             }
         }
     }
@@ -128,12 +142,23 @@ impl Playout {
     }
 
     /// Let the application of a stream be heard.
-    pub(crate) fn add_voice(&mut self, tap: TapId, format: AppFormat, heard: bool) {
+    pub(crate) fn add_voice(&mut self, tap: TapId, format: AppFormat, heard: AppHeard) {
         let mut voice = Voice::new(format, self.leg_rate_hz);
-        if !heard {
-            voice.mute();
-        }
+        voice.heard = heard;
+        voice.mute(heard.by(self.is_bridged()) == (false, false));
         self.voices.push((tap, voice));
+    }
+
+    /// There is another leg now, or there is none any more.
+    pub(crate) fn bridge(&mut self, bridged: bool) {
+        self.relay = bridged.then(|| Box::new(Relay::new(self.leg_rate_hz)));
+        for (_, voice) in &mut self.voices {
+            voice.mute(voice.heard.by(bridged) == (false, false));
+        }
+    }
+
+    pub(crate) const fn is_bridged(&self) -> bool {
+        self.relay.is_some()
     }
 
     /// The queue of a stream, if its application may be heard.
@@ -177,10 +202,21 @@ impl Playout {
     pub(crate) fn has_work(&self, ptime_ms: u32) -> bool {
         let wanted = self.packet_samples(ptime_ms);
         self.run.is_some()
-            || !self.digits.is_empty()
-            || self.sending.is_some()
-            || self.pause_ms > 0
+            || self.has_digits()
             || self.voices.iter().any(|(_, voice)| voice.is_ready(wanted))
+            || self.relay.as_ref().is_some_and(|relay| relay.is_ready(wanted))
+    }
+
+    /// Whether digits of our own are under way.
+    pub(crate) fn has_digits(&self) -> bool {
+        !self.digits.is_empty() || self.sending.is_some() || self.pause_ms > 0
+    }
+
+    /// Whether an application has something to say to the other leg's far end.
+    pub(crate) fn has_said(&self, ptime_ms: u32) -> bool {
+        let wanted = self.packet_samples(ptime_ms);
+        let bridged = self.is_bridged();
+        self.voices.iter().any(|(_, voice)| voice.heard.by(bridged).1 && voice.is_ready(wanted))
     }
 
     pub(crate) fn queued_ms(&self) -> u64 {
@@ -190,6 +226,13 @@ impl Playout {
     /// What is due for one ptime, at `due`. A telephone-event is appended to `payload`.
     pub(crate) fn next(&mut self, due: Instant, params: &LegParams, payload: &mut Vec<u8>) -> Tick {
         let ptime_ms = params.ptime_ms;
+        self.said.clear();
+        if self.has_digits() {
+            let count = self.packet_samples(ptime_ms);
+            if let Some(relay) = &mut self.relay {
+                relay.skip(count);
+            }
+        }
         if self.pause_ms > 0 {
             self.pause_ms = self.pause_ms.saturating_sub(ptime_ms);
             return Tick::Pause;
@@ -235,18 +278,64 @@ impl Playout {
             self.run = self.run.map(|run| run.saturating_add(count));
             self.played = self.played.saturating_add(count);
         }
-        for (_, voice) in &mut self.voices {
-            heard |= voice.mix_into(&mut self.mix, due);
+        heard |= self.mix_voices(due, true);
+        if let Some(relay) = &mut self.relay {
+            if heard {
+                relay.mix(due);
+            }
+            heard |= relay.mix_into(&mut self.mix, due);
         }
         if heard { Tick::Audio } else { Tick::Idle }
     }
 
-    fn packet_samples(&self, ptime_ms: u32) -> usize {
+    /// What applications say to the other leg alone, while this one may not send.
+    pub(crate) fn next_said(&mut self, due: Instant, ptime_ms: u32) {
+        self.mix.clear();
+        self.mix.resize(self.packet_samples(ptime_ms), 0);
+        self.said.clear();
+        self.mix_voices(due, false);
+    }
+
+    /// Mix what applications say, each for those who hear it. True when the own far end hears something.
+    fn mix_voices(&mut self, due: Instant, own: bool) -> bool {
+        let (bridged, count, mut heard) = (self.is_bridged(), self.mix.len(), false);
+        for (_, voice) in &mut self.voices {
+            let by = voice.heard.by(bridged);
+            if !by.1 {
+                heard |= own && voice.mix_into(&mut self.mix, due);
+                continue;
+            }
+            self.both.clear();
+            self.both.resize(count, 0);
+            if voice.mix_into(&mut self.both, due) {
+                self.said.resize(count, 0);
+                add(&mut self.said, &self.both);
+                if by.0 && own {
+                    add(&mut self.mix, &self.both);
+                    heard = true;
+                }
+            }
+        }
+        heard
+    }
+
+    /// What the other leg is to send of the last packet's time.
+    pub(crate) fn said(&self) -> (u32, &[i16]) {
+        (self.leg_rate_hz, &self.said)
+    }
+
+    pub(crate) fn packet_samples(&self, ptime_ms: u32) -> usize {
         usize::try_from(u64::from(self.leg_rate_hz) * u64::from(ptime_ms) / 1000).unwrap_or(160)
     }
 
     /// So many samples of the leg as ticks.
     fn in_ticks(&self, samples: u64) -> u64 {
         samples.saturating_mul(tick_of(self.leg_rate_hz))
+    }
+}
+
+fn add(mix: &mut [i16], other: &[i16]) {
+    for (slot, sample) in mix.iter_mut().zip(other) {
+        *slot = slot.saturating_add(*sample);
     }
 }

@@ -12,6 +12,7 @@ use crate::limits::{DATAGRAM_BYTES_MAX, DIGIT_EXPIRY, DIGITS_PER_SECOND_MAX, STA
 use crate::lock::{Admission, SourceLock};
 use crate::params::LegParams;
 use crate::piece::Piece;
+use crate::relayed::Relayed;
 use crate::reorder::{Content, Reorder};
 
 /// Comfort noise (RFC 3389): never audio for a tap (contract 7, row 13).
@@ -27,6 +28,8 @@ pub(crate) struct Accepted {
     content: Content,
     event: Option<TelephoneEvent>,
     restarted: bool,
+    marker: bool,
+    seq: u16,
     timestamp: u32,
 }
 
@@ -37,6 +40,26 @@ impl Accepted {
 
     pub(crate) const fn is_audio(&self) -> bool {
         matches!(self.content, Content::Audio(_))
+    }
+
+    /// What the other leg of a bridge is to have of it; nothing where it came twice, or out of the blue.
+    pub(crate) fn relayed<'a>(
+        &self,
+        payload: &'a [u8],
+        params: &LegParams,
+        keys: bool,
+    ) -> Option<Relayed<'a>> {
+        self.number?;
+        let (seq, timestamp, format) = (self.seq, self.timestamp, params.format);
+        Some(match self.event {
+            Some(event) if keys => {
+                Relayed::Key { seq, timestamp, clock_rate_hz: params.dtmf_clock_rate_hz, event }
+            }
+            None if self.is_audio() => {
+                Relayed::Packet { marker: self.marker, seq, timestamp, format, payload }
+            }
+            _ => Relayed::Gap { seq },
+        })
     }
 }
 
@@ -177,6 +200,8 @@ impl Receiver {
             content: if is_audio { Content::Audio(packet.timestamp) } else { Content::Nothing },
             event: if is_event { TelephoneEvent::parse(packet.payload) } else { None },
             restarted,
+            marker: packet.marker,
+            seq: packet.seq.0,
             timestamp: packet.timestamp,
         };
         Some((accepted, packet.payload))

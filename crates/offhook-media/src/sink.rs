@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::params::TapId;
+use crate::relayed::Relayed;
 use crate::stats::TapStats;
 
 /// The two local ports of a leg.
@@ -37,6 +38,8 @@ pub trait Sink {
     }
     /// Hand decoded audio to the recogniser; `at_ms` is the time of the first sample.
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]);
+    /// Give something to the leg that this one is bridged to.
+    fn relay(&mut self, _item: Relayed<'_>) {}
     /// Hand audio to the writer of a recording: whole frames, the first of which is frame `at` of the file.
     /// Where no file can be written they are lost.
     fn recorded(&mut self, _tap: TapId, _at: u64, _pcm: &[i16]) {}

@@ -68,6 +68,14 @@ counters! {
         digits_inband,
         /// RTP packets sent to the far end.
         packets_sent,
+        /// Of these, the other leg's, passed on untouched.
+        packets_passed,
+        /// Packets of the other leg that could not be sent: on hold, or of a codec that cannot be decoded here.
+        packets_not_passed,
+        /// How often the other leg's audio came too late to be mixed in time.
+        bridge_underruns,
+        /// Audio of the other leg that waited without need and was left out, in ms.
+        bridge_discarded_ms,
         /// Their bytes, headers included.
         bytes_sent,
         /// Audio sent out of the playout queue, in ms.

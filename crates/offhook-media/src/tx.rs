@@ -1,5 +1,7 @@
 //! The tx track: paces what is due, numbers it, and hands every packet on as it goes out.
 
+mod pass;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -13,12 +15,15 @@ use crate::piece::Piece;
 use crate::playout::{Playout, Tick};
 use crate::silence::Silence;
 
-/// One packet as it was sent.
+/// What comes out.
 #[derive(Debug)]
-pub(crate) struct SentPacket<'a> {
-    pub(crate) datagram: &'a [u8],
-    /// What it carries, if that is audio and no telephone-event.
-    pub(crate) audio: Option<Piece<'a>>,
+pub(crate) enum Out<'a> {
+    /// One packet as it was sent.
+    Packet(&'a [u8]),
+    /// The audio in it, in order.
+    Audio(Piece<'a>),
+    /// Samples for the other leg of the bridge, and their rate.
+    Said(u32, &'a [i16]),
 }
 
 /// Sends at real time by deadlines: the next is the last plus ptime, however late the wake-up.
@@ -37,6 +42,8 @@ pub(crate) struct Transmitter {
     amr_mode: Option<u8>,
     /// Position after the last audio.
     at: Position,
+    /// The same as taps were told.
+    told: Position,
     event_at: Position,
     sent_any: bool,
     next_due: Option<Instant>,
@@ -52,6 +59,19 @@ pub(crate) struct Transmitter {
     pub(crate) slips: u64,
     /// Audio that could not be encoded and was not sent.
     pub(crate) unencodable: u64,
+    /// Packets of the other leg: passed on untouched, and not sent.
+    pub(crate) passed: u64,
+    pub(crate) not_passed: u64,
+    /// What bridges that are over have counted.
+    pub(crate) bridged_before: Bridged,
+}
+
+/// What is counted of a bridge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bridged {
+    pub(crate) underruns: u64,
+    pub(crate) discarded_ms: u64,
+    pub(crate) undecodable: u64,
 }
 
 impl Transmitter {
@@ -68,6 +88,7 @@ impl Transmitter {
             amr_modes: 0,
             amr_mode: None,
             at: 0,
+            told: 0,
             event_at: 0,
             sent_any: false,
             next_due: None,
@@ -81,6 +102,9 @@ impl Transmitter {
             octets: 0,
             slips: 0,
             unencodable: 0,
+            passed: 0,
+            not_passed: 0,
+            bridged_before: Bridged::default(),
         }
     }
 
@@ -125,9 +149,17 @@ impl Transmitter {
 
     /// There may be work: make sure that something is due.
     pub(crate) fn wake(&mut self, now: Instant, params: &LegParams) {
-        let wanted = params.silence_when_idle || self.playout.has_work(params.ptime_ms);
-        if can_send(params) && wanted && self.next_due.is_none() {
+        if self.wants(params) && self.next_due.is_none() {
             self.next_due = Some(self.free_at.map_or(now, |free| free.max(now)));
+        }
+    }
+
+    /// Whether a packet is to go out, here or by the other leg.
+    fn wants(&self, params: &LegParams) -> bool {
+        if can_send(params) {
+            params.silence_when_idle || self.playout.has_work(params.ptime_ms)
+        } else {
+            self.playout.has_said(params.ptime_ms)
         }
     }
 
@@ -151,7 +183,7 @@ impl Transmitter {
         now: Instant,
         clock: &Clock,
         params: &LegParams,
-        out: &mut impl FnMut(&SentPacket<'_>),
+        out: &mut impl FnMut(Out<'_>),
     ) -> Option<u64> {
         let ptime = Duration::from_millis(u64::from(params.ptime_ms));
         let mut ended = None;
@@ -167,8 +199,7 @@ impl Transmitter {
             self.send_one(due, clock, params, out);
             ended = ended.or(self.playout.take_ended());
             self.free_at = due.checked_add(ptime);
-            let more = params.silence_when_idle || self.playout.has_work(params.ptime_ms);
-            self.next_due = if more { self.free_at } else { None };
+            self.next_due = if self.wants(params) { self.free_at } else { None };
             self.keepalive_due = self.keepalive_due.and_then(|_| due.checked_add(params.keepalive));
         }
         if let Some(due) = self.keepalive_due.filter(|due| *due <= now) {
@@ -181,13 +212,11 @@ impl Transmitter {
         ended
     }
 
-    fn send_one(
-        &mut self,
-        due: Instant,
-        clock: &Clock,
-        params: &LegParams,
-        out: &mut impl FnMut(&SentPacket<'_>),
-    ) {
+    fn send_one(&mut self, due: Instant, clock: &Clock, params: &LegParams, out: &mut impl FnMut(Out<'_>)) {
+        if !can_send(params) {
+            self.playout.next_said(due, params.ptime_ms);
+            return self.give_said(out);
+        }
         self.datagram.clear();
         self.datagram.resize(RTP_HEADER_LEN, 0);
         match self.playout.next(due, params, &mut self.datagram) {
@@ -212,6 +241,15 @@ impl Transmitter {
             }
             Tick::Pause | Tick::Idle => {}
         }
+        self.give_said(out);
+    }
+
+    /// Give the other leg what applications say to its far end.
+    fn give_said(&self, out: &mut impl FnMut(Out<'_>)) {
+        let (rate_hz, pcm) = self.playout.said();
+        if !pcm.is_empty() {
+            out(Out::Said(rate_hz, pcm));
+        }
     }
 
     fn send_silence(
@@ -219,7 +257,7 @@ impl Transmitter {
         due: Instant,
         clock: &Clock,
         params: &LegParams,
-        out: &mut impl FnMut(&SentPacket<'_>),
+        out: &mut impl FnMut(Out<'_>),
     ) {
         self.datagram.clear();
         self.datagram.resize(RTP_HEADER_LEN, 0);
@@ -240,13 +278,7 @@ impl Transmitter {
     }
 
     /// Send the audio that lies in `datagram` behind the room for a header.
-    fn send_audio(
-        &mut self,
-        due: Instant,
-        clock: &Clock,
-        params: &LegParams,
-        out: &mut impl FnMut(&SentPacket<'_>),
-    ) {
+    fn send_audio(&mut self, due: Instant, clock: &Clock, params: &LegParams, out: &mut impl FnMut(Out<'_>)) {
         // A pause is a jump of the timestamp by the time that passed (RFC 3551 section 4.1).
         let at = self.at.max(self.aligned(clock.position(due)));
         let marker = at != self.at || !self.sent_any;
@@ -261,7 +293,7 @@ impl Transmitter {
         clock: &Clock,
         first: bool,
         payload_type: u8,
-        out: &mut impl FnMut(&SentPacket<'_>),
+        out: &mut impl FnMut(Out<'_>),
     ) {
         if first {
             self.event_at = self.at.max(self.aligned(clock.position(due)));
@@ -276,23 +308,39 @@ impl Transmitter {
         payload_type: u8,
         at: Position,
         audio_ticks: Option<u64>,
-        out: &mut impl FnMut(&SentPacket<'_>),
+        out: &mut impl FnMut(Out<'_>),
     ) {
-        let header =
-            RtpHeader { marker, payload_type, seq: self.seq, timestamp: self.timestamp(at), ssrc: self.ssrc };
+        let seq = self.seq;
+        self.seq = seq.next();
+        self.send_numbered(seq, marker, payload_type, at, out);
+        if let Some(ticks) = audio_ticks {
+            // What the other leg said may have been told a little further already.
+            let (at, format) = (at.max(self.told), self.format);
+            self.told = at.saturating_add(ticks);
+            let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
+            out(Out::Audio(Piece { at, ticks, format, payload }));
+        }
+    }
+
+    /// Send what lies in `datagram` behind the room for a header.
+    fn send_numbered(
+        &mut self,
+        seq: SeqNo,
+        marker: bool,
+        payload_type: u8,
+        at: Position,
+        out: &mut impl FnMut(Out<'_>),
+    ) {
+        let header = RtpHeader { marker, payload_type, seq, timestamp: self.timestamp(at), ssrc: self.ssrc };
         if let Some(room) = self.datagram.first_chunk_mut::<RTP_HEADER_LEN>() {
             *room = header.to_bytes();
         }
-        self.seq = self.seq.next();
         self.sent_any = true;
         self.packets = self.packets.saturating_add(1);
         let bytes = u64::try_from(self.datagram.len()).unwrap_or(0);
         self.bytes = self.bytes.saturating_add(bytes);
         self.octets = self.octets.saturating_add(bytes.saturating_sub(12));
-        let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
-        let format = self.format;
-        let audio = audio_ticks.map(|ticks| Piece { at, ticks, format, payload });
-        out(&SentPacket { datagram: &self.datagram, audio });
+        out(Out::Packet(&self.datagram));
     }
 
     /// The count of the RTP clock that a position lies in.

@@ -17,6 +17,7 @@ use crate::limits::{
     MARKS_WAITING_MAX, PLAYOUT_MS_MAX,
 };
 use crate::rate::Rate;
+use crate::relayed::AppHeard;
 use crate::stats::TapStats;
 
 const TOO_LONG: FrameError = FrameError::Invalid("media.payload is longer than 30 s");
@@ -31,6 +32,8 @@ const MARKS_FULL: FrameError = FrameError::Limit("too many marks wait; this one 
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 pub(crate) struct Voice {
     leg_rate_hz: u32,
+    /// Who is to hear it.
+    pub(crate) heard: AppHeard,
     /// What is said is dropped: there is nobody to hear it.
     muted: bool,
     /// What waits as it came; it is decoded as it is needed, packet by packet.
@@ -75,6 +78,7 @@ impl Voice {
     pub(crate) fn new(format: AppFormat, leg_rate_hz: u32) -> Self {
         Self {
             leg_rate_hz,
+            heard: AppHeard::Own,
             muted: false,
             backlog: Backlog::new(format),
             to_leg: format.to_leg(leg_rate_hz),
@@ -95,9 +99,9 @@ impl Voice {
         }
     }
 
-    /// Let nobody hear what is said from here on; it counts as discarded.
-    pub(crate) const fn mute(&mut self) {
-        self.muted = true;
+    /// Whether nobody hears what is said from here on; it counts as discarded then.
+    pub(crate) const fn mute(&mut self, muted: bool) {
+        self.muted = muted;
     }
 
     /// Queue all of the audio in `payload`, or nothing.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::*;
 use offhook_codec::{ByteOrder, Encoder, Format, L16_RATES_HZ, Mp3, OPUS_RATES_HZ, rms_dbfs};
 use offhook_media::limits::{APP_KEPT_BYTES_MAX, ERROR_FRAMES_PER_SECOND_MAX};
-use offhook_media::{AppFormat, Codec, LegParams, StreamParams, TapStats};
+use offhook_media::{AppFormat, AppHeard, Codec, LegParams, StreamParams, TapStats};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -375,7 +375,7 @@ fn binary_messages_are_audio_where_that_was_agreed_on() {
 #[test]
 fn what_nobody_is_to_hear_is_counted_as_discarded() {
     let mut bench = Bench::new(leg_params());
-    bench.add_stream(StreamParams { app_heard: false, ..stream(pcmu().into()) });
+    bench.add_stream(StreamParams { app_heard: AppHeard::OtherOnly, ..stream(pcmu().into()) });
     bench.say(&[0x80; 1600]);
     bench.mark("end");
     bench.run_to(1000);

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use offhook_io::{EngineError, Event, What};
-use offhook_media::{ByteOrder, Format, InbandDtmf, LegStats, OPUS_RATES_HZ, TapKind, TapStats, Track};
+use offhook_media::{
+    AppHeard, ByteOrder, Format, InbandDtmf, LegStats, OPUS_RATES_HZ, TapKind, TapStats, Track,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -32,6 +34,17 @@ pub(crate) fn bad(text: impl Into<String>) -> Refusal {
 pub(crate) fn address(text: &str) -> Result<SocketAddr, Refusal> {
     let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
     parsed.ok_or_else(|| bad(format!("{text:?} is not an address of the form ip:port")))
+}
+
+/// Who hears an application.
+pub(crate) fn app_heard(name: &str) -> Result<AppHeard, Refusal> {
+    match name {
+        "self" => Ok(AppHeard::Own),
+        "opposite" => Ok(AppHeard::Other),
+        "opposite_only" => Ok(AppHeard::OtherOnly),
+        "both" => Ok(AppHeard::Both),
+        _ => Err(bad(format!("app_heard is self, opposite, opposite_only or both, not {name:?}"))),
+    }
 }
 
 /// The format of a leg, by the names of SDP; a rate of zero is the one the codec has by itself.

@@ -124,6 +124,17 @@ impl Engine {
         Ok(self.inner.connect_leg(leg_id, params)?)
     }
 
+    /// Let the far ends of two legs hear each other.
+    #[pyo3(signature = (leg_id, other_leg_id, *, keys=true, other_keys=true))]
+    fn bridge(&self, leg_id: u64, other_leg_id: u64, keys: bool, other_keys: bool) -> Result<(), Refusal> {
+        Ok(self.inner.bridge(leg_id, other_leg_id, keys, other_keys)?)
+    }
+
+    /// End what `bridge` began.
+    fn unbridge(&self, leg_id: u64) -> Result<(), Refusal> {
+        Ok(self.inner.unbridge(leg_id)?)
+    }
+
     /// Close every tap, then the leg.
     fn close_leg(&self, leg_id: u64) -> Result<(), Refusal> {
         Ok(self.inner.close_leg(leg_id)?)
@@ -155,7 +166,7 @@ impl Engine {
     #[pyo3(signature = (leg_id, tap_id, *, url, addresses, headers, rx, tx, codec, sample_rate_hz, frame_ms, stream_id,
         connected_json, start_json, stop_json, connect_timeout_ms, connect_retry_ms, buffer_ms=5000, ping_ms=20000,
         fill_gaps=true, app_codec=None, app_sample_rate_hz=8000, l16_byte_order="little", reconnect_ms=vec![],
-        reconnect_total_ms=10000, app_heard=true, binary_media=false))]
+        reconnect_total_ms=10000, app_heard="self", binary_media=false))]
     fn add_stream(
         &self,
         leg_id: u64,
@@ -182,7 +193,7 @@ impl Engine {
         l16_byte_order: &str,
         reconnect_ms: Vec<u64>,
         reconnect_total_ms: u64,
-        app_heard: bool,
+        app_heard: &str,
         binary_media: bool,
     ) -> Result<(), Refusal> {
         let l16 = byte_order(l16_byte_order)?;
@@ -195,7 +206,7 @@ impl Engine {
             tx,
             format: stream_format(codec, sample_rate_hz, l16, "sample_rate_hz")?,
             app_format: app_codec.map(app_format).transpose()?,
-            app_heard,
+            app_heard: convert::app_heard(app_heard)?,
             binary_media,
             frame_ms,
             stream_id,

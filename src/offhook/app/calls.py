@@ -241,6 +241,14 @@ class Calls:
                     runner.feed(facts.SignallingFailed(event.reason or "the dialog ended"))
             case sip.CallRejected():
                 runner.feed(facts.SignallingFailed(event.reason, event.status))
+            case sip.InfoReceived():
+                runner.on_info(event)
+            case sip.InfoAnswered():
+                runner.feed(facts.InfoAnswered(event.status))
+            case sip.ReferAnswered():
+                runner.feed(facts.ReferAnswered(event.status))
+            case sip.ReferNotified():
+                runner.feed(facts.ReferNotified(event.status, event.over))
             case sip.OfferReceived():
                 runner.on_offer(event.sdp)
             case sip.OfferAnswered():

@@ -18,6 +18,7 @@ from offhook.app.leg_recordings import LegRecordings
 from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
+from offhook.app.signals import fact_of_info, send_signal
 from offhook.app.taps import LegTaps
 from offhook.app.trunks import Target
 from offhook.base import limits
@@ -31,7 +32,7 @@ from offhook.edge.media import events as media_events
 from offhook.edge.media.engine import MediaError
 from offhook.edge.webhook.outbox import Receipt
 from offhook.proto.sdp import NegotiatedMedia, SdpError, SessionDescription
-from offhook.proto.sip import CallHandle, CallStateError, UserAgentEvent
+from offhook.proto.sip import CallHandle, CallStateError, InfoReceived, UserAgentEvent
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +170,14 @@ class LegRunner:
             return
         self.feed(facts.MediaRenegotiated(agreed))
 
+    def on_info(self, event: InfoReceived) -> None:
+        """Take an INFO of the far end: a key, or something for the app to read."""
+        fact = fact_of_info(event)
+        if fact is None:
+            self._services.counters["info_keys_unusable_total"] += 1
+        else:
+            self.feed(fact)
+
     def hang_up(self) -> None:
         """End the call as the app would."""
         with suppress(CommandError):
@@ -242,6 +251,8 @@ class LegRunner:
                 self._end_call(effect)
             case do.SendDigits():
                 self._digits.send(effect)
+            case do.SendInfo() | do.ReferCall() | do.ForgetReferral():
+                send_signal(self._services.sip, self._call(), effect)
             case do.OpenPlayback():
                 self._playback.open(effect)
             case do.ClosePlayback():

@@ -48,6 +48,10 @@ DIGITS_PER_COMMAND_MAX = 128
 """Keys and pauses of one `send_dtmf`."""
 DIGITS_WAITING_S_MAX = 180.0
 """How long the keys that wait on one leg may take to be sent."""
+SIP_INFO_BYTES_MAX = 1_400
+"""The body, and the content type, of one `send_sip_info` (contract 2.4)."""
+REFERRAL_TIMEOUT_S = 240.0
+"""How long a referral may go on before it counts as failed; longer than a phone rings."""
 GATHER_DIGITS_MAX = 128
 """Keys of one entry (contract 2.4)."""
 GATHER_MS_MAX = 14_400_000
@@ -177,6 +181,11 @@ SDP_LINES_MAX = 1_000
 SDP_MEDIA_MAX = 32
 SIP_TRANSACTIONS_MAX = 100_000
 """Transactions alive at once, most of them finished and waiting for retransmissions (32 s each)."""
+INFOS_WAITING_MAX = 32
+"""INFOs of ours that wait for the one before to be answered, of one call."""
+INFOS_RECEIVED_PER_S_MAX = 25
+"""INFOs of one call that are taken in a second; a person presses 10 keys."""
+INFO_BODY_BYTES_MAX = 8 * 1024
 SIP_RING_TIMEOUT_S = 660.0
 """How long a call may ring, whichever side answers; longer than any `timeout_secs` (contract 2.3)."""
 SIP_RECEIVE_BUFFER_BYTES = 1024 * 1024

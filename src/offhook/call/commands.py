@@ -248,6 +248,24 @@ class SendDigits(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendInfo(Command):
+    """Send a SIP INFO to the far end."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refer(Command):
+    """Ask the far end to call `target`, a SIP URI, instead of us; the call goes on until somebody ends it."""
+
+    target: str
+    headers: tuple[Header, ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gather(Command):
     """Wait for keys (contract 2.4); what is gathered already ends as cancelled.
 

@@ -3,8 +3,8 @@
 Each `Open*` is answered by facts until its `*Closed` or `*Failed`; each `Close*` by exactly one.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from offhook.call.commands import (
     Dial,
@@ -16,6 +16,10 @@ from offhook.call.commands import (
 )
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
+
+AppHeard = Literal["self", "opposite", "opposite_only", "both"]
+"""Who hears an app: "opposite" is the far end of the leg bridged to the stream's, and while there is none
+the stream's own; with "opposite_only" nobody hears it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ class OpenStream:
 
     `start` and `stop` are the values of the `start` and `stop` keys of those frames; the reason is
     added to `stop` when it is known. `codec` and `sample_rate_hz` are what `start.media_format` says.
-    With `app_codec` the far end hears what the app sends, unless `app_heard` is False; with `reconnect`
-    a lost socket is opened again.
+    With `app_codec` what the app sends is heard by whom `app_heard` says; with `reconnect` a lost socket
+    is opened again.
     """
 
     stream_id: str
@@ -107,7 +111,7 @@ class OpenStream:
     start: dict[str, Any]
     stop: dict[str, Any]
     reconnect: bool = True
-    app_heard: bool = True
+    app_heard: AppHeard = "self"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,29 @@ class SendDigits:
 
 
 @dataclass(frozen=True, slots=True)
+class SendInfo:
+    """Send an INFO after those that wait; answered by `InfoAnswered`."""
+
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferCall:
+    """Send REFER; answered by `ReferAnswered`, and when that is a 2xx by `ReferNotified`."""
+
+    target: str
+    headers: tuple[Header, ...] = ()
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetReferral:
+    """Hear no more of the referral that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPlayback:
     """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
 
@@ -260,6 +287,9 @@ Effect = (
     | OpenTranscription
     | CloseTranscription
     | SendDigits
+    | SendInfo
+    | ReferCall
+    | ForgetReferral
     | OpenPlayback
     | ClosePlayback
     | OpenRecording

@@ -207,9 +207,40 @@ class RecordingEnded:
 
 @dataclass(frozen=True, slots=True)
 class DigitReceived:
-    """The far end pressed a key."""
+    """The far end pressed a key; `by_info`: by SIP INFO, not within the media."""
 
     digit: str
+    by_info: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """The far end sent an INFO that is no key."""
+
+    content_type: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfoAnswered:
+    """An INFO of ours has its final SIP status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferAnswered:
+    """Our REFER has its final SIP status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferNotified:
+    """The far end tells the SIP status of the call it was referred to; with `over` it tells no more."""
+
+    status: int | None
+    over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +283,10 @@ Fact = (
     | AgentAnswered
     | RecordingEnded
     | DigitReceived
+    | InfoReceived
+    | InfoAnswered
+    | ReferAnswered
+    | ReferNotified
     | PlaybackStarted
     | PlaybackEnded
 )

@@ -42,9 +42,12 @@ from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
 from offhook.call.errors import CommandError
 from offhook.call.gathering import Gathering
+from offhook.call.informing import Informing
+from offhook.call.keypresses import Keypresses
 from offhook.call.payloads import CallRecord
 from offhook.call.playbacks import Playbacks
 from offhook.call.recordings import Recordings
+from offhook.call.referring import Referring
 from offhook.call.tapping import Tapping
 from offhook.call.values import (
     Direction,
@@ -59,7 +62,15 @@ from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
 
-ABILITIES: tuple[type[Ability], ...] = (Tapping, Recordings, Playbacks, Dialpad, Gathering)
+ABILITIES: tuple[type[Ability], ...] = (
+    Tapping,
+    Recordings,
+    Playbacks,
+    Dialpad,
+    Gathering,
+    Informing,
+    Referring,
+)
 """In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
@@ -107,6 +118,7 @@ class CallLeg:
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
         self._memory = CommandMemory()
+        self._keys = Keypresses()
         self._media_open = False
         self._quality: QualityStats | None = None
         self._verdict: Verdict | None = None
@@ -469,6 +481,8 @@ class CallLeg:
     def _digit(self, fact: facts.DigitReceived, now: float) -> list[do.Effect]:
         record = self._context.record
         if self.state is not LegState.ANSWERED or record is None:
+            return []
+        if not self._keys.is_new(fact.digit, by_info=fact.by_info, now=now):
             return []
         told = {"digit": fact.digit, **payloads.parties(record)}
         return [self._notify("call.dtmf.received", told, now), *self._by_ability(fact, now)]

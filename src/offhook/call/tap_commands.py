@@ -16,7 +16,7 @@ from offhook.call.commands import (
     StreamOptions,
     TranscriptionOptions,
 )
-from offhook.call.effects import OpenDialogflow, OpenFork, OpenStream
+from offhook.call.effects import AppHeard, OpenDialogflow, OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.taps import Taps, speaks_rtp
@@ -130,7 +130,7 @@ def opened_stream(stream_id: str, options: StreamOptions, leg: LegContext) -> Op
         sample_rate_hz=rate_hz,
         app_codec=app_codec,
         app_sample_rate_hz=stream_rate_hz(options.app_codec or codec, options, media),
-        app_heard=_is_app_heard(options.target_legs, leg.compat),
+        app_heard=_app_heard(options.target_legs, leg.compat),
         auth_token=options.auth_token,
         start=payloads.stream_start(record, user_id=leg.user_id, client_state=leg.client_state, stream=start),
         stop={"user_id": leg.user_id, "call_control_id": record.identity.call_control_id},
@@ -138,9 +138,15 @@ def opened_stream(stream_id: str, options: StreamOptions, leg: LegContext) -> Op
     )
 
 
-def _is_app_heard(target_legs: TargetLegs, compat: Compat) -> bool:
-    """Tell whether anybody hears an app on a leg that is not bridged (contract 4.6)."""
-    return target_legs is not TargetLegs.OPPOSITE or not compat.strict_target_legs
+def _app_heard(target_legs: TargetLegs, compat: Compat) -> AppHeard:
+    """Return who hears an app, bridged or not (contract 4.6)."""
+    match target_legs:
+        case TargetLegs.SELF:
+            return "self"
+        case TargetLegs.BOTH:
+            return "both"
+        case TargetLegs.OPPOSITE:
+            return "opposite_only" if compat.strict_target_legs else "opposite"
 
 
 def opened_dialogflow(stream_id: str, options: DialogflowOptions, leg: LegContext) -> OpenDialogflow:

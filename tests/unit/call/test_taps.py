@@ -86,6 +86,7 @@ def test_a_stream_opens_with_what_its_frames_will_say() -> None:
                 "direction": "incoming",
                 "tracks": ["inbound", "outbound"],
             },
+            app_heard="opposite",
             stop={"user_id": "user-uuid", "call_control_id": "v3:leg"},
         )
     ]
@@ -638,17 +639,15 @@ def test_an_app_that_plays_mp3_takes_nobodys_place() -> None:
 @pytest.mark.parametrize(
     ("target_legs", "strict", "heard"),
     [
-        (TargetLegs.OPPOSITE, False, True),
-        (TargetLegs.OPPOSITE, True, False),
-        (TargetLegs.SELF, True, True),
-        (TargetLegs.BOTH, True, True),
+        (TargetLegs.OPPOSITE, False, "opposite"),
+        (TargetLegs.OPPOSITE, True, "opposite_only"),
+        (TargetLegs.SELF, True, "self"),
+        (TargetLegs.BOTH, True, "both"),
     ],
 )
-def test_an_app_is_heard_on_a_leg_that_is_not_bridged(
-    target_legs: TargetLegs, strict: bool, heard: bool
-) -> None:
+def test_an_app_is_heard_by_whom_its_stream_names(target_legs: TargetLegs, strict: bool, heard: str) -> None:
     desk = answered(compat=Compat(strict_target_legs=strict))
     _, effects = desk.command_for_reply(start_stream(app_codec="PCMU", target_legs=target_legs))
     (effect,) = effects
     assert isinstance(effect, do.OpenStream)
-    assert effect.app_heard is heard
+    assert effect.app_heard == heard

@@ -578,7 +578,7 @@ async def test_binary_messages_are_refused_where_it_was_not(world: World) -> Non
 
 
 async def test_an_app_that_nobody_is_to_hear_is_counted_as_discarded(world: World) -> None:
-    await talking(world, app_heard=False)
+    await talking(world, app_heard="opposite_only")
     await world.app_says(1, 2, media(b"\x80" * 1600), mark("end"))
     await world.frames("mark", 1)
     stats = world.engine.stats(1)["taps"][2]
@@ -601,3 +601,90 @@ async def test_it_is_told_what_waits_for_the_app_and_for_its_marks(world: World)
     async with asyncio.timeout(5):
         while world.engine.stats(1)["taps"][3]["buffered_ms"] < 100:  # the stream has not begun
             await asyncio.sleep(0)
+
+
+async def two_legs(world: World, **changes: object) -> None:
+    for leg_id in (1, 2):
+        world.engine.open_leg(leg_id, rtcp_mux=False)
+        connect(world, leg_id, keepalive_ms=0, **(changes if leg_id == 2 else {}))
+
+
+def audio_of(world: World, tap_id: int) -> bytes:
+    return b"".join(event.pcm for event in of_tap(world, tap_id) if isinstance(event, events.AudioChunk))
+
+
+async def test_what_one_leg_hears_goes_out_of_the_one_bridged_to_it(world: World) -> None:
+    await two_legs(world)
+    world.engine.bridge(1, 2)
+    world.engine.add_speech(2, 7, track="tx", sample_rate_hz=8000, chunk_ms=20)
+    assert world.engine.stats(2)["packets_sent"] == 0
+    for number in range(3):
+        await world.hear(1, packet(number, b"\x80" * 160))
+    await world.until(lambda _: len(audio_of(world, 7)) == 3 * 320)
+    assert audio_of(world, 7) == decode_g711("PCMU", b"\x80" * 480)
+    assert world.engine.stats(2)["packets_passed"] == 3
+    world.engine.unbridge(2)
+    world.engine.unbridge(2)
+    world.engine.add_speech(1, 8, track="rx", sample_rate_hz=8000, chunk_ms=20)
+    await world.hear(1, packet(3, b"\x80" * 160))
+    await world.until(lambda _: len(audio_of(world, 8)) > 0)
+    assert world.engine.stats(2)["packets_sent"] == 3
+
+
+async def test_a_leg_on_hold_gets_nothing_of_the_other(world: World) -> None:
+    await two_legs(world, sending=False)
+    world.engine.bridge(1, 2)
+    world.engine.add_speech(1, 8, track="rx", sample_rate_hz=8000, chunk_ms=20)
+    assert world.engine.stats(2)["packets_not_passed"] == 0
+    await world.hear(1, packet(0))
+    await world.until(lambda _: len(audio_of(world, 8)) > 0)
+    stats = world.engine.stats(2)
+    assert (stats["packets_sent"], stats["packets_not_passed"]) == (0, 1)
+
+
+async def test_the_end_of_one_leg_leaves_the_other_for_the_next(world: World) -> None:
+    await two_legs(world)
+    world.engine.bridge(1, 2)
+    world.engine.close_leg(2)
+    await world.until(has(events.LegClosed))
+    with pytest.raises(MediaError, match="2"):
+        world.engine.bridge(1, 2)
+    with pytest.raises(MediaError, match="itself"):
+        world.engine.bridge(1, 1)
+    world.engine.unbridge(1)
+    world.engine.open_leg(3, rtcp_mux=False)
+    connect(world, 3, keepalive_ms=0)
+    world.engine.bridge(3, 1)
+    world.engine.add_speech(3, 7, track="tx", sample_rate_hz=8000, chunk_ms=20)
+    assert world.engine.stats(3)["packets_sent"] == 0
+    await world.hear(1, packet(0))
+    await world.until(lambda _: len(audio_of(world, 7)) == 320)
+
+
+@pytest.mark.parametrize(
+    ("app_heard", "alone", "bridged"),
+    [
+        ("self", (1, 0), (1, 0)),
+        ("opposite", (1, 0), (0, 1)),
+        ("opposite_only", (0, 0), (0, 1)),
+        ("both", (1, 0), (1, 1)),
+    ],
+)
+async def test_an_app_is_heard_by_whom_its_stream_names(
+    world: World, app_heard: str, alone: tuple[int, int], bridged: tuple[int, int]
+) -> None:
+    await talking(world, app_heard=app_heard)
+    world.engine.open_leg(2, rtcp_mux=False)
+    connect(world, 2, keepalive_ms=0)
+    sent = []
+    for marks in (1, 2):
+        await world.app_says(1, 2, media(b"\x80" * 160), mark("end"))
+        await world.frames("mark", marks)
+        async with asyncio.timeout(5):
+            wanted = (alone, bridged)[marks - 1][1]
+            while world.engine.stats(2)["packets_sent"] < wanted:
+                await asyncio.sleep(0)
+        sent.append(tuple(world.engine.stats(leg_id)["packets_sent"] for leg_id in (1, 2)))
+        world.engine.bridge(1, 2)
+    assert sent[0] == alone
+    assert (sent[1][0] - sent[0][0], sent[1][1] - sent[0][1]) == bridged

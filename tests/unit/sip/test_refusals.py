@@ -16,6 +16,7 @@ pytestmark = pytest.mark.unit
         (request("REGISTER"), 405),
         (request("SUBSCRIBE"), 405),
         (request("REFER"), 405),
+        (request("NOTIFY"), 481),
         (request("FROBNICATE"), 501),
         (request("BYE"), 481),
         (request("BYE", to_tag="unknown"), 481),
@@ -71,7 +72,7 @@ def test_what_cannot_or_must_not_be_answered_costs_a_counter(text: str) -> None:
 
 def test_8_2_1_a_refused_method_is_told_what_is_allowed() -> None:
     (answer,) = Bench().send(request("REFER"))
-    assert answer.get("allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
+    assert answer.get("allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
 
 
 def test_8_2_2_3_a_refused_extension_is_named() -> None:

@@ -72,6 +72,15 @@ class Bench:
         return peer
 
 
+def answer(asked: Request, status: int, *, extra: str = "") -> str:
+    """Answer a request of ours inside its dialog."""
+    return (
+        f"SIP/2.0 {status} Words\r\nVia: {asked.get('via')}\r\nFrom: {asked.get('from')}\r\n"
+        f"To: {asked.get('to')}\r\nCall-ID: {asked.call_id}\r\n"
+        f"CSeq: {asked.cseq.number} {asked.cseq.method}\r\n{extra}\r\n"
+    )
+
+
 class Peer:
     """The far end of a dialog, as raw text."""
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_io::{Engine, EngineConfig, Event, ReconnectPlan, StreamTarget};
-use offhook_media::{Codec, LegParams, OpusSettings, StreamParams};
+use offhook_media::{AppHeard, Codec, LegParams, OpusSettings, StreamParams};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
@@ -52,7 +52,7 @@ pub(crate) fn stream_params(buffer_ms: u32) -> StreamParams {
         tx: false,
         format: Codec::Pcmu.into(),
         app_format: None,
-        app_heard: true,
+        app_heard: AppHeard::Own,
         binary_media: false,
         frame_ms: 20,
         stream_id: "s".into(),

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg, OpusSettings,
-    Port, Sink, SpeechParams, StreamParams, TapId, Track,
+    AppHeard, ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg,
+    OpusSettings, Port, RelayQueue, Relayed, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
@@ -32,6 +32,7 @@ pub struct Record {
     pub audio: Vec<(TapId, u64, Vec<i16>)>,
     pub recorded: Vec<(TapId, u64, Vec<i16>)>,
     pub events: Vec<Event>,
+    pub relayed: RelayQueue,
 }
 
 impl Sink for Record {
@@ -49,6 +50,10 @@ impl Sink for Record {
 
     fn audio(&mut self, tap: TapId, at_ms: u64, pcm: &[i16]) {
         self.audio.push((tap, at_ms, pcm.to_vec()));
+    }
+
+    fn relay(&mut self, item: Relayed<'_>) {
+        self.relayed.push(item);
     }
 
     fn recorded(&mut self, tap: TapId, at: u64, pcm: &[i16]) {
@@ -188,7 +193,7 @@ pub fn stream_params() -> StreamParams {
         tx: true,
         format: pcmu(),
         app_format: None,
-        app_heard: true,
+        app_heard: AppHeard::Own,
         binary_media: false,
         frame_ms: 20,
         stream_id: "stream-1".to_owned(),

@@ -30,6 +30,7 @@ from offhook.edge.http.recording import (
     record_start,
     record_stop,
 )
+from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -233,6 +234,8 @@ ACTIONS = (
     Action("playback_start", schemas.PlaybackStart, playback_start),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
+    Action("send_sip_info", SendSipInfo, send_sip_info),
+    Action("refer", Refer, refer),
     Action("gather", GatherBody, gather),
     Action("gather_stop", schemas.CommandBody, gather_stop),
     Action("record_start", RecordStart, record_start),

@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OWN_HEADER_NAMES = """via v from f to t call-id i cseq contact m route record-route max-forwards content-length l
     content-type c content-encoding e supported k require proxy-require allow authorization
     proxy-authorization www-authenticate proxy-authenticate rseq rack session-expires x min-se
-    replaces"""
+    replaces refer-to r"""
 _OWN_HEADERS = frozenset(_OWN_HEADER_NAMES.split())
 
 

@@ -18,8 +18,6 @@ ACTIONS_NOT_YET = (
     "gather_using_speak",
     "leave_queue",
     "pay",
-    "refer",
-    "send_sip_info",
     "siprec_start",
     "siprec_stop",
     "speak",

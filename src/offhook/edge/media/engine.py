@@ -62,6 +62,19 @@ class MediaEngine(Protocol):
         """
         ...
 
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let the far ends of two legs hear each other, instead of whom they were bridged to before.
+
+        Args:
+            keys: keys pressed on `leg_id` go to the other.
+            other_keys: keys pressed on `other_leg_id` go to `leg_id`.
+        """
+        ...
+
+    def unbridge(self, leg_id: int) -> None:
+        """End what `bridge` began; nothing happens where nothing was."""
+        ...
+
     def close_leg(self, leg_id: int) -> None:
         """Close every tap, then the leg."""
         ...
@@ -106,14 +119,15 @@ class MediaEngine(Protocol):
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`.
 
-        With `app_codec` the far end hears what the application sends, "MP3" meaning whole files; unless
-        `app_heard` is False, then it is taken and dropped. With `binary_media` binary messages are audio
-        as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
+        With `app_codec` what the application sends is heard, "MP3" meaning whole files, by whom `app_heard`
+        says: "self", "opposite" (of the leg bridged to this one; "self" while there is none),
+        "opposite_only" (nobody while there is none) or "both". With `binary_media` binary messages are
+        audio as well. What the leg's codec is not is transcoded; that is refused where `transcodable` says no.
         With `reconnect_ms` a socket that is lost is opened again after these pauses, within
         `reconnect_total_ms`.
         """

@@ -105,6 +105,14 @@ class LegStats(TypedDict):
     digits_inband: int
     """Digits told by their tones; they are among those received."""
     packets_sent: int
+    packets_passed: int
+    """Of these, the other leg's of a bridge, untouched."""
+    packets_not_passed: int
+    """Packets of the other leg that could not be sent: on hold, or not to be decoded here."""
+    bridge_underruns: int
+    """How often the other leg's audio came too late to be mixed in time."""
+    bridge_discarded_ms: int
+    """Audio of the other leg that waited without need and was left out."""
     bytes_sent: int
     played_ms: int
     queued_ms: int

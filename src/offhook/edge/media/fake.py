@@ -178,10 +178,41 @@ class FakeEngine:
         )
         leg.remote_rtp, leg.sending, leg.receiving = remote_rtp, sending, receiving
 
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let each leg send what the other is fed."""
+        if leg_id == other_leg_id:
+            raise MediaError("a leg cannot be bridged to itself")
+        one, other = self._leg(leg_id), self._leg(other_leg_id)
+        if one is None or other is None:
+            return
+        for known in (leg_id, other_leg_id):
+            self.unbridge(known)
+        one.bridge(other, keys=keys)
+        other.bridge(one, keys=other_keys)
+        for known in (leg_id, other_leg_id):
+            self._hear_apps(known)
+
+    def unbridge(self, leg_id: int) -> None:
+        """Part two legs."""
+        leg = self._leg(leg_id)
+        other = None if leg is None else leg.other
+        for parted in (leg, other):
+            if parted is not None:
+                parted.bridge(None)
+                self._hear_apps(parted.leg_id)
+
+    def _hear_apps(self, leg_id: int) -> None:
+        leg = self.legs.get(leg_id)
+        for tap in () if leg is None else leg.taps.values():
+            if isinstance(tap, FakeStream) and tap.voice is not None:
+                tap.voice.heard = any(tap.heard_by(bridged=leg is not None and leg.other is not None))
+
     def close_leg(self, leg_id: int) -> None:
         """End every tap, then the leg."""
         if leg_id not in self._known:
             raise MediaError(f"leg {leg_id} does not exist")
+        if leg_id in self.legs:
+            self.unbridge(leg_id)
         leg = self.legs.pop(leg_id, None)
         if leg is not None:
             self._give_back(leg.ports)
@@ -243,10 +274,12 @@ class FakeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Keep each frame in `FakeStream.frames`."""
+        if app_heard not in ("self", "opposite", "opposite_only", "both"):
+            raise MediaError(f"app_heard is self, opposite, opposite_only or both, not {app_heard!r}")
         check_byte_order(l16_byte_order)
         check_codec(codec)
         if app_codec is not None:
@@ -289,10 +322,12 @@ class FakeEngine:
             sample_rate_hz=sample_rate_hz,
             byte_order=l16_byte_order,
             tries_max=len(reconnect_ms),
-            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz, heard=app_heard),
+            voice=None if app_codec is None else FakeVoice(app_codec, app_sample_rate_hz),
+            app_heard=app_heard,
             binary_media=binary_media,
         )
         self._add_tap(leg_id, stream)
+        self._hear_apps(leg_id)
         if self.auto_connect and leg_id in self.legs:
             self.connect_stream(leg_id, tap_id)
 
@@ -502,6 +537,7 @@ class FakeEngine:
 
     def fail_leg(self, leg_id: int, message: str = "a fault") -> None:
         """Let the engine lose a leg by a fault of its own."""
+        self.unbridge(leg_id)
         leg = self.legs.pop(leg_id)
         self._give_back(leg.ports)
         self._tell(leg.fail(message, self.now_ms))

@@ -17,7 +17,7 @@ from offhook.edge.media.fake_audio import (
 )
 from offhook.edge.media.fake_recording import FakeRecording
 from offhook.edge.media.fake_stats import empty_tap_stats
-from offhook.edge.media.fake_voice import FakeVoice, mark_frame, receive, receive_binary
+from offhook.edge.media.fake_voice import FakeVoice, app_heard_by, mark_frame, receive, receive_binary
 
 __all__ = ["FakeFork", "FakeLeg", "FakeSpeech", "FakeStream", "FakeTap"]
 
@@ -68,6 +68,7 @@ class FakeStream:
     sample_rate_hz: int = 8000
     byte_order: str = "little"
     voice: FakeVoice | None = None
+    app_heard: str = "self"
     binary_media: bool = False
     tries_max: int = 0
     connected: bool = False
@@ -150,6 +151,10 @@ class FakeStream:
         if self.voice is None or not self.voice.ready(size, now_ms):
             return b""
         return self.voice.take(size, self.stats)
+
+    def heard_by(self, *, bridged: bool) -> tuple[bool, bool]:
+        """Tell whether the application is heard by the far end of its own leg, and by the other leg's."""
+        return app_heard_by(self.app_heard, bridged=bridged)
 
     def spoken(self) -> None:
         """Give back the marks of what was sent."""
@@ -245,6 +250,9 @@ class FakeLeg:
         self.sending = self.receiving = True
         self.connected = False
         self.digits_sent = ""
+        self.other: FakeLeg | None = None
+        self._keys_go_on = True
+        self.packets_passed = self.packets_not_passed = 0
         self.sent_packets: list[bytes] = []
         self.packets_received = self.packets_early = self.packets_malformed = self.packets_unexpected = 0
         self._media_timeout_ms = 0
@@ -322,7 +330,23 @@ class FakeLeg:
         self._next_timestamp = fields.timestamp + self.format.clock_ticks(fields.payload)
         if 0 < gap <= self.format.clock_rate_hz * _GAP_FILL_MS_MAX // 1000:
             told += self._audio("rx", self.format.encode(bytes(gap * 8000 // self.format.clock_rate_hz * 2)))
+        if self.other is not None:
+            told += self.other.pass_on(self.format.decode(fields.payload))
         return told + self._audio("rx", fields.payload)
+
+    # The other leg of a bridge
+
+    def bridge(self, other: "FakeLeg | None", *, keys: bool = True) -> None:
+        """Hand what comes to another leg from now on, or to none."""
+        self.other, self._keys_go_on = other, keys
+
+    def pass_on(self, pcm: bytes) -> list[MediaEvent]:
+        """Send what the other leg has received, at once; on hold it is dropped."""
+        if not self.connected or not self.sending:
+            self.packets_not_passed += 1
+            return []
+        self.packets_passed += 1
+        return self._transmit(self.format.encode(pcm))
 
     def _receive_digit(self, fields: RtpFields, now_ms: int) -> list[MediaEvent]:
         # RFC 4733: the end bit, once per timestamp.
@@ -338,6 +362,8 @@ class FakeLeg:
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 tap.digit(digit)
+        if self.other is not None and self._keys_go_on:
+            self.other.digits_sent += digit
         return [events.DigitReceived(self.leg_id, digit, now_ms - self._zero_ms, duration_ms)]
 
     # To the far end
@@ -363,15 +389,16 @@ class FakeLeg:
             self._owed_ms -= self.ptime_ms
             pcm = bytes(self._queue[:size]).ljust(size, b"\0")
             del self._queue[:size]
+            heard = playing
             for stream in self._streams():
-                pcm = add(pcm, stream.speak(size, now_ms))
-            payload = self.format.encode(pcm)
-            fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
-            self._tx_timestamp += self.format.clock_ticks(payload)
-            packet = build_rtp(fields)
-            self.sent_packets.append(packet)
-            self._copy("tx", packet)
-            told += self._audio("tx", payload)
+                said = stream.speak(size, now_ms)
+                own, other = stream.heard_by(bridged=self.other is not None)
+                heard |= own and bool(said)
+                pcm = add(pcm, said) if own else pcm
+                if other and said and self.other is not None:
+                    told += self.other.pass_on(said.ljust(size, b"\0"))
+            if heard:
+                told += self._transmit(self.format.encode(pcm))
             for stream in self._streams():
                 stream.spoken()
             if playing:
@@ -388,6 +415,14 @@ class FakeLeg:
             self._silence_told = True
             told.append(events.MediaTimedOut(self.leg_id))
         return told
+
+    def _transmit(self, payload: bytes) -> list[MediaEvent]:
+        fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
+        self._tx_timestamp += self.format.clock_ticks(payload)
+        packet = build_rtp(fields)
+        self.sent_packets.append(packet)
+        self._copy("tx", packet)
+        return self._audio("tx", payload)
 
     def _end_play(self, *, completed: bool) -> list[MediaEvent]:
         self._queue.clear()
@@ -488,6 +523,10 @@ class FakeLeg:
             "digits_dropped": 0,
             "digits_inband": 0,
             "packets_sent": len(self.sent_packets),
+            "packets_passed": self.packets_passed,
+            "packets_not_passed": self.packets_not_passed,
+            "bridge_underruns": 0,
+            "bridge_discarded_ms": 0,
             "bytes_sent": sum(len(packet) for packet in self.sent_packets),
             "played_ms": self._played_ms,
             "queued_ms": len(self._queue) // 16,

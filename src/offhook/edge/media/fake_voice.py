@@ -7,7 +7,7 @@ from offhook.edge.media.fake_audio import FakeFormat
 from offhook.edge.media.fake_mp3 import mp3_duration_ms
 from offhook.proto.stream import AppClear, AppFrame, AppMark, AppMedia, FrameError, parse_app_frame
 
-__all__ = ["FakeVoice", "receive", "receive_binary"]
+__all__ = ["FakeVoice", "app_heard_by", "receive", "receive_binary"]
 
 QUEUED_MS_MAX = 60_000
 FRAME_MS_MAX = 30_000
@@ -24,11 +24,18 @@ _BYTES_PER_MS = 16
 _TITLES = {100003: "malformed_frame", 100004: "invalid_media", 100005: "rate_limit_reached"}
 
 
+def app_heard_by(app_heard: str, *, bridged: bool) -> tuple[bool, bool]:
+    """Tell whether an application is heard by the far end of its own leg, and by the other leg's."""
+    own = app_heard in ("self", "both") or (app_heard == "opposite" and not bridged)
+    return own, bridged and app_heard != "self"
+
+
 class FakeVoice:
     """The queue of one application, in s16le of 8 kHz. An mp3 file is silence that lasts as long."""
 
-    def __init__(self, codec: str, sample_rate_hz: int, *, heard: bool = True) -> None:
-        self._heard = heard
+    def __init__(self, codec: str, sample_rate_hz: int) -> None:
+        self.heard = True
+        """By anybody; else what is said is taken and dropped."""
         self._format = None if codec == "MP3" else FakeFormat(codec, sample_rate_hz, sample_rate_hz)
         self._next_file_at_ms = -MP3_JITTER_MS
         self._queue = bytearray()
@@ -44,7 +51,7 @@ class FakeVoice:
             pcm = self._format.decode(payload)
             if len(pcm) > FRAME_MS_MAX * _BYTES_PER_MS:
                 raise FrameError(100004, "media.payload is longer than 30 s")
-        if not self._heard:
+        if not self.heard:
             stats["discarded_ms"] += len(pcm) // _BYTES_PER_MS
             return
         if len(self._queue) + len(pcm) > QUEUED_MS_MAX * _BYTES_PER_MS:

@@ -166,6 +166,16 @@ class NativeEngine:
                 inband_dtmf=inband_dtmf,
             )
 
+    def bridge(self, leg_id: int, other_leg_id: int, *, keys: bool = True, other_keys: bool = True) -> None:
+        """Let the far ends of two legs hear each other."""
+        with _refusals(self._refused):
+            self._core.bridge(leg_id, other_leg_id, keys=keys, other_keys=other_keys)
+
+    def unbridge(self, leg_id: int) -> None:
+        """End what `bridge` began."""
+        with _refusals(self._refused):
+            self._core.unbridge(leg_id)
+
     def close_leg(self, leg_id: int) -> None:
         """Close every tap, then the leg."""
         with _refusals(self._refused):
@@ -221,7 +231,7 @@ class NativeEngine:
         l16_byte_order: str = "little",
         reconnect_ms: Sequence[int] = (),
         reconnect_total_ms: int = 10000,
-        app_heard: bool = True,
+        app_heard: str = "self",
         binary_media: bool = False,
     ) -> None:
         """Open a WebSocket and keep audio for it until `begin_stream`."""

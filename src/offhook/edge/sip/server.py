@@ -17,6 +17,7 @@ from offhook.edge.sip.addresses import LocalAddresses
 from offhook.edge.sip.streams import Streams
 from offhook.proto.sip import (
     CallHandle,
+    Credentials,
     Flow,
     Headers,
     HostPort,
@@ -223,6 +224,22 @@ class SipServer:
         """Refuse a re-INVITE (`UserAgent.refuse_offer`)."""
         self._agent.refuse_offer(call, self._now(), status=status)
         self.pump()
+
+    def info(self, call: CallHandle, content_type: str, body: bytes) -> None:
+        """Send an INFO inside a call (`UserAgent.info`)."""
+        self._agent.info(call, content_type, body, self._now())
+        self.pump()
+
+    def refer(
+        self, call: CallHandle, target: str, *, headers: Headers = (), credentials: Credentials | None = None
+    ) -> None:
+        """Ask the far end to call somebody (`UserAgent.refer`)."""
+        self._agent.refer(call, target, self._now(), headers=headers, credentials=credentials)
+        self.pump()
+
+    def forget_referral(self, call: CallHandle) -> None:
+        """Tell no more of a referral (`UserAgent.forget_referral`)."""
+        self._agent.forget_referral(call)
 
     def flow_at(self, transport: str, hosts: Sequence[str], port: int) -> Flow:
         """Return the flow to the first of these numeric addresses that we have a socket for.

@@ -19,7 +19,8 @@ an outgoing call        ``CallRinging*``, then one of
                         `cancel` or `hangup`
   it was accepted       ``CallAccepted talk* CallEnded``
   answer crossed CANCEL ``CallEnded(by_peer=False)``
-talk                    ``OfferReceived | OfferAnswered | OfferRefused | InfoReceived``
+talk                    ``OfferReceived | OfferAnswered | OfferRefused | InfoReceived |
+                        InfoAnswered | ReferAnswered | ReferNotified``
 ======================  ==========================================================================
 
 `hangup` of an answered call emits `CallEnded` at once; the BYE, and before it the wait for a missing
@@ -28,7 +29,6 @@ answered (`digest`) and not told. Redirects (3xx is a rejection), 100rel and ses
 spoken; a peer that requires one gets 420.
 """
 
-from offhook.proto.sip.call import CallStateError
 from offhook.proto.sip.events import (
     AckTimedOut,
     CallAccepted,
@@ -38,16 +38,20 @@ from offhook.proto.sip.events import (
     CallHandle,
     CallRejected,
     CallRinging,
+    CallStateError,
     Credentials,
     Flow,
     Headers,
     HostPort,
     IncomingCall,
+    InfoAnswered,
     InfoReceived,
     OfferAnswered,
     OfferReceived,
     OfferRefused,
     OutgoingCall,
+    ReferAnswered,
+    ReferNotified,
     TimerSettings,
     Transmit,
     Transport,
@@ -55,6 +59,7 @@ from offhook.proto.sip.events import (
     UserAgentEvent,
 )
 from offhook.proto.sip.framing import PONG, Broken, Oversized, Ping, StreamFramer
+from offhook.proto.sip.info import carries_key, key_of_info
 from offhook.proto.sip.message import Message, Request, Response, parse_message, reason_phrase
 from offhook.proto.sip.reply import is_address, plain_host, url_host
 from offhook.proto.sip.user_agent import UserAgent, check_headers
@@ -86,6 +91,11 @@ __all__ = [
     "OfferAnswered",
     "OfferRefused",
     "InfoReceived",
+    "InfoAnswered",
+    "ReferAnswered",
+    "ReferNotified",
+    "carries_key",
+    "key_of_info",
     "StreamFramer",
     "Ping",
     "PONG",

@@ -1,6 +1,7 @@
-"""What both kinds of call share once they have a dialog: BYE, INFO, UPDATE, re-INVITE, ACK.
+"""What both kinds of call share once they have a dialog: BYE, UPDATE, re-INVITE, ACK.
 
-The two kinds are `incoming.IncomingLeg` and `outgoing.OutgoingLeg`; the user agent finds the call.
+INFO and REFER are in `info` and `referral`. The two kinds of call are `incoming.IncomingLeg` and
+`outgoing.OutgoingLeg`; the user agent finds the call.
 """
 
 from abc import ABC, abstractmethod
@@ -8,23 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from offhook.base.errors import OffhookError
 from offhook.proto.sip.dialog import Dialog
 from offhook.proto.sip.digest import Authorizer
 from offhook.proto.sip.events import (
     AckTimedOut,
     CallEnded,
     CallHandle,
+    CallStateError,
     Flow,
     Headers,
-    InfoReceived,
     OfferAnswered,
     OfferReceived,
     OfferRefused,
     UserAgentEvent,
 )
+from offhook.proto.sip.info import Infos
 from offhook.proto.sip.layer import ServerTransaction, TransactionLayer
 from offhook.proto.sip.message import Header, Request, Response, reason_phrase
+from offhook.proto.sip.referral import Referrals
 from offhook.proto.sip.reply import ALLOW, contact, echoed_headers, make_response
 from offhook.proto.sip.timers import Timer
 from offhook.proto.sip.transaction import ClientUser
@@ -32,10 +34,6 @@ from offhook.proto.sip.values import readable
 
 RETRY_AFTER_S_MAX = 10
 """RFC 3261 §14.2: who must ask again is told a random wait between 0 and 10 seconds."""
-
-
-class CallStateError(OffhookError):
-    """The call is over, or not at a point where this can be done. The text says which."""
 
 
 class Host(Protocol):
@@ -104,6 +102,8 @@ class Call(ABC):
         self.authorizer: Authorizer | None = None
         """Answers challenges inside the dialog; only calls we make have credentials."""
         self.over = False
+        self.infos = Infos(self)
+        self.referrals = Referrals(self)
         self._unacked: UnackedAnswer | None = None
         self._pending: PendingOffer | None = None
         self._reinvite: Reinvite | None = None
@@ -141,9 +141,11 @@ class Call(ABC):
             case "INVITE" | "UPDATE":
                 self._receive_offer(request, flow, now)
             case "INFO":
-                self.respond(request, flow, 200, now)
-                kind, headers = request.content_type, readable_headers(request)
-                self.layer.emit(InfoReceived(self.handle, readable(kind), request.body, headers))
+                self.infos.receive(request, flow, now)
+            case "REFER":
+                self.referrals.receive_refer(request, flow, now)
+            case "NOTIFY":
+                self.referrals.receive_notify(request, flow, now)
             case "OPTIONS":
                 self.respond(request, flow, 200, now, (("Allow", ALLOW),))
             case _:
@@ -284,8 +286,11 @@ class Call(ABC):
             return
         self.layer.emit(event)
         if fatal:
-            self.finish(CallEnded(self.handle, by_peer=False, reason="the peer does not know the call"))
-            self._send_bye(now, ())
+            self.forgotten(now)
+
+    def forgotten(self, now: float) -> None:
+        """End a call whose dialog the peer does not know any more (§12.2.1.2)."""
+        self._hang_up_established(now, (), "the peer does not know the call")
 
     def finish(self, event: UserAgentEvent) -> None:
         """Emit the call's last event."""
@@ -299,9 +304,9 @@ class Call(ABC):
         self._bye_headers = None
         send_bye(self.layer, self.dialog, ByeUser(self, self.dialog, headers), now, headers)
 
-    def _hang_up_established(self, now: float, headers: Headers) -> None:
+    def _hang_up_established(self, now: float, headers: Headers, reason: str | None = None) -> None:
         self._drop_pending(487, now)
-        self.finish(CallEnded(self.handle, by_peer=False))
+        self.finish(CallEnded(self.handle, by_peer=False, reason=reason))
         if self._unacked is not None:
             # §15: who answered must not send BYE before the ACK or its timeout.
             self._bye_headers = headers

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from offhook.proto.sip.events import Flow
 from offhook.proto.sip.message import Header, Request, Response
-from offhook.proto.sip.reply import contact, is_address, plain_host, reach, url_host
+from offhook.proto.sip.reply import SDP_TYPE, contact, is_address, plain_host, reach, url_host
 from offhook.proto.sip.values import Address, SipSyntaxError, SipUri
 
 
@@ -98,9 +98,13 @@ class Dialog:
         cseq: int | None = None,
         headers: Iterable[Header] = (),
         contact_user: str | None = None,
+        content_type: str | None = None,
         body: bytes = b"",
     ) -> Request:
-        """Build a request inside the dialog (§12.2.1.1). Without `cseq` it takes the next number."""
+        """Build a request inside the dialog (§12.2.1.1). Without `cseq` it takes the next number.
+
+        A body without a `content_type` is a session description.
+        """
         if cseq is None:
             self.local_cseq += 1
             cseq = self.local_cseq
@@ -118,8 +122,8 @@ class Dialog:
             fields.append(("Contact", contact(contact_user, self.flow)))
         fields.append(("User-Agent", user_agent))
         fields.extend(headers)
-        if body:
-            fields.append(("Content-Type", "application/sdp"))
+        if body or content_type is not None:
+            fields.append(("Content-Type", content_type or SDP_TYPE))
         return Request(method, uri, fields, body)
 
     @property

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from offhook.base.errors import OffhookError
 from offhook.base.limits import LEGS_MAX, SIP_RING_TIMEOUT_S, SIP_TRANSACTIONS_MAX
 
 Transport = Literal["udp", "tcp", "tls"]
 HostPort = tuple[str, int]
 Headers = tuple[tuple[str, str], ...]
+
+
+class CallStateError(OffhookError):
+    """The call is over, or not at a point where this can be done. The text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,34 @@ class InfoReceived:
     headers: Headers
 
 
+@dataclass(frozen=True, slots=True)
+class InfoAnswered:
+    """An INFO of ours has its final status: 408 is silence, 503 that it could not be sent."""
+
+    call: CallHandle
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferAnswered:
+    """A REFER of ours has its final status. When it is a 2xx, `ReferNotified` tells what follows."""
+
+    call: CallHandle
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferNotified:
+    """The peer tells how the call it was referred to goes on (RFC 3515 2.4.5).
+
+    `status` is None where it does not say; with `over` it will say no more.
+    """
+
+    call: CallHandle
+    status: int | None
+    over: bool
+
+
 UserAgentEvent = (
     IncomingCall
     | CallCancelled
@@ -230,6 +263,9 @@ UserAgentEvent = (
     | OfferAnswered
     | OfferRefused
     | InfoReceived
+    | InfoAnswered
+    | ReferAnswered
+    | ReferNotified
 )
 
 Counters = Mapping[str, int]

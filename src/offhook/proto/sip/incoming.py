@@ -1,12 +1,13 @@
 """A call that came in: the answering side of an INVITE (RFC 3261 §13.3)."""
 
-from offhook.proto.sip.call import Call, CallStateError, Host, UnackedAnswer, readable_headers
+from offhook.proto.sip.call import Call, Host, UnackedAnswer, readable_headers
 from offhook.proto.sip.dialog import Dialog
 from offhook.proto.sip.events import (
     CallCancelled,
     CallEstablished,
     CallHandle,
     CallRejected,
+    CallStateError,
     Flow,
     Headers,
     IncomingCall,

@@ -62,6 +62,7 @@ REASONS = {
     415: "Unsupported Media Type",
     416: "Unsupported URI Scheme",
     420: "Bad Extension",
+    469: "Bad Info Package",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
@@ -70,6 +71,7 @@ REASONS = {
     486: "Busy Here",
     487: "Request Terminated",
     488: "Not Acceptable Here",
+    489: "Bad Event",
     491: "Request Pending",
     500: "Server Internal Error",
     501: "Not Implemented",
@@ -314,6 +316,15 @@ def _unfold(fields: list[Header], folded: list[str]) -> bool:
         fields[-1] = (name, value)
     folded.clear()
     return True
+
+
+def parse_status_line(body: bytes) -> int | None:
+    """Return the status of a SIP fragment that begins with a status line, else None (RFC 3420)."""
+    line = body[:SIP_LINE_CHARACTERS_MAX].split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    try:
+        return _read_status_line(line, []).status
+    except SipSyntaxError:
+        return None
 
 
 def _read_status_line(line: str, fields: list[Header]) -> Response:

@@ -1,6 +1,6 @@
 """A call we make: the asking side of an INVITE (RFC 3261 §13.2)."""
 
-from offhook.proto.sip.call import Call, CallStateError, Host, make_ack, readable_headers, send_bye
+from offhook.proto.sip.call import Call, Host, make_ack, readable_headers, send_bye
 from offhook.proto.sip.dialog import Dialog, via_value
 from offhook.proto.sip.digest import Authorizer
 from offhook.proto.sip.events import (
@@ -8,6 +8,7 @@ from offhook.proto.sip.events import (
     CallHandle,
     CallRejected,
     CallRinging,
+    CallStateError,
     Flow,
     Headers,
     OutgoingCall,

@@ -8,7 +8,7 @@ from offhook.proto.sip.events import Flow
 from offhook.proto.sip.message import Header, Request, reason_phrase
 from offhook.proto.sip.values import SipSyntaxError, Via
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
 SDP_TYPE = "application/sdp"
 
 _PRIVATE = tuple(

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable
 
-from offhook.proto.sip.call import Call, CallStateError
+from offhook.proto.sip.call import Call
 from offhook.proto.sip.events import (
     CallHandle,
+    CallStateError,
     Counters,
+    Credentials,
     Flow,
     Headers,
     OutgoingCall,
@@ -25,13 +27,13 @@ from offhook.proto.sip.values import SipSyntaxError, SipUri, is_token
 
 __all__ = ["UserAgent", "check_headers"]
 
-_SERVED = frozenset(("INVITE", "OPTIONS", "BYE", "INFO", "UPDATE"))
-_KNOWN = frozenset(("REGISTER", "SUBSCRIBE", "NOTIFY", "REFER", "MESSAGE", "PUBLISH", "PRACK"))
+_SERVED = frozenset(("INVITE", "OPTIONS", "BYE", "INFO", "UPDATE", "NOTIFY"))
+_KNOWN = frozenset(("REGISTER", "SUBSCRIBE", "REFER", "MESSAGE", "PUBLISH", "PRACK"))
 _OURS = frozenset(
     (
         "via", "from", "to", "call-id", "cseq", "contact", "content-length", "content-type", "max-forwards",
         "route", "record-route", "require", "allow", "user-agent", "server", "authorization",
-        "proxy-authorization",
+        "proxy-authorization", "refer-to",
     )
 )  # fmt: skip
 _ALLOW: Headers = (("Allow", ALLOW),)
@@ -206,6 +208,31 @@ class UserAgent:
     def refuse_offer(self, call: CallHandle, now: float, *, status: int = 488) -> None:
         """Refuse the offer of `OfferReceived`."""
         self._find(call).refuse_offer(status, now)
+
+    def info(self, call: CallHandle, content_type: str, body: bytes, now: float) -> None:
+        """Send an INFO in an established call, after those that wait; `InfoAnswered` follows."""
+        check_headers((("Info", content_type),))
+        self._find(call).infos.send(content_type, body, now)
+
+    def refer(
+        self,
+        call: CallHandle,
+        target: str,
+        now: float,
+        *,
+        headers: Headers = (),
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Ask the far end of an established call to call `target`; `ReferAnswered` follows.
+
+        Without `credentials` of its own a challenge is answered with those of the call.
+        """
+        check_headers(headers)
+        self._find(call).referrals.send(target, headers, credentials, now)
+
+    def forget_referral(self, call: CallHandle) -> None:
+        """Tell no more of the referral of a call that is under way, so that there may be another."""
+        self._find(call).referrals.give_up()
 
     # What calls ask of their host
 
