@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test hours test-core test-python lint fmt wheel test-wheel interop bench bench-speech ci clean
+.PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop bench bench-speech ci clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -46,6 +46,12 @@ fmt: ## format both languages
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --quiet .
 	cargo fmt --all
+
+compatibility: setup ## write docs/reference/compatibility.md anew
+	$(BIN)/python -m tests.api.compatibility
+
+fuzz-api: setup ## 10,000 made-up requests to a server with calls that are up; OFFHOOK_FUZZ_SEED=N for others
+	OFFHOOK_FUZZ_REQUESTS=10000 $(PYTEST) -q -s tests/api/test_fuzz.py
 
 wheel: setup ## the wheel, in dist/
 	rm -rf dist

@@ -24,6 +24,7 @@ def main() -> None:
         [*CALLS, "--case", "echo", "--case", "both", "--busy", "--setup-calls", "0", *shorter],
         ["pressure.py"],
         ["talk.py"],
+        ["commands.py", "--rate", "50", "--rate", "200", *(["--seconds", "10"] if shorter else [])],
     ]
     for program, *words in runs:
         print(f"\nbench/{program} {' '.join(words)}", flush=True)

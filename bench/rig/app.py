@@ -1,8 +1,10 @@
 """The app on the other side of the server: answers each call and then gives one command."""
 
 import asyncio
+import time
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from aiohttp import ClientSession, ClientTimeout, web
 
@@ -14,6 +16,12 @@ STREAM_URL = f"ws://{ports.HOST}:{ports.SINK_WEBSOCKET}/media"
 FORK_TARGET = f"udp:{ports.HOST}:{ports.SINK_UDP}"
 
 
+class Durations(Protocol):
+    """Takes durations in seconds."""
+
+    def add(self, seconds: float) -> None: ...
+
+
 class App:
     """Takes events on the webhook port. `then` is the command given once a call is answered as `answer` says."""
 
@@ -21,6 +29,9 @@ class App:
         self.then: tuple[str, dict[str, Any]] | None = None
         self.answer: dict[str, Any] = {}
         self.troubles: list[str] = []
+        self.events_took: Durations | None = None
+        """Told how long each event was under way, while there is one."""
+        self._calls: list[str] = []
         self._started_total = 0
         self._ended_total = 0
         self._changed = asyncio.Condition()
@@ -64,6 +75,11 @@ class App:
         if self.troubles:
             raise RuntimeError(f"the server refused or failed: {self.troubles[:3]}")
 
+    def take_calls(self) -> list[str]:
+        """Return the ids of the calls that were answered since the last time."""
+        taken, self._calls = self._calls, []
+        return taken
+
     async def streams(self) -> list[dict[str, Any]]:
         """What the server tells of the streams that are alive."""
         url = f"http://{ports.HOST}:{ports.HTTP}/v2/offhook/streams"
@@ -74,6 +90,8 @@ class App:
     async def _take_event(self, request: web.Request) -> web.Response:
         event = (await request.json())["data"]
         kind, call = event["event_type"], event["payload"]["call_control_id"]
+        if self.events_took is not None:
+            self.events_took.add(time.time() - datetime.fromisoformat(event["occurred_at"]).timestamp())
         if kind == "call.initiated":
             self._give(call, "answer", self.answer)
         elif kind == "call.hangup":
@@ -82,8 +100,10 @@ class App:
         elif kind in ("streaming.started", "call.fork.started"):
             self._started_total += 1
             await self._notify()
-        elif kind == "call.answered" and self.then is not None:
-            self._give(call, *self.then)
+        elif kind == "call.answered":
+            self._calls.append(call)
+            if self.then is not None:
+                self._give(call, *self.then)
         elif kind.endswith("failed"):
             self.troubles.append(f"{kind}: {event['payload']}")
             await self._notify()
@@ -94,11 +114,12 @@ class App:
             self._changed.notify_all()
 
     def _give(self, call: str, command: str, body: dict[str, Any]) -> None:
-        task = asyncio.create_task(self._command(call, command, body))
+        task = asyncio.create_task(self.command(call, command, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _command(self, call: str, command: str, body: dict[str, Any]) -> None:
+    async def command(self, call: str, command: str, body: dict[str, Any]) -> None:
+        """Give a command and wait for its answer; a refusal is a trouble."""
         url = f"http://{ports.HOST}:{ports.HTTP}/v2/calls/{call}/actions/{command}"
         async with self._session.post(url, json=body) as response:
             if response.status != 200:

@@ -132,6 +132,10 @@ class Bench:
         await asyncio.gather(*(self.caller.hang_up(call) for call in calls))
         await self.app.settle(self.caller.calls_total)
 
+    def cpu_s(self) -> float:
+        """What the server has used so far."""
+        return accounts.cpu_s(accounts.family(self.server_pid))
+
     async def floor_turn(self, case: Case) -> Cost:
         """The same load into the floor program."""
         sink_port = ports.SINK_UDP if case.floor == "udp" else ports.SINK_WEBSOCKET

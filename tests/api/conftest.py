@@ -1,6 +1,7 @@
 """The API on a real port, with real call legs behind it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,8 +71,9 @@ def no_private(ip: str) -> None:
         raise OffhookError("private")
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
+@asynccontextmanager
+async def running_api(**options: Any) -> AsyncIterator[Api]:
+    """Run an API; `options` are further ones of `create_app`."""
     service = LegService()
     app = create_app(
         service,
@@ -79,9 +81,18 @@ async def api() -> AsyncIterator[Api]:
         rules=Rules(check_ip=no_private),
         clock=service.clock,
         registry=CollectorRegistry(),
+        **options,
     )
     requests: list[tuple[str, str]] = []
     server = HttpServer(_Recorder(app, requests), host="127.0.0.1", port=0)
     await server.start()
-    yield Api(server.url, service, app, requests)
-    await server.close()
+    try:
+        yield Api(server.url, service, app, requests)
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with running_api() as api:
+        yield api

@@ -53,11 +53,6 @@ def ours(command: str) -> set[str]:
     return {field.alias or name for name, field in body.model_fields.items()}
 
 
-_SDK_NAMES = {
-    DIAL: "call_dial_params.CallDialParams",
-    "bridge": "calls.action_bridge_params.ActionBridgeParams",
-    "client_state_update": "calls.action_update_client_state_params.ActionUpdateClientStateParams",
-}
 _SDK_NOUNS = {
     "streaming": "streaming",
     "fork": "forking",
@@ -68,17 +63,33 @@ _SDK_NOUNS = {
     "siprec": "siprec",
     "suppression": "noise_suppression",
 }
-_SDK_RENAMED = {"from_": "from", "call_control_id_to_bridge_with": "call_control_id"}
+_SDK_RENAMED = {"from": "from_"}
+_SDK_BRIDGE = {"call_control_id": "call_control_id_to_bridge_with"}
+
+
+def sdk_method(command: str) -> str:
+    """Return the name that the official SDK has for a command."""
+    if command == "client_state_update":
+        return "update_client_state"
+    noun, _, verb = command.partition("_")
+    return f"{verb}_{_SDK_NOUNS[noun]}" if verb in ("start", "stop", "pause", "resume") else command
+
+
+def sdk_arguments(command: str, members: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request as the SDK names them."""
+    renamed = {**_SDK_RENAMED, **(_SDK_BRIDGE if command == "bridge" else {})}
+    return {renamed.get(name, name): value for name, value in members.items()}
+
+
+def sdk_type(command: str, kind: str) -> Any:
+    """Return the SDK's model of what is sent with a command ("params") or answered ("response")."""
+    words = "call_dial" if command == DIAL else f"action_{sdk_method(command)}"
+    module = import_module(f"telnyx.types.{'' if command == DIAL else 'calls.'}{words}_{kind}")
+    wanted = f"{words}_{kind}".replace("_", "")
+    return next(held for name, held in vars(module).items() if name.lower() == wanted)
 
 
 def of_sdk(command: str) -> set[str]:
     """Return the parameters that the newest official SDK has for a command."""
-    if command in _SDK_NAMES:
-        module, name = _SDK_NAMES[command].rsplit(".", 1)
-    else:
-        noun, _, verb = command.partition("_")
-        words = f"{verb}_{_SDK_NOUNS[noun]}" if verb in ("start", "stop", "pause", "resume") else command
-        module = f"calls.action_{words}_params"
-        name = "Action" + "".join(word.capitalize() for word in words.split("_")) + "Params"
-    known = {spelled.lower(): kind for spelled, kind in vars(import_module(f"telnyx.types.{module}")).items()}
-    return {_SDK_RENAMED.get(field, field) for field in get_type_hints(known[name.lower()])}
+    ours = {theirs: name for name, theirs in {**_SDK_RENAMED, **_SDK_BRIDGE}.items()}
+    return {ours.get(name, name) for name in get_type_hints(sdk_type(command, "params"))}

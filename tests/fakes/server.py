@@ -55,6 +55,21 @@ async def start_offhook(
     **env: str,
 ) -> OffhookProcess:
     """Start a server on loopback and wait for its ready line; `command` is what Python runs."""
+    process, log_path = await launch_offhook(
+        data_dir, http_port=http_port, sip_port=sip_port, command=command, **env
+    )
+    return await ready_offhook(process, log_path)
+
+
+async def launch_offhook(
+    data_dir: Path,
+    *,
+    http_port: int = 0,
+    sip_port: int = 0,
+    command: tuple[str, ...] = ("-m", "offhook", "serve"),
+    **env: str,
+) -> tuple[asyncio.subprocess.Process, Path]:
+    """Start a server and wait for nothing; return its process and where it logs."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log_path = data_dir / "stderr.log"
     settings = {
@@ -73,6 +88,11 @@ async def start_offhook(
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )
+    return process, log_path
+
+
+async def ready_offhook(process: asyncio.subprocess.Process, log_path: Path) -> OffhookProcess:
+    """Wait for the ready line of a server that was launched."""
     assert process.stdout is not None
     async with asyncio.timeout(30):
         line = (await process.stdout.readline()).decode().strip()

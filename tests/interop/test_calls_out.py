@@ -44,14 +44,14 @@ async def running_server(app: App, folder: Path, toml: str = "", **env: str) -> 
 
 
 @asynccontextmanager
-async def callee(folder: Path, *arguments: str, count: int = 1) -> AsyncIterator[int]:
+async def callee(folder: Path, *arguments: str, count: int = 1, timeout_s: int = 15) -> AsyncIterator[int]:
     """Run sipp as the called side; it must end well. Yields its port."""
     port = free_port()
     log = folder / f"sipp{port}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *("sipp", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port), "-m", str(count)),
-            *("-nostdin", "-timeout", "15", "-timeout_error", *arguments),
+            *("-nostdin", "-timeout", str(timeout_s), "-timeout_error", *arguments),
             stdout=output,
             stderr=output,
             cwd=folder,
@@ -71,9 +71,9 @@ async def callee(folder: Path, *arguments: str, count: int = 1) -> AsyncIterator
 def scenario(folder: Path, name: str, **words: str) -> list[str]:
     """Return the arguments that make sipp play a scenario with these words in it."""
     text = (SCENARIOS / f"{name}.xml").read_text()
-    for word, value in words.items():
+    for word, value in ({"more": ""} | words).items():
         text = text.replace(f"[{word}]", value)  # sipp takes no keyword in a status line
-    made = folder / f"{name}.xml"
+    made = folder / f"{'-'.join((name, *words.values()))[:80].replace('/', '')}.xml"
     made.write_text(text)
     return ["-sf", str(made)]
 

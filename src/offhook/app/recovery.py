@@ -1,7 +1,7 @@
 """After a crash: tells apps that the calls of the last run are over.
 
 A killed process cannot say goodbye. What it had told is in the outbox, so the next one finds the
-legs that never ended and tells what is missing: each tap's end, then `call.hangup`.
+legs that never ended and tells what is missing: the end of each tap and sound, then `call.hangup`.
 """
 
 import json
@@ -17,12 +17,15 @@ from offhook.edge.webhook import Outbox
 
 log = structlog.get_logger(__name__)
 
-_ENDS = {"streaming.started": "streaming.stopped", "call.fork.started": "call.fork.stopped"}
-_ENDED_BY = {
-    "streaming.stopped": "streaming.stopped",
-    "streaming.failed": "streaming.stopped",
-    "call.fork.stopped": "call.fork.stopped",
+_HEARD_NO_MORE = {"status": "call_hangup", "status_detail": ""}
+_ENDS: dict[str, tuple[str, dict[str, str]]] = {
+    "streaming.started": ("streaming.stopped", {"stop_reason": "call_ended"}),
+    "call.fork.started": ("call.fork.stopped", {}),
+    "call.playback.started": ("call.playback.ended", _HEARD_NO_MORE),
+    "call.speak.started": ("call.speak.ended", _HEARD_NO_MORE),
 }
+"""What ends each thing that was begun, and the fields that the end adds to those of the beginning."""
+_ENDED_BY = {ended: ended for ended, _ in _ENDS.values()} | {"streaming.failed": "streaming.stopped"}
 _OF_EVERY_EVENT = ("call_control_id", "call_leg_id", "call_session_id", "connection_id", "client_state")
 _OF_THE_CALL = (*_OF_EVERY_EVENT, "from", "to", "start_time", "calling_party_type")
 
@@ -55,7 +58,8 @@ def missing_events(rows: Iterable[DeliveryRow], *, now: float) -> list[tuple[str
         payload = json.loads(row.data)["payload"]
         call |= {name: payload[name] for name in _OF_THE_CALL if name in payload}
         if row.event_type in _ENDS:
-            open_taps.append((_ENDS[row.event_type], _tap(payload), payload))
+            ended_by, more = _ENDS[row.event_type]
+            open_taps.append((ended_by, _tap(payload), payload | more))
         elif (stopped := _ENDED_BY.get(row.event_type)) is not None:
             ended = next((tap for tap in open_taps if tap[:2] == (stopped, _tap(payload))), None)
             if ended is not None:
@@ -74,5 +78,6 @@ def missing_events(rows: Iterable[DeliveryRow], *, now: float) -> list[tuple[str
 
 
 def _tap(payload: dict[str, Any]) -> str:
-    """Return what tells one tap of a leg from another."""
-    return str(payload.get("stream_id") or (payload.get("rx"), payload.get("tx"), payload.get("target")))
+    """Return what tells one tap or sound of a leg from another."""
+    names = ("stream_id", "playback_id", "speak_id", "rx", "tx", "target", "media_url")
+    return str([payload.get(name) for name in names])

@@ -58,6 +58,19 @@ def test_what_was_started_is_told_to_have_stopped_before_the_hangup() -> None:
     assert events[0][1]["stream_id"] == "b"
 
 
+def test_a_sound_that_was_heard_is_told_to_have_ended() -> None:
+    rows = [
+        row("call.initiated", **PARTIES),
+        row("call.playback.started", media_url="http://a/1.wav"),
+        row("call.playback.ended", media_url="http://a/1.wav", status="completed"),
+        row("call.playback.started", media_url="http://a/2.wav"),
+        row("call.speak.started", speak_id="s"),
+    ]
+    events = missing_events(rows, now=NOW)
+    assert types(events) == ["call.playback.ended", "call.speak.ended", "call.hangup"]
+    assert (events[0][1]["media_url"], events[0][1]["status"]) == ("http://a/2.wav", "call_hangup")
+
+
 def test_a_stream_that_failed_is_not_told_to_have_stopped() -> None:
     rows = [
         row("call.initiated"),

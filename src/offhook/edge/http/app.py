@@ -27,9 +27,10 @@ from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.commands import ACTIONS, DIAL, Action, Rules, dial
 from offhook.edge.http.cursors import CURSOR_PARAMETERS, cut
 from offhook.edge.http.dialogflow import DialogflowService, dialogflow_router
-from offhook.edge.http.docs import DOCS_PAGE, add_command_schemas
+from offhook.edge.http.docs import DOCS_PAGE
 from offhook.edge.http.guard import Guard, tell_allowance
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
+from offhook.edge.http.openapi import complete_openapi
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
 from offhook.edge.http.rates import RateLimit
@@ -38,9 +39,11 @@ from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import (
     ActiveCallsAnswer,
     CallAnswer,
-    CommandAnswer,
     Dial,
+    DialAnswer,
     ErrorAnswer,
+    HealthAnswer,
+    PublicKeysAnswer,
     StreamsAnswer,
 )
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
@@ -135,6 +138,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     telnyx = _call_control(api)
     key = [Security(api.need_key)]
@@ -156,7 +160,7 @@ def create_app(
     app.add_exception_handler(CommandError, _tell_command_error)
     app.add_exception_handler(LimitReached, _tell_limit)
     app.add_middleware(Guard, registry=registry, clock=clock)
-    add_command_schemas(app)
+    complete_openapi(app)
     return app
 
 
@@ -187,7 +191,7 @@ def _call_control(api: _Api) -> APIRouter:
             name=action.name,
             tags=["commands"],
             dependencies=key,
-            responses={**_REFUSALS, 200: {"model": CommandAnswer}, 400: {"model": ErrorAnswer}},
+            responses={**_REFUSALS, 200: {"model": action.answer}, 400: {"model": ErrorAnswer}},
             description=f"The command {action.name} of Telnyx Call Control.",
         )
     for title in ACTIONS_NOT_YET:
@@ -205,7 +209,7 @@ def _call_control(api: _Api) -> APIRouter:
         name="calls.dial",
         tags=["calls"],
         dependencies=key,
-        responses={**_REFUSALS, 200: {"model": CallAnswer}, 400: {"model": ErrorAnswer}},
+        responses={**_REFUSALS, 200: {"model": DialAnswer}, 400: {"model": ErrorAnswer}},
     )
     async def dial_call(request: Request) -> Response:
         """Call a number or a SIP address; what becomes of it is told by webhook."""
@@ -228,7 +232,12 @@ def _call_control(api: _Api) -> APIRouter:
         path = f"/v2/connections/{connection_id}/active_calls"
         return JSONResponse(cut(path, request.query_params, items))
 
-    @router.get("/offhook/public_key", name="public_key", tags=["offhook"])
+    @router.get(
+        "/offhook/public_key",
+        name="public_key",
+        tags=["offhook"],
+        responses={200: {"model": PublicKeysAnswer}},
+    )
     async def public_key() -> Response:
         """Tell the base64 Ed25519 key that verifies webhooks, for the SDK's `public_key`, and its neighbours."""
         return JSONResponse({"data": api.service.public_keys()})
@@ -260,7 +269,15 @@ def _house(api: _Api, registry: CollectorRegistry, *, metrics_need_key: bool) ->
     """Return the paths for the people who run the server."""
     router = APIRouter(redirect_slashes=False)
 
-    @router.get("/healthz", name="healthz", tags=["offhook"])
+    @router.get(
+        "/healthz",
+        name="healthz",
+        tags=["offhook"],
+        responses={
+            200: {"model": HealthAnswer},
+            503: {"model": HealthAnswer, "description": "No calls are taken"},
+        },
+    )
     async def healthz() -> Response:
         """Answer 200 while calls can be taken, else 503."""
         health = api.service.health()

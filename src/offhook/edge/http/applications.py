@@ -16,7 +16,7 @@ from offhook.edge.http.body import parse_object, read_body
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, problems_of
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
-from offhook.edge.http.schemas import Body, ErrorAnswer
+from offhook.edge.http.schemas import Body, ErrorAnswer, PageMeta
 
 _SORTS = ("-created_at", "created_at", "connection_name", "-connection_name", "active", "-active")
 _CONTAINS_CHARACTERS_MIN = 3
@@ -116,15 +116,6 @@ class ConnectionResource(BaseModel):
     webhook_event_failover_url: str | None
     created_at: str
     updated_at: str
-
-
-class PageMeta(BaseModel):
-    """Where a page stands in its list."""
-
-    page_number: int
-    page_size: int
-    total_pages: int
-    total_results: int
 
 
 class ApplicationAnswer(BaseModel):

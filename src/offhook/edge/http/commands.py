@@ -219,13 +219,14 @@ class Action:
     body: type[BaseModel]
     build: Callable[[Any, Rules], domain.Command]
     method: str = "POST"
+    answer: type[BaseModel] = schemas.CommandAnswer
 
 
 ACTIONS = (
-    Action("answer", schemas.Answer, answer),
+    Action("answer", schemas.Answer, answer, answer=schemas.StreamCommandAnswer),
     Action("reject", schemas.Reject, reject),
     Action("hangup", schemas.Hangup, hangup),
-    Action("streaming_start", schemas.StreamingStart, streaming_start),
+    Action("streaming_start", schemas.StreamingStart, streaming_start, answer=schemas.StreamCommandAnswer),
     Action("streaming_stop", schemas.StreamingStop, streaming_stop),
     Action("fork_start", schemas.ForkStart, fork_start),
     Action("fork_stop", schemas.ForkStop, fork_stop),

@@ -1,46 +1,4 @@
-"""The OpenAPI description of the commands, and a page that shows it without any foreign server."""
-
-from collections.abc import Callable
-from typing import Any
-
-from fastapi import FastAPI
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
-from offhook.edge.http.commands import ACTIONS
-from offhook.edge.http.schemas import Dial
-
-
-def add_command_schemas(app: FastAPI) -> None:
-    """Put the body of each command into the app's OpenAPI description.
-
-    The routes read bodies themselves, for Telnyx's error codes, so FastAPI cannot know them.
-    """
-    generate: Callable[[], dict[str, Any]] = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            _, definitions = models_json_schema(
-                [*((action.body, "validation") for action in ACTIONS), (Dial, "validation")],
-                ref_template="#/components/schemas/{model}",
-            )
-            description = generate()
-            description["components"]["schemas"].update(definitions["$defs"])
-            asked: list[tuple[str, str, type[BaseModel]]] = [
-                (f"/v2/calls/{{call_control_id}}/actions/{action.name}", action.method, action.body)
-                for action in ACTIONS
-            ]
-            asked.append(("/v2/calls", "POST", Dial))
-            for path, method, body in asked:
-                reference = f"#/components/schemas/{body.__name__}"
-                description["paths"][path][method.lower()]["requestBody"] = {
-                    "content": {"application/json": {"schema": {"$ref": reference}}}
-                }
-            app.openapi_schema = description
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for this
-
+"""A page that shows the OpenAPI description of the API without any foreign server."""
 
 DOCS_PAGE = """<!doctype html>
 <html lang="en">

@@ -287,10 +287,30 @@ def _sip_credential(text: str) -> str:
 
 SAMPLING_RATES = (8000, 16000, 22050, 24000, 48000)
 
-ClientState = Annotated[str, AfterValidator(_client_state), Field(description="Base64 text.")]
+
+def _told(**schema: Any) -> Any:
+    """Return what the OpenAPI description says of a field that a validator of ours checks."""
+    return Field(json_schema_extra=schema)
+
+
+ClientState = Annotated[
+    str,
+    AfterValidator(_client_state),
+    Field(description="Base64 text.", examples=["aGVsbG8="]),
+    _told(
+        pattern="^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        maxLength=limits.CLIENT_STATE_CHARACTERS_MAX,
+    ),
+]
 CommandId = Annotated[str, StringConstraints(max_length=limits.COMMAND_ID_CHARACTERS_MAX)]
-StreamUrl = Annotated[str, AfterValidator(_url(("ws", "wss"))), Field(examples=["wss://app.example/media"])]
-WebUrl = Annotated[str, AfterValidator(_url(("http", "https")))]
+StreamUrl = Annotated[
+    str,
+    AfterValidator(_url(("ws", "wss"))),
+    Field(examples=["wss://app.example/media"]),
+    _told(format="uri", pattern="^wss?://", maxLength=limits.URL_CHARACTERS_MAX),
+]
+_WEB_URL = _told(format="uri", pattern="^https?://", maxLength=limits.URL_CHARACTERS_MAX)
+WebUrl = Annotated[str, AfterValidator(_url(("http", "https"))), _WEB_URL]
 WebUrls = Annotated[dict[str, Any], AfterValidator(_web_urls)]
 """URLs by event type."""
 WebUrlOrNone = Annotated[str, AfterValidator(lambda text: text and _url(("http", "https"))(text))]
@@ -300,26 +320,45 @@ Target = Annotated[
     PlainValidator(_udp_target, json_schema_input_type=str),
     Field(examples=["udp:192.0.2.7:9000", "udp:[2001:db8::7]:9000"]),
 ]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[str, AfterValidator(_header_value)]
-AuthToken = Annotated[str, AfterValidator(_auth_token)]
-SamplingRate = Annotated[int, BeforeValidator(_sampling_rate)]
-Keys = Annotated[str, AfterValidator(_keys), Field(examples=["1www2WABCDw9"])]
-DigitMs = Annotated[int, BeforeValidator(_digit_ms)]
+HeaderName = Annotated[
+    str,
+    AfterValidator(_header_name),
+    _told(pattern="^[A-Za-z0-9!%*_+`'~.-]+$", maxLength=limits.HEADER_CHARACTERS_MAX),
+]
+HeaderValue = Annotated[str, AfterValidator(_header_value), _told(maxLength=limits.HEADER_CHARACTERS_MAX)]
+AuthToken = Annotated[
+    str,
+    AfterValidator(_auth_token),
+    _told(pattern="^[ -~]*$", maxLength=limits.AUTH_TOKEN_CHARACTERS_MAX),
+]
+SamplingRate = Annotated[int, BeforeValidator(_sampling_rate), _told(enum=list(SAMPLING_RATES))]
+Keys = Annotated[
+    str,
+    AfterValidator(_keys),
+    Field(examples=["1www2WABCDw9"]),
+    _told(pattern="^[0-9A-DwW*#]+$", maxLength=limits.DIGITS_PER_COMMAND_MAX),
+]
+DigitMs = Annotated[int, BeforeValidator(_digit_ms), _told(minimum=DIGIT_MS_MIN, maximum=DIGIT_MS_MAX)]
 Loop = Annotated[
     int | None, PlainValidator(_loop, json_schema_input_type=int | str), Field(examples=[3, "infinity"])
 ]
-Stop = Annotated[str, BeforeValidator(_stop), Field(examples=["current", "all"])]
+Stop = Annotated[str, BeforeValidator(_stop), _told(enum=["current", "all"])]
 Callees = Annotated[
     tuple[str, ...],
     PlainValidator(_callees, json_schema_input_type=str | list[str]),
     Field(examples=["+15550100123", "sip:alice@pbx.example;transport=tcp"]),
 ]
 Caller = Annotated[str, AfterValidator(_caller), Field(examples=["+15550100000"])]
-E164 = Annotated[str, AfterValidator(_e164)]
-DisplayName = Annotated[str, AfterValidator(_display_name)]
-Digits = Annotated[str, AfterValidator(_digits)]
-SipCredential = Annotated[str, AfterValidator(_sip_credential)]
-HangupReason = Annotated[str, AfterValidator(_hangup_reason)]
-CodecList = Annotated[str, AfterValidator(_codec_list)]
+E164 = Annotated[str, AfterValidator(_e164), _told(pattern=r"^\+[1-9][0-9]{1,14}$")]
+DisplayName = Annotated[
+    str, AfterValidator(_display_name), _told(pattern="^[A-Za-z0-9 _~!.+-]*$", maxLength=128)
+]
+Digits = Annotated[
+    str, AfterValidator(_digits), _told(pattern="^[0-9A-DwW*#]*$", maxLength=limits.DIAL_DIGITS_MAX)
+]
+SipCredential = Annotated[
+    str, AfterValidator(_sip_credential), _told(minLength=1, maxLength=limits.HEADER_CHARACTERS_MAX)
+]
+HangupReason = Annotated[str, AfterValidator(_hangup_reason), _told(maxLength=limits.HEADER_CHARACTERS_MAX)]
+CodecList = Annotated[str, AfterValidator(_codec_list), Field(examples=["G722,PCMU"])]
 ParameterText = Annotated[str, StringConstraints(max_length=limits.CUSTOM_PARAMETER_CHARACTERS_MAX)]

@@ -259,14 +259,27 @@ class ClientStateUpdate(Body):
 class CommandResult(BaseModel):
     """What an accepted command is told."""
 
-    model_config = ConfigDict(extra="allow")
-    result: str = "ok"
+    model_config = ConfigDict(extra="forbid")
+    result: Literal["ok"] = "ok"
 
 
 class CommandAnswer(BaseModel):
     """The answer to an accepted command."""
 
     data: CommandResult
+
+
+class StreamResult(CommandResult):
+    """What a command is told that may begin streams."""
+
+    stream_id: str | None = None
+    dialogflow_stream_id: str | None = None
+
+
+class StreamCommandAnswer(BaseModel):
+    """The answer to an accepted command that may begin streams."""
+
+    data: StreamResult
 
 
 class ErrorSource(BaseModel):
@@ -300,7 +313,7 @@ class ErrorAnswer(BaseModel):
 class CallResource(BaseModel):
     """A call leg (contract 2.3)."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
     call_control_id: str
     call_leg_id: str
     call_session_id: str
@@ -310,6 +323,19 @@ class CallResource(BaseModel):
     call_duration: int | None = None
     start_time: str | None = None
     end_time: str | None = None
+
+
+class DialledCall(CallResource):
+    """A call leg that was just made, and the streams that begin with its answer."""
+
+    stream_id: str | None = None
+    dialogflow_stream_id: str | None = None
+
+
+class DialAnswer(BaseModel):
+    """The answer to a dial."""
+
+    data: DialledCall
 
 
 class ActiveCall(BaseModel):
@@ -330,10 +356,10 @@ class CallAnswer(BaseModel):
 
 
 class StreamFormat(BaseModel):
-    """A codec and its rate in Hz."""
+    """A codec and its rate in Hz, null where the data says it itself."""
 
     codec: str
-    sample_rate: int
+    sample_rate: int | None
 
 
 class StreamResource(BaseModel):
@@ -396,3 +422,24 @@ class StreamsAnswer(BaseModel):
 
     data: list[StreamResource]
     meta: PageMeta
+
+
+class PublicKeys(BaseModel):
+    """Base64 of Ed25519 keys that verify webhooks; the neighbours are there while keys are renewed."""
+
+    public_key: str
+    next_public_key: str | None = None
+    previous_public_key: str | None = None
+
+
+class PublicKeysAnswer(BaseModel):
+    """The answer about the keys."""
+
+    data: PublicKeys
+
+
+class HealthAnswer(BaseModel):
+    """Whether calls are taken."""
+
+    model_config = ConfigDict(extra="allow")
+    status: str
