@@ -9,10 +9,15 @@ Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross t
 from pathlib import Path
 from typing import Any, Self, final
 
-__all__ = ["Engine", "MediaError", "transcodable", "version", "wav_to_mp3"]
+__all__ = ["Engine", "MediaError", "decode_sound", "transcodable", "version", "wav_to_mp3"]
 
 class MediaError(Exception):
     """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
+
+def decode_sound(data: bytes, *, max_samples: int) -> tuple[bytes, int]:
+    """Decode a wav file (PCM, float, G.711; 8000 to 192000 Hz) or an mp3 file to s16le mono and its rate,
+    which `Engine.play` takes. Takes its time without the interpreter's lock. Raises `MediaError` for
+    what is neither, or longer than `max_samples`."""
 
 def transcodable(codec: str) -> bool:
     """Whether this system can decode and encode a codec, by its name in SDP. Without the libraries
@@ -175,11 +180,23 @@ class Engine:
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """Ends with `tap_closed` (fork, speech), `recording_closed` or `stream_closed`. `reason` goes into stop.reason,
         and `hangup_cause` into stop.hangup_cause when the call has ended."""
-    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
-        """Queue s16le mono audio of any rate that L16 has, to be sent to the far end at real time
-        (bounded: 60 s)."""
-    def clear(self, leg_id: int) -> None:
-        """Drop what is queued and not yet sent."""
+    def play(
+        self,
+        leg_id: int,
+        play_id: int,
+        *,
+        pcm: bytes,
+        sample_rate_hz: int,
+        loops: int = 1,
+        overlay: bool = False,
+    ) -> None:
+        """Queue s16le mono audio (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000 Hz) to be
+        sent to the far end at real time, `loops` times or for ever (0). It waits for the plays before it;
+        an overlay waits for the overlays before it and is mixed over the others. What the applications of
+        streams say is mixed with it and neither ends the other. At most 64 plays and 32 MiB of them may
+        wait on a leg. `play_id` is chosen by the caller, as a `tap_id` is."""
+    def stop_play(self, leg_id: int, play_id: int) -> None:
+        """End a play, whether it is heard or waits."""
     def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
         """Send RFC 4733 telephone-events (refused without an agreed payload type)."""
     def stats(self, leg_id: int) -> dict[str, Any]:
@@ -203,7 +220,8 @@ class Engine:
 #                                          reason: max_length | silence | failed (and why) | <reason of remove_tap>
 #                                          | call_ended
 #   ("audio", leg, tap, at_ms: int, pcm: bytes)                at_ms on the leg's clock (0 = connect_leg)
-#   ("play_ended", leg, 0, played_ms: int, completed: bool)
+#   ("play_started", leg, play)                                its first packet has been sent
+#   ("play_ended", leg, play, played_ms: int, completed: bool) all of it was sent; or it was stopped
 #   ("leg_closed", leg, 0, stats: dict)                        always the last event of a leg
 #   ("leg_failed", leg, 0, message: str)                       an internal fault; leg_closed follows
-# Every add_* is answered by exactly one *_closed or stream_failed.
+# Every add_* is answered by exactly one *_closed or stream_failed, every play by exactly one play_ended.

@@ -12,7 +12,15 @@ from offhook.edge.http.commands import DIAL
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from tests.api.endpoints import LISTS, OURS_ALONE, SDK_ANSWERS, Operation, fields_described, operations
 from tests.api.reference import ROOT, of_sdk, operation_of, published, words_of
-from tests.api.shapes import fields_of, fields_of_event, fields_published, fields_told
+from tests.api.shapes import (
+    UNKNOWN_TO_THE_SDK,
+    event_models,
+    fields_of,
+    fields_of_event,
+    fields_published,
+    fields_told,
+    strict_faults,
+)
 from tests.fakes.command_samples import COMMANDS
 from tests.fakes.lives import payloads_told
 
@@ -52,6 +60,25 @@ def rows_of(title: str) -> dict[str, str]:
     _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n### {title}\n")
     rows = [row.split("|") for row in rest.partition("\n#")[0].splitlines() if row.startswith("| `")]
     return {name.strip(" `"): verdict.strip() for _, name, verdict, _ in rows}
+
+
+def faults_of(operation: Operation, told: Any) -> list[str]:
+    """Return what the SDK's model has against an answer, past what the page about compatibility tells."""
+    model, title = SDK_ANSWERS[operation.name], f"{operation.method} {operation.path}"
+    if model is None:
+        return [] if told is None else ["an answer where there is none"]
+    excused = {name for name, verdict in rows_of(title).items() if verdict == "superset"}
+    if operation.name in LISTS:
+        return [fault for item in told["data"] for fault in strict_faults(model, item, excused)]
+    return strict_faults(model, told, excused)
+
+
+def faults_of_event(data: dict[str, Any]) -> list[str]:
+    """Return what the SDK's model has against a webhook, past what the page about compatibility tells."""
+    if data["event_type"] in UNKNOWN_TO_THE_SDK:
+        return []
+    excused = {f"payload.{n}" for n, verdict in rows_of(data["event_type"]).items() if verdict == "superset"}
+    return strict_faults(event_models()[data["event_type"]], data, excused)
 
 
 def page() -> str:

@@ -8,7 +8,7 @@ import telnyx
 
 from offhook.call import commands as ask
 from offhook.call import effects as do
-from offhook.call.values import Header
+from offhook.call.values import Header, TargetLegs
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.api
@@ -297,7 +297,9 @@ async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
             command_id="once",
         )
         await actions.start_playback(call, playback_content=base64.b64encode(WAV).decode(), loop=3)
-        await actions.stop_playback(call, stop="current")
+        await actions.start_playback(call, audio_url=URL, overlay=True)
+        await actions.start_playback(call, audio_url=URL, target_legs="both")
+        await actions.stop_playback(call, stop="current", overlay=True)
         stopped = await actions.stop_playback(call)
         assert stopped.data is not None
         assert stopped.data.result == "ok"
@@ -310,11 +312,13 @@ async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
             command_id="once",
         ),
         ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, loop=3)),
-        ask.StopPlayback(stop=ask.StopWhich.CURRENT),
+        ask.StartPlayback(playback=ask.PlaybackOptions(url=URL, overlay=True)),
+        ask.StartPlayback(playback=ask.PlaybackOptions(url=URL, target_legs=TargetLegs.BOTH)),
+        ask.StopPlayback(stop=ask.StopWhich.CURRENT, overlay=True),
         ask.StopPlayback(),
     ]
     told = [effect.event_type for effect in api.service.effects_of(do.Notify)]
-    assert told == ["call.playback.started", "call.playback.ended"] * 2
+    assert told == ["call.playback.started"] * 4 + ["call.playback.ended"] * 4
 
 
 @pytest.mark.parametrize(
@@ -330,9 +334,15 @@ async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
         ),
         ("playback_start", {"playback_content": "?"}, ("10015", "/playback_content")),
         ("playback_start", {"playback_content": ""}, ("10015", "/playback_content")),
-        ("playback_start", {"playback_content": "SUQzBA=="}, ("10038", "/playback_content")),
+        ("playback_start", {"audio_url": URL, "media_name": "x"}, ("10015", "/media_name")),
         ("playback_start", {"media_name": "x"}, ("10038", "/media_name")),
-        ("playback_start", {"audio_url": URL, "overlay": True}, ("10038", "/overlay")),
+        ("playback_start", {"media_name": ""}, ("10025", "/media_name")),
+        ("playback_start", {"media_name": "x" * 256}, ("10025", "/media_name")),
+        (
+            "playback_start",
+            {"audio_url": URL, "overlay": True, "target_legs": "both"},
+            ("10015", "/target_legs"),
+        ),
         ("playback_start", {"audio_url": URL, "audio_type": "ogg"}, ("10032", "/audio_type")),
         ("playback_start", {"audio_url": URL, "target_legs": "all"}, ("10032", "/target_legs")),
         ("playback_start", {"audio_url": URL, "cache_audio": 1}, ("10026", "/cache_audio")),
@@ -344,7 +354,7 @@ async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
         ("playback_start", {"audio_url": URL, "stop": "some"}, ("90016", "/stop")),
         ("playback_stop", {"stop": "some"}, ("90016", "/stop")),
         ("playback_stop", {"stop": 1}, ("10026", "/stop")),
-        ("playback_stop", {"overlay": True}, ("10038", "/overlay")),
+        ("playback_stop", {"overlay": "no"}, ("10026", "/overlay")),
     ],
 )
 async def test_a_playback_that_cannot_be_is_refused_by_name(

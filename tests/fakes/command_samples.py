@@ -143,7 +143,7 @@ _SAMPLES: dict[str, Sample] = {
     "record_custom_file_name": Sample("mine", _RECORD),
     # sounds and keys
     "audio_url": Sample("https://app.example/other.wav"),
-    "media_name": Sample("mine"),
+    "media_name": Sample("mine", without=("audio_url",)),
     "playback_content": Sample(WAV, without=("audio_url",)),
     "audio_type": Sample("wav"),
     "loop": Sample(3),
@@ -200,9 +200,6 @@ _OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {("record_start", "transcriptio
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
-    ("playback_start", "overlay"): True,
-    ("playback_start", "playback_content"): base64.b64encode(b"ID3\x04").decode(),
-    ("playback_stop", "overlay"): True,
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",
 }

@@ -35,6 +35,7 @@ class World(Protocol):
     @property
     def engine(self) -> MediaEngine: ...
     async def until(self, predicate: Callable[[list[MediaEvent]], bool]) -> None: ...
+    async def until_played(self, predicate: Callable[[list[MediaEvent]], bool]) -> None: ...
     async def hear(self, leg_id: int, packet: bytes) -> None: ...
     def add_stream(self, leg_id: int, tap_id: int, **changes: Any) -> None: ...
     async def app_closes(self, leg_id: int, tap_id: int) -> None: ...
@@ -114,6 +115,15 @@ class FakeWorld(_Events):
         self.engine = FakeEngine(port_range=PORTS)
         self.engine.attach(asyncio.get_running_loop(), self.add)
 
+    async def until_played(self, predicate: Callable[[list[MediaEvent]], bool]) -> None:
+        """Let time pass until something has happened."""
+        for _ in range(round(WAIT_S * 50)):
+            await asyncio.sleep(0)
+            if predicate(self.events):
+                return
+            self.engine.advance(20)
+        raise AssertionError(f"it did not happen; what did: {self.events}")
+
     async def hear(self, leg_id: int, packet: bytes) -> None:
         self.engine.feed_rtp(leg_id, packet)
 
@@ -189,6 +199,10 @@ class NativeWorld(_Events):
         with contextlib.suppress(Exception):
             async for message in connection:
                 messages.append(str(message))  # noqa: PERF401 - tests look while it grows
+
+    async def until_played(self, predicate: Callable[[list[MediaEvent]], bool]) -> None:
+        """Wait until something has happened."""
+        await self.until(predicate)
 
     async def hear(self, leg_id: int, packet: bytes) -> None:
         port = self.engine.ports[leg_id][0]

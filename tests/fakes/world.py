@@ -44,6 +44,8 @@ class World:
     answered: list[str] = field(default_factory=list)
     ringing: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    applications: list[str] = field(default_factory=list)
+    """Those that may be changed and deleted."""
     events: list[dict[str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 

@@ -192,7 +192,7 @@ class Caller:
         request = sip.OutgoingCall(uri=uri, from_uri="sip:caller@127.0.0.1", from_display="", flow=flow)
         self._call = self.signalling.invite(request, offer)
         await self._connect(offer)
-        self.engine.play(1, pcm=sound, sample_rate_hz=16_000)
+        self.engine.play(1, 1, pcm=sound, sample_rate_hz=16_000)
 
     async def change(self, codec: str) -> None:
         """Offer another codec."""

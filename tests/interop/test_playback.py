@@ -2,50 +2,95 @@
 
 import asyncio
 import base64
+import math
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from offhook.kit.answering import AnsweringPhone, AnswerPlan, Listen
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
-from tests.interop.test_two_way import purity_db, tone
-from tests.unit.sounds.test_wav import pcm_wav
+from tests.fakes.sounds import pcm_wav
+from tests.interop.test_two_way import TONE_DBFS, tone
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
 
+MP3 = (Path(__file__).parents[1] / "data/mp3/tone-44100-stereo.mp3").read_bytes()
+"""A second of 440 Hz."""
+MP3_HZ, MP3_DBFS = 440, -12.5
+WINDOW_MS = 50
 
-async def test_the_phone_hears_a_file_by_url_then_one_from_the_request_until_it_is_stopped(
-    tmp_path: Path,
-) -> None:
+
+def level_dbfs(pcm: bytes, hz: float, rate_hz: int = 8_000) -> float:
+    """Return how loud one frequency is (Goertzel)."""
+    samples = struct.unpack(f"<{len(pcm) // 2}h", pcm)
+    coefficient = 2 * math.cos(2 * math.pi * hz / rate_hz)
+    one = two = 0.0
+    for sample in samples:
+        one, two = sample + coefficient * one - two, one
+    power = (one * one + two * two - coefficient * one * two) * 2 / len(samples) ** 2
+    return 10 * math.log10(max(power, 1e-9)) - 20 * math.log10(32_768)
+
+
+def heard_ms(pcm: bytes, hz: float, played_dbfs: float = TONE_DBFS) -> list[int]:
+    """Return when a frequency was heard about as loud as it was played."""
+    size = WINDOW_MS * 16
+    windows = range(0, len(pcm) - size, size)
+    return [at // 16 for at in windows if abs(level_dbfs(pcm[at : at + size], hz) - played_dbfs) < 1.5]
+
+
+@asynccontextmanager
+async def files(**content: bytes) -> AsyncIterator[str]:
+    """Serve files; give the URL of their folder."""
+
+    async def file(request: web.Request) -> web.Response:
+        return web.Response(body=content[request.match_info["name"]])
+
+    application = web.Application()
+    application.router.add_get("/{name}", file)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def playbacks(app: App, call_leg_id: str | None = None) -> list[tuple[str, str]]:
+    """Return what was told of which sound: started, or the status of the end."""
+    told = []
+    for event in app.events:
+        data = event["data"]
+        payload = data["payload"]
+        if data["event_type"].startswith("call.playback") and call_leg_id in (None, payload["call_leg_id"]):
+            what = payload["media_url"] or payload["media_name"] or "content"
+            told.append((what.rpartition("/")[2], payload.get("status", "started")))
+    return told
+
+
+async def play_to_phone(
+    tmp_path: Path, scene: Callable[[App, str], Awaitable[None]], *, codec: str = "PCMU"
+) -> tuple[bytes, App]:
+    """Let a phone call, play the scene once it is answered, hang up; return what the phone heard."""
+    heard: list[bytes] = []
+
     async def on_event(app: App, event: dict[str, Any]) -> None:
         data = event["data"]
         call = data["payload"]["call_control_id"]
         if data["event_type"] == "call.initiated":
             await app.act(call, "answer")
         elif data["event_type"] == "call.answered":
-            await app.act(call, "playback_start", audio_url=file_url)
-            content = base64.b64encode(pcm_wav(tone(500, 500))).decode()
-            await app.act(call, "playback_start", playback_content=content, loop="infinity")
-        elif data["event_type"] == "call.playback.started" and data["payload"]["media_url"] is None:
-            await asyncio.sleep(1.2)
-            await app.act(call, "playback_stop")
-        elif data["event_type"] == "call.playback.ended" and data["payload"]["media_url"] is None:
-            await asyncio.sleep(0.5)
+            await scene(app, call)
             await app.act(call, "hangup")
 
-    async def file(request: web.Request) -> web.Response:
-        return web.Response(body=pcm_wav(tone(1_000, 1_000, 44_100), rate_hz=44_100))
-
-    application = web.Application()
-    application.router.add_get("/hello.wav", file)
-    files = web.AppRunner(application)
-    await files.setup()
-    await web.TCPSite(files, "127.0.0.1", 0).start()
-    file_url = f"http://127.0.0.1:{files.addresses[0][1]}/hello.wav"
-    heard: list[bytes] = []
     async with running_app(on_event) as app, Phone() as phone:
         server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
         app.api = server.api
@@ -53,27 +98,120 @@ async def test_the_phone_hears_a_file_by_url_then_one_from_the_request_until_it_
             await phone.call(
                 CallPlan(
                     uri=f"sip:app@127.0.0.1:{server.sip_port}",
-                    codecs=("PCMU",),
+                    codecs=(codec,),
                     record=heard.append,
                     hang_up_after_play=False,
-                    duration_s=15,
+                    duration_s=20,
                 )
             )
             await app.wait_for(lambda app: "call.hangup" in app.types())
         finally:
             assert await stop_offhook(server) == 0
-            await files.cleanup()
         assert app.refused == []
-    told = [kind for kind in app.types() if kind.startswith("call.playback")]
-    assert told == ["call.playback.started", "call.playback.ended"] * 2
-    ended = [event["data"]["payload"] for event in app.events if event["data"]["event_type"] == told[1]]
-    assert [payload["status"] for payload in ended] == ["completed", "cancelled"]
-    window = 1_600
-    pcm = b"".join(heard)
-    windows = [pcm[at : at + window] for at in range(0, len(pcm) - window, window)]
-    assert 8 <= sum(any(each) and purity_db(each, 1_000) > 15 for each in windows) <= 10, (
-        "a second of the file"
+    return b"".join(heard), app
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722"])
+async def test_files_of_every_source_are_heard_in_order_whole_and_at_their_level(
+    tmp_path: Path, codec: str
+) -> None:
+    (tmp_path / "offhook.toml").write_text(f'[media]\nfolder = "{tmp_path}/sounds"\n')
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds/thrice.wav").write_bytes(pcm_wav(tone(2_000, 200, 16_000), rate_hz=16_000))
+    wav = pcm_wav(tone(1_000, 1_000, 44_100), rate_hz=44_100)
+
+    async def scene(app: App, call: str) -> None:
+        content = base64.b64encode(pcm_wav(tone(500, 300))).decode()
+        await app.act(call, "playback_start", audio_url=f"{url}/tone.wav", cache_audio=False)
+        await app.act(call, "playback_start", audio_url=f"{url}/tone.mp3", audio_type="mp3")
+        await app.act(call, "playback_start", media_name="thrice", loop=3)
+        await app.act(call, "playback_start", playback_content=content)
+        await app.wait_for(lambda app: ("content", "completed") in playbacks(app))
+        await asyncio.sleep(0.3)
+
+    async with files(**{"tone.wav": wav, "tone.mp3": MP3}) as url:
+        pcm, app = await play_to_phone(tmp_path, scene, codec=codec)
+    names = ["tone.wav", "tone.mp3", "thrice", "content"]
+    assert playbacks(app) == [(name, what) for name in names for what in ("started", "completed")]
+    times = [heard_ms(pcm, 1_000), heard_ms(pcm, MP3_HZ, MP3_DBFS), heard_ms(pcm, 2_000), heard_ms(pcm, 500)]
+    for found, lasts_ms in zip(times, (1_000, 1_000, 600, 300), strict=True):
+        assert abs(len(found) * WINDOW_MS - lasts_ms) <= 2 * WINDOW_MS, times
+    assert times == sorted(times), "one after the other"
+    assert times[-1][-1] - times[0][0] <= 2_900 + 2 * WINDOW_MS, "without gaps"
+
+
+async def test_an_overlay_is_heard_with_an_endless_sound_and_each_is_stopped_by_itself(
+    tmp_path: Path,
+) -> None:
+    async def scene(app: App, call: str) -> None:
+        ground = base64.b64encode(pcm_wav(tone(500, 500))).decode()
+        await app.act(call, "playback_start", playback_content=ground, loop="infinity")
+        await app.wait_for(lambda app: ("content", "started") in playbacks(app))
+        await asyncio.sleep(0.5)
+        await app.act(call, "playback_start", audio_url=f"{url}/over.wav", overlay=True)
+        await app.act(call, "playback_start", audio_url=f"{url}/over.wav", overlay=True, loop="infinity")
+        await asyncio.sleep(1.2)
+        await app.act(call, "playback_stop", overlay=True)
+        await asyncio.sleep(0.5)
+        await app.act(call, "playback_stop", stop="current")
+        await asyncio.sleep(0.5)
+
+    async with files(**{"over.wav": pcm_wav(tone(1_000, 600))}) as url:
+        pcm, app = await play_to_phone(tmp_path, scene)
+    assert playbacks(app) == [
+        ("content", "started"),
+        ("over.wav", "started"),
+        ("over.wav", "completed"),
+        ("over.wav", "started"),
+        ("over.wav", "cancelled"),
+        ("content", "cancelled"),
+    ]
+    ground, over = heard_ms(pcm, 500), heard_ms(pcm, 1_000)
+    assert set(over) <= set(ground), "over and with, not instead"
+    assert 1_050 <= len(over) * WINDOW_MS <= 1_400
+    assert 2_050 <= len(ground) * WINDOW_MS <= 2_500
+    assert not any(pcm[(ground[-1] + 3 * WINDOW_MS) * 16 : (ground[-1] + 8 * WINDOW_MS) * 16]), (
+        "silence after it"
     )
-    assert 8 <= sum(any(each) and purity_db(each, 500) > 15 for each in windows) <= 22, (
-        "the loop until it was stopped"
-    )
+
+
+async def test_a_call_that_ends_ends_what_it_hears(tmp_path: Path) -> None:
+    async def scene(app: App, call: str) -> None:
+        content = base64.b64encode(pcm_wav(tone(500, 500))).decode()
+        for overlay in (False, True):
+            await app.act(call, "playback_start", playback_content=content, loop="infinity", overlay=overlay)
+        await app.wait_for(lambda app: len(playbacks(app)) == 2)
+        await app.act(call, "playback_start", playback_content=content)
+
+    _, app = await play_to_phone(tmp_path, scene)
+    assert playbacks(app) == [("content", "started")] * 2 + [("content", "call_hangup")] * 3
+    assert app.types()[-1] == "call.hangup"
+
+
+async def test_the_called_is_played_the_sound_of_the_dial(tmp_path: Path) -> None:
+    async with (
+        running_app() as app,
+        files(**{"hello.wav": pcm_wav(tone(1_000, 800))}) as url,
+        AnsweringPhone(AnswerPlan(), Listen("udp", "127.0.0.1", 0)) as phone,
+    ):
+        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+        app.api = server.api
+        try:
+            await dial(app, to=phone.uri, audio_url=f"{url}/hello.wav")
+            await app.wait_for(lambda app: ("hello.wav", "completed") in playbacks(app))
+            [call] = {event["data"]["payload"]["call_control_id"] for event in app.events}
+            await app.act(call, "hangup")
+            await app.wait_for(lambda app: "call.hangup" in app.types())
+        finally:
+            assert await stop_offhook(server) == 0
+    assert app.types()[1:4] == ["call.answered", "call.playback.started", "call.playback.ended"]
+    started, ended = (datetime.fromisoformat(event["data"]["occurred_at"]) for event in app.events[2:4])
+    assert 0.75 <= (ended - started).total_seconds() <= 0.95, "the last packet is sent 20 ms before its end"
+
+
+async def dial(app: App, **parameters: Any) -> None:
+    """Let the app call somebody."""
+    assert app._session is not None
+    body = {"connection_id": "1000000000000000001", "from": "+15550100001", **parameters}
+    async with app._session.post(f"{app.api}/calls", json=body) as answer:
+        assert answer.status == 200, await answer.text()

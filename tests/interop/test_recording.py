@@ -15,8 +15,8 @@ from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import API_KEY, App, OffhookProcess, running_app, start_offhook, stop_offhook
+from tests.fakes.sounds import pcm_wav
 from tests.interop.test_two_way import purity_db, tone
-from tests.unit.sounds.test_wav import pcm_wav
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
 

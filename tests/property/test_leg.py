@@ -72,6 +72,9 @@ plain_commands = st.one_of(
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
 )
 PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav"))
+OVERLAY = ask.StartPlayback(
+    playback=ask.PlaybackOptions(name="bell", overlay=True), stop=ask.StopWhich.CURRENT
+)
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -86,7 +89,9 @@ tap_commands = st.sampled_from(
         PLAY,
         replace(PLAY, stop=ask.StopWhich.CURRENT),
         replace(PLAY, stop=ask.StopWhich.ALL),
+        OVERLAY,
         ask.StopPlayback(),
+        ask.StopPlayback(overlay=True),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
         ask.StartRecording(recording=RECORD),
         ask.StartRecording(recording=RECORD),

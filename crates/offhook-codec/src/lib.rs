@@ -18,8 +18,10 @@ mod mp3_encode;
 mod opus;
 mod polyphase;
 mod resample;
+mod sound;
 #[cfg(test)]
 mod tones;
+mod wav;
 
 pub use amr_wb::{AmrWbFrame, AmrWbPayload};
 pub use coder::{CodecError, Decoder, Encoder, LONGEST_CONCEALED_MS};
@@ -31,6 +33,7 @@ pub use mp3_encode::Mp3Encoder;
 pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{RESAMPLER_DELAY, Upsampler};
+pub use sound::{Sound, SoundError, decode_sound};
 
 /// An audio encoding a leg or a stream may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use offhook_media::limits::{DIGITS_MAX, PLAYOUT_MS_MAX, TAPS_MAX};
+use offhook_media::limits::{DIGITS_MAX, PLAYS_BYTES_MAX, PLAYS_MAX, TAPS_MAX};
 use offhook_media::{
-    ForkParams, Format, L16_RATES_HZ, LegParams, LegStats, RecordingParams, Refused, SpeechParams,
+    ForkParams, Format, LegParams, LegStats, PlayId, PlayParams, RecordingParams, Refused, SpeechParams,
     StreamParams, TapId, can_bridge,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -81,6 +81,8 @@ struct LegEntry {
     /// The leg it is bridged to.
     other: Option<u64>,
     taps: HashSet<u64>,
+    /// Plays whose end was not polled yet, and what each takes to keep.
+    plays: HashMap<u64, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -212,6 +214,11 @@ impl Engine {
                 | What::TapClosed { .. } => {
                     if let Some(entry) = registry.legs.get_mut(&event.leg) {
                         entry.taps.remove(&event.tap);
+                    }
+                }
+                What::PlayEnded { .. } => {
+                    if let Some(entry) = registry.legs.get_mut(&event.leg) {
+                        entry.plays.remove(&event.tap);
                     }
                 }
                 _ => {}
@@ -472,33 +479,46 @@ impl Engine {
         }
     }
 
-    /// Queue mono audio for the far end.
+    /// Queue mono audio for the far end; ends with one `PlayEnded`.
     ///
     /// # Errors
-    /// When the leg is unknown, or rate or length are out of bounds.
-    pub fn play(&self, leg: u64, pcm: Vec<i16>, sample_rate_hz: u32) -> Result<(), EngineError> {
-        if !L16_RATES_HZ.contains(&sample_rate_hz) {
-            return Err(EngineError::bad(format!(
-                "audio to play must have one of {L16_RATES_HZ:?} samples a second"
-            )));
-        }
-        if (pcm.len() as u64).saturating_mul(1_000) > PLAYOUT_MS_MAX * u64::from(sample_rate_hz) {
-            return Err(EngineError::bad("audio to play must be 60 s at most"));
-        }
-        if !self.format(leg).is_none_or(Format::encodable) {
+    /// When the leg is unknown, the id is in use, a rate is out of bounds, or too much would wait.
+    pub fn play(&self, leg: u64, play: u64, params: PlayParams) -> Result<(), EngineError> {
+        let mut registry = self.registry();
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        params.check().map_err(refused)?;
+        if !entry.format.is_none_or(Format::encodable) {
             return Err(refused(Refused::Untranscodable));
         }
-        let registry = self.registry();
-        self.post(&registry, leg, Command::Play { leg, pcm, sample_rate_hz })
+        if entry.plays.contains_key(&play) {
+            return Err(refused(Refused::PlayExists));
+        }
+        let bytes = params.bytes();
+        if entry.plays.len() >= PLAYS_MAX || entry.plays.values().sum::<usize>() + bytes > PLAYS_BYTES_MAX {
+            return Err(refused(Refused::PlayoutFull));
+        }
+        self.post(&registry, leg, Command::Play { leg, play: PlayId(play), params })?;
+        if let Some(entry) = registry.legs.get_mut(&leg) {
+            entry.plays.insert(play, bytes);
+        }
+        Ok(())
     }
 
-    /// Drop what is queued and not yet sent.
+    /// End a play, whether it is heard or waits.
     ///
     /// # Errors
-    /// When the leg is unknown or closing.
-    pub fn clear(&self, leg: u64) -> Result<(), EngineError> {
+    /// When leg or play are unknown. A play whose end was not polled yet is known still.
+    pub fn stop_play(&self, leg: u64, play: u64) -> Result<(), EngineError> {
         let registry = self.registry();
-        self.post(&registry, leg, Command::Clear { leg })
+        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
+        if !entry.plays.contains_key(&play) {
+            return Err(refused(Refused::NoSuchPlay));
+        }
+        match self.post(&registry, leg, Command::StopPlay { leg, play: PlayId(play) }) {
+            // Everything ends already.
+            Err(EngineError::LegClosing(_)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Send telephone-events.

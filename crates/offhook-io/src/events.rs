@@ -21,7 +21,7 @@ use crate::limits::{AUDIO_EVENTS_MAX, DIGIT_EVENTS_MAX};
 pub struct Event {
     /// The leg, as the caller named it.
     pub leg: u64,
-    /// The tap, 0 when the event is the leg's own.
+    /// The tap or the play, 0 when the event is the leg's own.
     pub tap: u64,
     /// What it was.
     pub what: What,
@@ -99,11 +99,13 @@ pub enum What {
         /// The samples.
         pcm: Vec<u8>,
     },
-    /// What was queued to be played has been sent, or was cleared.
+    /// The first packet of a play has been sent; `tap` is its id.
+    PlayStarted,
+    /// A play has ended; `tap` is its id.
     PlayEnded {
         /// How much was sent.
         played_ms: u64,
-        /// False when it was cleared.
+        /// All of it was.
         completed: bool,
     },
     /// The leg is gone, with everything that was its own.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offhook_media::{
-    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, Port, RecordingParams, Refused, Relayed,
-    Sink, StreamParams, TapId, TapStats,
+    Event as MediaEvent, FrameKind, LegParams, LegStats, MediaLeg, PlayId, PlayParams, Port, RecordingParams,
+    Refused, Relayed, Sink, StreamParams, TapId, TapStats,
 };
 use rustix::event::epoll;
 use rustix::event::epoll::{EventData, EventFlags};
@@ -40,6 +40,8 @@ struct LegIo {
     streams: Vec<Stream>,
     /// Forks and speech taps.
     taps: Vec<TapId>,
+    /// Those that have not ended.
+    plays: Vec<PlayId>,
     recordings: Vec<Recording>,
     next_serial: u16,
     /// Something about a stream wants `settle`.
@@ -124,7 +126,11 @@ impl Sink for LegSink<'_> {
             MediaEvent::MediaStarted { ssrc, source } => What::MediaStarted { ssrc, source },
             MediaEvent::MediaTimeout => What::MediaTimeout,
             MediaEvent::Digit { digit, at_ms, duration_ms } => What::Digit { digit, at_ms, duration_ms },
-            MediaEvent::PlayEnded { played_ms, completed } => What::PlayEnded { played_ms, completed },
+            MediaEvent::PlayStarted { play } => return self.tell(play.0, What::PlayStarted),
+            MediaEvent::PlayEnded { play, played_ms, completed } => {
+                self.io.plays.retain(|open| *open != play);
+                return self.tell(play.0, What::PlayEnded { played_ms, completed });
+            }
             MediaEvent::RecordingEnded { tap, reason, frames, duration_ms } => {
                 if let Some(recording) = self.io.recording(tap) {
                     recording.end = Some((reason, duration_ms));
@@ -185,6 +191,7 @@ impl Leg {
                 local_v6,
                 streams: Vec::new(),
                 taps: Vec::new(),
+                plays: Vec::new(),
                 recordings: Vec::new(),
                 next_serial: 0,
                 attention: false,
@@ -412,9 +419,27 @@ impl Leg {
         Ok(())
     }
 
-    /// Drop what is queued to be played.
-    pub(crate) fn clear(&mut self, now: Instant, cx: &mut Context) {
-        self.media.clear(now, &mut LegSink { io: &mut self.io, cx });
+    /// Queue audio. A refusal is an end at once.
+    pub(crate) fn play(
+        &mut self,
+        now: Instant,
+        play: PlayId,
+        params: PlayParams,
+        cx: &mut Context,
+    ) -> Result<(), Refused> {
+        let played = self.media.play(now, play, params);
+        if played.is_ok() {
+            self.io.plays.push(play);
+        } else {
+            let what = What::PlayEnded { played_ms: 0, completed: false };
+            LegSink { io: &mut self.io, cx }.tell(play.0, what);
+        }
+        played
+    }
+
+    /// End a play, unless its end is on its way.
+    pub(crate) fn stop_play(&mut self, now: Instant, play: PlayId, cx: &mut Context) {
+        let _ended_already = self.media.stop_play(now, play, &mut LegSink { io: &mut self.io, cx });
     }
 
     /// Close every tap and give the ports back; the leg is done when its streams are.
@@ -454,6 +479,9 @@ impl Leg {
         let id = self.io.id;
         let tell = |tap, what| cx.shared.events.push(Event { leg: id, tap, what });
         tell(0, What::LegFailed { message });
+        for play in &self.io.plays {
+            tell(play.0, What::PlayEnded { played_ms: 0, completed: false });
+        }
         for tap in &self.io.taps {
             Counters::sub(&counters.taps_open);
             tell(tap.0, What::TapClosed { stats: offhook_media::TapStats::default() });

@@ -8,7 +8,9 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use offhook_media::{ForkParams, LegParams, LegStats, RecordingParams, SpeechParams, StreamParams, TapId};
+use offhook_media::{
+    ForkParams, LegParams, LegStats, PlayId, PlayParams, RecordingParams, SpeechParams, StreamParams, TapId,
+};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connect::{Destination, OpenSocket};
@@ -87,11 +89,12 @@ pub(crate) enum Command {
     },
     Play {
         leg: u64,
-        pcm: Vec<i16>,
-        sample_rate_hz: u32,
+        play: PlayId,
+        params: PlayParams,
     },
-    Clear {
+    StopPlay {
         leg: u64,
+        play: PlayId,
     },
     SendDigits {
         leg: u64,
@@ -157,7 +160,7 @@ impl Command {
             | Self::AddSpeech { leg, .. }
             | Self::RemoveTap { leg, .. }
             | Self::Play { leg, .. }
-            | Self::Clear { leg }
+            | Self::StopPlay { leg, .. }
             | Self::SendDigits { leg, .. }
             | Self::Depart { leg, .. }
             | Self::Expect { leg }

@@ -271,13 +271,11 @@ impl Worker {
                     leg.remove_tap(now, tap, &reason, hangup_cause.as_deref(), cx).is_ok()
                 });
             }
-            Command::Play { leg, pcm, sample_rate_hz } => {
-                self.command(leg, now, |leg, _| {
-                    leg.ask(|media| media.play(now, &pcm, sample_rate_hz)).is_ok()
-                });
+            Command::Play { leg, play, params } => {
+                self.command(leg, now, |leg, cx| leg.play(now, play, params, cx).is_ok());
             }
-            Command::Clear { leg } => self.command(leg, now, |leg, cx| {
-                leg.clear(now, cx);
+            Command::StopPlay { leg, play } => self.command(leg, now, |leg, cx| {
+                leg.stop_play(now, play, cx);
                 true
             }),
             Command::SendDigits { leg, digits, duration_ms, gap_ms } => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{WAIT, counter, engine, leg_params, rtp, stream_params, target, until};
 use offhook_io::{Engine, EngineConfig, EngineError, What};
-use offhook_media::{ForkParams, LegParams, SpeechParams, StreamParams, Track};
+use offhook_media::{ForkParams, LegParams, PlayParams, SpeechParams, StreamParams, Track};
 use tungstenite::Message;
 
 /// Ten seconds of packets: no more may come ahead of their time.
@@ -173,6 +173,8 @@ fn a_fault_ends_its_leg_and_no_other() {
     engine.add_stream(1, 3, stream_params(1_000), target(address)).unwrap();
     let fork = ForkParams { rx: Some("127.0.0.1:9".parse().unwrap()), tx: None, strep: None };
     engine.add_fork(1, 4, fork).unwrap();
+    let endless = PlayParams { pcm: vec![1_000; 160], sample_rate_hz: 8_000, loops: 0, overlay: false };
+    engine.play(1, 5, endless).unwrap();
     until(&engine, &mut seen, |event| event.what == What::StreamConnected);
     engine.inject_panic(1).unwrap();
     until(&engine, &mut seen, |event| matches!(event.what, What::LegClosed { .. }));
@@ -181,13 +183,14 @@ fn a_fault_ends_its_leg_and_no_other() {
         .skip_while(|event| !matches!(event.what, What::LegFailed { .. }))
         .map(|event| match &event.what {
             What::LegFailed { message } => message.as_str(),
+            What::PlayEnded { completed: false, .. } => "play ended",
             What::TapClosed { .. } => "tap closed",
             What::StreamFailed { reason, .. } => reason,
             What::LegClosed { .. } => "leg closed",
             _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["a fault on purpose", "tap closed", "connection_lost", "leg closed"]);
+    assert_eq!(kinds, ["a fault on purpose", "play ended", "tap closed", "connection_lost", "leg closed"]);
     assert_eq!(engine.stats(1), Err(EngineError::UnknownLeg(1)));
     assert!(engine.stats(2).is_ok());
     engine.close_leg(2).unwrap();
@@ -255,7 +258,8 @@ fn ipv6_legs_hear_and_are_heard() {
     let mut buffer = [0_u8; 2_048];
     let count = fork.recv(&mut buffer).unwrap();
     assert_eq!(buffer[..count], rtp(1));
-    engine.play(1, vec![1_000; 160], 8_000).unwrap();
+    let params = PlayParams { pcm: vec![1_000; 160], sample_rate_hz: 8_000, loops: 1, overlay: false };
+    engine.play(1, 3, params).unwrap();
     let (count, source) = far.recv_from(&mut buffer).unwrap();
     assert_eq!((count, source.port()), (172, port));
     engine.close_leg(1).unwrap();

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
-    AppFormat, AppHeard, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, Port, Sink,
-    SpeechParams, StreamParams, TapId, Track,
+    AppFormat, AppHeard, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, PlayId, PlayParams,
+    Port, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -38,6 +38,7 @@ pub fn media_leg(start: Instant, script: &[u8]) {
         leg: MediaLeg::new(start, Duration::from_secs(1_700_000_000), 1),
         watch: Watch::default(),
         taps: 0,
+        plays: 0,
         seq: 0,
         timestamp: 0,
     };
@@ -49,6 +50,7 @@ pub fn media_leg(start: Instant, script: &[u8]) {
     run.leg.close(run.now, &mut run.watch);
     assert!(run.leg.poll_timeout().is_none(), "a closed leg waits for nothing");
     assert!(run.watch.open.values().all(|open| *open == 0), "every tap is closed exactly once");
+    assert!(run.watch.plays.is_empty(), "every play is ended exactly once");
 }
 
 struct Run {
@@ -56,6 +58,7 @@ struct Run {
     leg: MediaLeg,
     watch: Watch,
     taps: u64,
+    plays: u64,
     seq: u16,
     timestamp: u32,
 }
@@ -88,9 +91,9 @@ impl Run {
                 self.leg.receive_stream_text(now, tap, &String::from_utf8_lossy(bytes), watch);
                 return after;
             }
-            6 => drop(self.leg.play(now, &vec![i16::from(a) << 7; usize::from(b) * 16], played_rate_hz(c))),
+            6 => self.play(a, b, c),
             7 => drop(self.leg.send_digits(now, "1*D", u32::from(a) * 8, u32::from(b))),
-            8 => self.leg.clear(now, watch),
+            8 => drop(self.leg.stop_play(now, PlayId(u64::from(a & 15)), watch)),
             9 => drop(self.leg.stream_connected(now, tap, watch)),
             10 => drop(self.leg.begin_stream(now, tap, watch)),
             11 if b & 3 == 3 => self.leg.stream_lost(now, tap),
@@ -99,6 +102,19 @@ impl Run {
             _ => self.packet(op, a, b, c),
         }
         rest
+    }
+
+    fn play(&mut self, a: u8, b: u8, c: u8) {
+        let params = PlayParams {
+            pcm: vec![i16::from(a) << 7; usize::from(b) * 16],
+            sample_rate_hz: played_rate_hz(c),
+            loops: u32::from(c >> 4 & 3),
+            overlay: c & 4 != 0,
+        };
+        if self.leg.play(self.now, PlayId(self.plays), params).is_ok() {
+            self.watch.plays.insert(PlayId(self.plays), false);
+        }
+        self.plays += 1;
     }
 
     /// A well-formed packet, mostly the next in line, sometimes not.
@@ -164,6 +180,8 @@ struct Watch {
     open: BTreeMap<TapId, u32>,
     sequence: BTreeMap<TapId, u64>,
     audio_end: BTreeMap<TapId, u64>,
+    /// Those that have not ended, and whether they have started.
+    plays: BTreeMap<PlayId, bool>,
     refused: u64,
 }
 
@@ -198,9 +216,23 @@ impl Sink for Watch {
     }
 
     fn event(&mut self, event: Event) {
-        if let Event::TapClosed { tap, .. } = event {
-            let open = self.open.insert(tap, 0);
-            assert!(open == Some(1), "a tap is closed once");
+        match event {
+            Event::TapClosed { tap, .. } => {
+                let open = self.open.insert(tap, 0);
+                assert!(open == Some(1), "a tap is closed once");
+            }
+            Event::PlayStarted { play } => {
+                assert!(self.plays.insert(play, true) == Some(false), "a play starts once, before its end");
+            }
+            Event::PlayEnded { play, played_ms, completed } => {
+                let started = self.plays.remove(&play);
+                assert!(started.is_some(), "a play is ended once");
+                assert!(
+                    started == Some(true) || (!completed && played_ms == 0),
+                    "only what started is heard"
+                );
+            }
+            _ => {}
         }
     }
 }
@@ -260,7 +292,7 @@ const fn played_rate_hz(c: u8) -> u32 {
         0 => 8000,
         1 => 22_050,
         2 => 48_000,
-        _ => 11_025,
+        _ => 11_000,
     }
 }
 

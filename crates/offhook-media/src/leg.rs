@@ -12,9 +12,11 @@ use crate::clock::{Clock, Position, sooner, to_ms, to_us};
 use crate::fork::ForkTap;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::params::{
-    ForkParams, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, TapId, Track,
+    ForkParams, LegParams, PlayId, PlayParams, RecordingParams, Refused, SpeechParams, StreamParams, TapId,
+    Track,
 };
 use crate::piece::Piece;
+use crate::player::Told;
 use crate::recording::RecordingTap;
 use crate::relayed::Relayed;
 use crate::report::{Reporter, Sent};
@@ -310,23 +312,27 @@ impl MediaLeg {
         self.taps.remove(tap, (here, reason), &mut self.tx.playout, sink)
     }
 
-    /// Queue mono audio of any rate that L16 may have; all of it or nothing. It goes out by `handle_timeout`,
-    /// the first packet at once.
-    pub fn play(&mut self, now: Instant, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
+    /// Queue mono audio for the far end. It goes out by `handle_timeout`, the first packet at once, after the
+    /// plays that wait already or, as an overlay, mixed over them. What applications say is another queue.
+    /// An accepted play is told by exactly one `PlayEnded`, after `PlayStarted` if any of it was sent.
+    pub fn play(&mut self, now: Instant, play: PlayId, params: PlayParams) -> Result<(), Refused> {
         self.check_open()?;
         if !self.format().is_none_or(Format::encodable) {
             return Err(Refused::Untranscodable);
         }
-        self.tx.playout.play(pcm, sample_rate_hz)?;
+        self.tx.playout.play(play, params)?;
         self.wake(now);
         Ok(())
     }
 
-    /// Drop what is queued and not yet sent; digits too, but for one under way.
-    pub fn clear(&mut self, _now: Instant, sink: &mut impl Sink) {
-        if let Some(played_ms) = self.tx.playout.clear() {
-            sink.event(Event::PlayEnded { played_ms, completed: false });
-        }
+    /// End a play, whether it is heard or waits.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn stop_play(&mut self, _now: Instant, play: PlayId, sink: &mut impl Sink) -> Result<(), Refused> {
+        let known = self.tx.playout.stop_play(play);
+        self.tell_plays(sink);
+        if known { Ok(()) } else { Err(Refused::NoSuchPlay) }
     }
 
     /// Send digits as telephone-events (RFC 4733), all of them or nothing; audio waits meanwhile.
@@ -400,7 +406,8 @@ impl MediaLeg {
             return;
         }
         self.closed = true;
-        self.clear(now, sink);
+        self.tx.playout.clear();
+        self.tell_plays(sink);
         if self.params.is_some() {
             let taps = &mut self.taps;
             self.rx.flush(self.clock.position(now), &mut |piece| {
@@ -483,7 +490,7 @@ impl MediaLeg {
     fn send_due(&mut self, now: Instant, sink: &mut impl Sink) {
         let (Some(params), Some(target)) = (&self.params, self.rx.target()) else { return };
         let taps = &mut self.taps;
-        let ended = self.tx.handle_timeout(now, &self.clock, params, &mut |out| match out {
+        self.tx.handle_timeout(now, &self.clock, params, &mut |out| match out {
             Out::Packet(datagram) => {
                 sink.transmit(Port::Rtp, target, datagram);
                 taps.packet(Track::Tx, datagram, sink);
@@ -491,13 +498,21 @@ impl MediaLeg {
             Out::Audio(piece) => taps.audio(now, Track::Tx, piece, sink),
             Out::Said(rate_hz, pcm) => sink.relay(Relayed::Said { rate_hz, pcm }),
         });
-        if let Some(played_ms) = ended {
-            sink.event(Event::PlayEnded { played_ms, completed: true });
-        }
+        self.tell_plays(sink);
         while let Some((tap, name)) = self.tx.playout.next_mark() {
             if let Ok(stream) = self.taps.stream(tap) {
                 stream.mark(now, name, sink);
             }
+        }
+    }
+
+    /// Tell what has begun and ended to be played.
+    fn tell_plays(&mut self, sink: &mut impl Sink) {
+        while let Some(told) = self.tx.playout.next_told() {
+            sink.event(match told {
+                Told::Started(play) => Event::PlayStarted { play },
+                Told::Ended(play, played_ms, completed) => Event::PlayEnded { play, played_ms, completed },
+            });
         }
     }
 

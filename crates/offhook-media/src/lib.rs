@@ -46,10 +46,12 @@ pub mod fuzzing;
 
 pub use backlog::AppFormat;
 pub use leg::MediaLeg;
-pub use offhook_codec::{ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings};
+pub use offhook_codec::{
+    ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings, SoundError, decode_sound,
+};
 pub use params::{
-    ForkParams, InbandDtmf, LegParams, RecordingParams, Refused, SpeechParams, StreamParams, Strep, TapId,
-    Track,
+    ForkParams, InbandDtmf, LegParams, PLAYED_RATES_HZ, PlayId, PlayParams, RecordingParams, Refused,
+    SpeechParams, StreamParams, Strep, TapId, Track,
 };
 pub use relay::can_bridge;
 pub use relayed::{AppHeard, RelayQueue, Relayed};

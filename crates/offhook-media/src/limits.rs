@@ -6,7 +6,11 @@ use std::time::Duration;
 pub const DATAGRAM_BYTES_MAX: usize = 2048;
 /// Taps of all kinds on one leg.
 pub const TAPS_MAX: usize = 32;
-/// Audio that may wait to be played, in milliseconds.
+/// Plays of one leg that have not ended.
+pub const PLAYS_MAX: usize = 64;
+/// Bytes of samples that are kept for them: half an hour at 8 kHz, six minutes at 48 kHz.
+pub const PLAYS_BYTES_MAX: usize = 32 << 20;
+/// Audio of one application that may wait to be played, in milliseconds.
 pub const PLAYOUT_MS_MAX: u64 = 60_000;
 /// Digits that may wait to be sent.
 pub const DIGITS_MAX: usize = 256;

@@ -16,6 +16,13 @@ use crate::relayed::AppHeard;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TapId(pub u64);
 
+/// Names one play of one leg; chosen by the caller, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlayId(pub u64);
+
+/// Sample rates that can be played: those of wav and mp3 files.
+pub const PLAYED_RATES_HZ: [u32; 9] = [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
 /// One direction of a leg's audio, seen from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Track {
@@ -129,6 +136,19 @@ pub struct StreamParams {
     pub fill_gaps: bool,
 }
 
+/// Audio for the far end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayParams {
+    /// Mono, at least one sample.
+    pub pcm: Vec<i16>,
+    /// One of [`PLAYED_RATES_HZ`].
+    pub sample_rate_hz: u32,
+    /// How often it is heard; zero for ever.
+    pub loops: u32,
+    /// Mixed over what is played, not after it.
+    pub overlay: bool,
+}
+
 /// Decoded audio of one track or both for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate choice")]
@@ -196,6 +216,21 @@ fn is_framed(format: Format, ms: u32) -> bool {
         Format::G711(_) | Format::G722 | Format::L16 { .. } => {
             (format.sample_rate_hz() * ms).is_multiple_of(1000)
         }
+    }
+}
+
+impl PlayParams {
+    /// Whether a leg would take these; for callers that want to know at once.
+    pub fn check(&self) -> Result<(), Refused> {
+        first_wrong(&[
+            (!PLAYED_RATES_HZ.contains(&self.sample_rate_hz), "sample_rate_hz"),
+            (self.pcm.is_empty(), "pcm"),
+        ])
+    }
+
+    /// What it takes to keep it.
+    pub fn bytes(&self) -> usize {
+        self.pcm.len().saturating_mul(2)
     }
 }
 
@@ -277,8 +312,14 @@ pub enum Refused {
     /// The leg has as many taps as it may have.
     #[error("the leg has the most taps it may have")]
     TooManyTaps,
+    /// The play id is taken.
+    #[error("this play id is already in use on the leg")]
+    PlayExists,
+    /// No such play.
+    #[error("the leg has no such play")]
+    NoSuchPlay,
     /// The queue of audio to play is full.
-    #[error("more than 60 s of audio would wait to be played")]
+    #[error("too many sounds would wait to be played, or too many bytes of them")]
     PlayoutFull,
     /// Too many digits wait.
     #[error("too many digits wait to be sent")]

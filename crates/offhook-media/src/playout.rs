@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use offhook_codec::L16_RATES_HZ;
 use offhook_rtp::{TelephoneEventSender, event_of};
 
 use crate::backlog::AppFormat;
-use crate::clock::{tick_of, ticks, to_ms, wide};
-use crate::limits::{DIGITS_MAX, PLAYOUT_MS_MAX};
-use crate::params::{LegParams, Refused, TapId};
-use crate::player::Player;
+use crate::clock::{tick_of, to_ms, wide};
+use crate::limits::{DIGITS_MAX, PLAYS_BYTES_MAX, PLAYS_MAX};
+use crate::params::{LegParams, PlayId, PlayParams, Refused, TapId};
+use crate::player::{Player, Told};
 use crate::relay::Relay;
 use crate::relayed::AppHeard;
 use crate::stats::TapStats;
@@ -41,7 +40,8 @@ pub(crate) enum Tick {
 
 /// Audio and digits that wait, in order; digits go first, and audio waits for them.
 ///
-/// What is played and what each application says are queues of their own, mixed as they are sent.
+/// What is played, what is played over it and what each application says are queues of their own, mixed
+/// as they are sent.
 #[derive(Debug)]
 pub(crate) struct Playout {
     leg_rate_hz: u32,
@@ -54,12 +54,13 @@ pub(crate) struct Playout {
     /// There while the leg is bridged.
     pub(crate) relay: Option<Box<Relay>>,
     player: Player,
+    /// What is mixed over the others.
+    overlay: Player,
+    told: VecDeque<Told>,
     digits: VecDeque<Digit>,
     sending: Option<(TelephoneEventSender, u32)>,
     pause_ms: u32,
-    /// Ticks sent since the queue was last empty; `None` when nothing plays.
-    run: Option<u64>,
-    /// Ticks sent, and ticks that were cleared.
+    /// Ticks of plays that were sent, and that were stopped before.
     pub(crate) played: u64,
     pub(crate) discarded: u64,
     pub(crate) digits_sent: u64,
@@ -75,10 +76,11 @@ impl Playout {
             both: Vec::new(),
             relay: None,
             player: Player::new(leg_rate_hz),
+            overlay: Player::new(leg_rate_hz),
+            told: VecDeque::new(),
             digits: VecDeque::new(),
             sending: None,
             pause_ms: 0,
-            run: None,
             played: 0,
             discarded: 0,
             digits_sent: 0,
@@ -90,6 +92,7 @@ impl Playout {
         if leg_rate_hz != self.leg_rate_hz {
             self.leg_rate_hz = leg_rate_hz;
             self.player.set_leg_rate(leg_rate_hz);
+            self.overlay.set_leg_rate(leg_rate_hz);
             for (_, voice) in &mut self.voices {
                 voice.set_leg_rate(leg_rate_hz);
             }
@@ -99,20 +102,44 @@ impl Playout {
         }
     }
 
-    /// Queue all of `pcm` or nothing.
-    pub(crate) fn play(&mut self, pcm: &[i16], sample_rate_hz: u32) -> Result<(), Refused> {
-        if !L16_RATES_HZ.contains(&sample_rate_hz) {
-            return Err(Refused::OutOfRange("sample_rate_hz"));
+    /// Queue a play behind those that wait, or behind those that are mixed over them.
+    pub(crate) fn play(&mut self, id: PlayId, params: PlayParams) -> Result<(), Refused> {
+        params.check()?;
+        if self.player.has(id) || self.overlay.has(id) {
+            return Err(Refused::PlayExists);
         }
-        let queued = self.player.queued().saturating_add(self.player.scaled(pcm.len(), sample_rate_hz));
-        if self.in_ticks(queued) > ticks(PLAYOUT_MS_MAX) {
+        let plays = self.player.len().saturating_add(self.overlay.len());
+        let kept = self.player.kept_bytes().saturating_add(self.overlay.kept_bytes());
+        if plays >= PLAYS_MAX || kept.saturating_add(params.bytes()) > PLAYS_BYTES_MAX {
             return Err(Refused::PlayoutFull);
         }
-        if !pcm.is_empty() {
-            self.player.push(pcm, sample_rate_hz);
-            self.run.get_or_insert(0);
-        }
+        let queue = if params.overlay { &mut self.overlay } else { &mut self.player };
+        queue.push(id, params);
         Ok(())
+    }
+
+    /// End a play; false when there is none of this id.
+    pub(crate) fn stop_play(&mut self, id: PlayId) -> bool {
+        let stopped = self.player.stop(id).or_else(|| self.overlay.stop(id));
+        if let Some((heard_ms, dropped)) = stopped {
+            self.discarded = self.discarded.saturating_add(self.in_ticks(dropped));
+            self.told.push_back(Told::Ended(id, heard_ms, false));
+        }
+        stopped.is_some()
+    }
+
+    /// Drop every play and every digit that waits. A digit under way is finished.
+    pub(crate) fn clear(&mut self) {
+        let ids: Vec<PlayId> = self.player.ids().chain(self.overlay.ids()).collect();
+        for id in ids {
+            self.stop_play(id);
+        }
+        self.digits.clear();
+    }
+
+    /// What has become of the plays, in order.
+    pub(crate) fn next_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
     }
 
     /// Queue all of `digits` or nothing.
@@ -131,14 +158,6 @@ impl Playout {
         }
         self.digits.extend(digits.chars().map(|digit| Digit { key: digit, duration_ms, gap_ms }));
         Ok(())
-    }
-
-    /// Drop what waits. A digit under way is finished. Gives the milliseconds played of what was cut.
-    pub(crate) fn clear(&mut self) -> Option<u64> {
-        self.discarded = self.discarded.saturating_add(self.in_ticks(self.player.queued()));
-        self.player.clear();
-        self.digits.clear();
-        self.run.take().map(to_ms)
     }
 
     /// Let the application of a stream be heard.
@@ -201,7 +220,7 @@ impl Playout {
     /// Whether a packet of `ptime_ms` would carry anything.
     pub(crate) fn has_work(&self, ptime_ms: u32) -> bool {
         let wanted = self.packet_samples(ptime_ms);
-        self.run.is_some()
+        self.is_playing()
             || self.has_digits()
             || self.voices.iter().any(|(_, voice)| voice.is_ready(wanted))
             || self.relay.as_ref().is_some_and(|relay| relay.is_ready(wanted))
@@ -220,7 +239,11 @@ impl Playout {
     }
 
     pub(crate) fn queued_ms(&self) -> u64 {
-        to_ms(self.in_ticks(self.player.queued()))
+        to_ms(self.in_ticks(self.player.queued().saturating_add(self.overlay.queued())))
+    }
+
+    fn is_playing(&self) -> bool {
+        !self.player.is_empty() || !self.overlay.is_empty()
     }
 
     /// What is due for one ptime, at `due`. A telephone-event is appended to `payload`.
@@ -258,11 +281,6 @@ impl Playout {
         self.next_audio(due, ptime_ms)
     }
 
-    /// After a tick: what was played in milliseconds, if it has just come to its end.
-    pub(crate) fn take_ended(&mut self) -> Option<u64> {
-        if self.player.is_empty() { self.run.take().map(to_ms) } else { None }
-    }
-
     /// The samples of the last audio.
     pub(crate) fn mix(&self) -> &[i16] {
         &self.mix
@@ -271,12 +289,11 @@ impl Playout {
     fn next_audio(&mut self, due: Instant, ptime_ms: u32) -> Tick {
         self.mix.clear();
         self.mix.resize(self.packet_samples(ptime_ms), 0);
-        let mut heard = self.run.is_some();
+        let mut heard = self.is_playing();
         if heard {
-            let count = wide(self.player.take(&mut self.mix));
-            let count = self.in_ticks(count);
-            self.run = self.run.map(|run| run.saturating_add(count));
-            self.played = self.played.saturating_add(count);
+            let count = self.player.mix_into(&mut self.mix, &mut self.told);
+            let count = count.max(self.overlay.mix_into(&mut self.mix, &mut self.told));
+            self.played = self.played.saturating_add(self.in_ticks(wide(count)));
         }
         heard |= self.mix_voices(due, true);
         if let Some(relay) = &mut self.relay {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::params::TapId;
+use crate::params::{PlayId, TapId};
 use crate::relayed::Relayed;
 use crate::stats::TapStats;
 
@@ -68,11 +68,18 @@ pub enum Event {
         /// How long it was held.
         duration_ms: u32,
     },
-    /// What was queued has been played to its end, or was cleared.
+    /// The first packet of a play has been sent.
+    PlayStarted {
+        /// Which one.
+        play: PlayId,
+    },
+    /// A play has ended; nothing follows for it.
     PlayEnded {
+        /// Which one.
+        play: PlayId,
         /// How much was sent.
         played_ms: u64,
-        /// False when it was cleared.
+        /// All of it was; else it was stopped, or the leg ended.
         completed: bool,
     },
     /// A recording has ended; nothing follows for it but its `TapClosed`.

@@ -177,16 +177,15 @@ impl Transmitter {
         self.timestamp_base.wrapping_add(low_32(position / self.tick))
     }
 
-    /// Send what is due. Each packet goes to `out`; true when the end of what was played was sent.
+    /// Send what is due. Each packet goes to `out`.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         clock: &Clock,
         params: &LegParams,
         out: &mut impl FnMut(Out<'_>),
-    ) -> Option<u64> {
+    ) {
         let ptime = Duration::from_millis(u64::from(params.ptime_ms));
-        let mut ended = None;
         let mut burst = 0;
         while let Some(due) = self.next_due.filter(|due| *due <= now) {
             if burst == PLAYOUT_BURST_MAX {
@@ -197,7 +196,6 @@ impl Transmitter {
             }
             burst += 1;
             self.send_one(due, clock, params, out);
-            ended = ended.or(self.playout.take_ended());
             self.free_at = due.checked_add(ptime);
             self.next_due = if self.wants(params) { self.free_at } else { None };
             self.keepalive_due = self.keepalive_due.and_then(|_| due.checked_add(params.keepalive));
@@ -209,7 +207,6 @@ impl Transmitter {
             }
             self.keepalive_due = due.max(now).checked_add(params.keepalive);
         }
-        ended
     }
 
     fn send_one(&mut self, due: Instant, clock: &Clock, params: &LegParams, out: &mut impl FnMut(Out<'_>)) {

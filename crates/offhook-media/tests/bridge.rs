@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use common::*;
 use offhook_codec::{Decoder, DtmfDetector, Encoder};
 use offhook_media::{
-    AppFormat, AppHeard, ByteOrder, Codec, Event, Format, LegParams, StreamParams, TapId, Track,
+    AppFormat, AppHeard, ByteOrder, Codec, Event, Format, LegParams, PlayId, PlayParams, StreamParams, TapId,
+    Track,
 };
 use offhook_rtp::TelephoneEvent;
 use proptest::prelude::*;
@@ -108,6 +109,10 @@ impl Pair {
     fn heard(&self, leg: usize, format: Format) -> Vec<i16> {
         decoded(format, self.sent(leg).iter().map(|sent| &sent.payload[..]))
     }
+}
+
+fn sound(pcm: &[i16]) -> PlayParams {
+    PlayParams { pcm: pcm.to_vec(), sample_rate_hz: 8000, loops: 1, overlay: false }
 }
 
 fn sine(rate_hz: u32, from: usize, count: usize, hz: f64) -> impl Iterator<Item = i16> {
@@ -239,7 +244,7 @@ fn what_is_played_is_mixed_and_packets_pass_again_soon_after_it() {
     for (n, payload) in payloads.iter().enumerate() {
         if n == 50 {
             let now = pair.legs[B].now();
-            pair.legs[B].leg.play(now, &played, 8000).unwrap();
+            pair.legs[B].leg.play(now, PlayId(1), sound(&played)).unwrap();
         }
         pair.receive(A, n as u64 * 20, &packet(n as u16, n as u32 * 160, 9, 0, payload));
     }
@@ -454,7 +459,8 @@ fn one_legs_end_leaves_the_other_as_it_was() {
     pair.hand_over();
     let now = pair.legs[B].now();
     pair.legs[B].leg.unbridge(now);
-    pair.legs[B].leg.play(now, &sine(8000, 0, 4000, 900.0).collect::<Vec<_>>(), 8000).unwrap();
+    let played: Vec<i16> = sine(8000, 0, 4000, 900.0).collect();
+    pair.legs[B].leg.play(now, PlayId(1), sound(&played)).unwrap();
     let before = pair.sent(B).len();
     pair.tone(B, 400, 20, 440.0, pcma());
     pair.run_to(1500);
@@ -523,7 +529,7 @@ proptest! {
             let b = &mut pair.legs[B];
             timestamp = timestamp.wrapping_add(160);
             match step {
-                0 => drop(b.leg.play(now, &[1000; 800], 8000)),
+                0 => b.play(&[1000; 800], 8000),
                 1 => drop(b.leg.send_digits(now, "1", 60, 40)),
                 2 => drop(b.leg.connect(now, LegParams { sending: false, ..leg(pcmu()) })),
                 3 => drop(b.leg.connect(now, leg(pcmu()))),

@@ -173,7 +173,7 @@ fn what_is_played_is_sent_and_streamed_in_every_format() {
         let mut bench = Bench::new(leg(format));
         bench.add_stream(StreamParams { format: l16(16_000), rx: false, ..stream_params() });
         bench.add_speech(Track::Tx, 16_000, 100);
-        bench.leg.play(bench.start, &tone(700.0, rate_hz, rate_hz as usize), rate_hz).unwrap();
+        bench.play(&tone(700.0, rate_hz, rate_hz as usize), rate_hz);
         bench.run_to(2000);
         let sent = bench.record.rtp();
         assert!((50..=51).contains(&sent.len()), "{what}: {} packets", sent.len());
@@ -262,7 +262,7 @@ fn a_re_invite_with_another_codec_goes_on_in_the_streams_format() {
     });
     bench.add_speech(Track::Rx, 16_000, 100);
     let long = tone(500.0, 8000, 8000 * 30);
-    bench.leg.play(bench.start, &long, 8000).unwrap();
+    bench.play(&long, 8000);
     let formats = leg_formats();
     for (n, &format) in formats.iter().enumerate() {
         let begin = n as u64 * PACKETS as u64 * 20;

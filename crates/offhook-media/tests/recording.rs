@@ -85,7 +85,7 @@ fn each_side_is_on_its_channel_at_its_time() {
     for n in 0..50 {
         say(&mut bench, n, (10..20).contains(&n));
         if n == 30 {
-            bench.leg.play(bench.now(), &[LOUD; 1600], 8000).unwrap();
+            bench.play(&[LOUD; 1600], 8000);
         }
     }
     bench.run_to(1000);
@@ -110,7 +110,7 @@ fn one_channel_is_the_sum_of_what_was_asked_for() {
         for n in 0..25 {
             say(&mut bench, n, n < 5);
             if n == 10 {
-                bench.leg.play(bench.now(), &[LOUD; 800], 8000).unwrap();
+                bench.play(&[LOUD; 800], 8000);
             }
         }
         bench.run_to(500);
@@ -122,7 +122,7 @@ fn one_channel_is_the_sum_of_what_was_asked_for() {
 #[test]
 fn both_voices_at_once_do_not_overflow() {
     let mut bench = recording(RecordingParams { dual: false, ..params() });
-    bench.leg.play(bench.start, &[30_000; 800], 8000).unwrap();
+    bench.play(&[30_000; 800], 8000);
     let loud = [Codec::Pcmu.encode_sample(30_000); 160];
     for n in 0..5 {
         bench.receive(u64::from(n) * 20, &packet(n, u32::from(n) * 160, 7, 0, &loud));
@@ -264,7 +264,7 @@ fn a_call_recorded_at_another_rate_keeps_its_times() {
     let mut bench = Bench::new(wide);
     bench.leg.add_recording(bench.now(), RECORDING, params()).unwrap();
     bench.run_to(1000);
-    bench.leg.play(bench.now(), &[LOUD; 8000], 8000).unwrap();
+    bench.play(&[LOUD; 8000], 8000);
     bench.run_to(4000);
     close(&mut bench);
     let parts = loud_parts(&channel(&file(&bench, 2), 1));

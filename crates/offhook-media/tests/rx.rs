@@ -6,7 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use offhook_media::{Event, ForkParams, LegParams, Port, Refused, StreamParams, Strep, TapId, Track};
+use offhook_media::{
+    Event, ForkParams, LegParams, PlayParams, Port, Refused, StreamParams, Strep, TapId, Track,
+};
 use offhook_rtp::{NtpTime, ReportBlock, RtcpBuilder, RtcpItem, SenderInfo, StrepHeader, parse_compound};
 
 #[test]
@@ -328,7 +330,8 @@ fn a_closed_leg_does_nothing_more() {
     bench.leg.close(bench.at(10_000), &mut bench.record);
     assert_eq!(bench.record.sent.len(), before);
     assert_eq!(bench.leg.poll_timeout(), None);
-    assert_eq!(bench.leg.play(bench.now(), &[1], 8000), Err(Refused::Closed));
+    let params = PlayParams { pcm: vec![1], sample_rate_hz: 8000, loops: 1, overlay: false };
+    assert_eq!(bench.try_play(1, params), Err(Refused::Closed));
     assert_eq!(bench.leg.connect(bench.now(), leg_params()), Err(Refused::Closed));
 }
 

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::*;
-use offhook_media::{Codec, Event, LegParams, MediaLeg, Port, Track};
+use offhook_media::{Codec, Event, LegParams, MediaLeg, PlayId, PlayParams, Port, Track};
 use offhook_netem::{Link, Rng, Weather};
 
 const FRAMES: usize = 150;
@@ -79,13 +79,14 @@ fn call(seed: u64, weather: Weather) -> Call {
     let mut caller = Side::new(start, seed, to_server);
     let params = LegParams { rtcp_mux: true, silence_when_idle: true, ..leg_params() };
     let mut server = Side::new(start, seed + 1, params);
-    let mut bench = Bench { start, leg: server.leg, record: server.record };
+    let mut bench = Bench { start, leg: server.leg, record: server.record, plays: 0 };
     bench.add_fork();
     bench.add_stream(stream_params());
     bench.add_speech(Track::Rx, 8000, 100);
     (server.leg, server.record) = (bench.leg, bench.record);
     let pcm: Vec<i16> = (0..FRAMES).flat_map(|frame| [level(frame); 160]).collect();
-    caller.leg.play(start, &pcm, 8000).unwrap();
+    let params = PlayParams { pcm: pcm.clone(), sample_rate_hz: 8000, loops: 1, overlay: false };
+    caller.leg.play(start, PlayId(1), params).unwrap();
 
     let mut there: Link<(Port, Vec<u8>)> = Link::new(seed, weather);
     let mut back = Link::new(seed + 7, weather);

@@ -150,7 +150,7 @@ fn both_tracks_share_one_clock_and_one_count_of_frames() {
     bench.run_to(500);
     bench.add_stream(stream_params());
     bench.run_to(600);
-    bench.leg.play(bench.now(), &[1000; 320], 8000).unwrap();
+    bench.play(&[1000; 320], 8000);
     bench.receive(600, &packet(1, 99, 1, 0, &[1; 160]));
     bench.run_to(620);
     bench.receive(620, &packet(2, 259, 1, 0, &[2; 160]));

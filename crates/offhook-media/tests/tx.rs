@@ -6,11 +6,12 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use offhook_media::{Codec, Event, LegParams, Refused, Track};
+use offhook_media::limits::PLAYS_BYTES_MAX;
+use offhook_media::{Codec, Event, Format, LegParams, PLAYED_RATES_HZ, PlayParams, Refused, Track};
 
 fn ended(bench: &Bench) -> Vec<(u64, bool)> {
     let play_ended = |event: &Event| match event {
-        Event::PlayEnded { played_ms, completed } => Some((*played_ms, *completed)),
+        Event::PlayEnded { played_ms, completed, .. } => Some((*played_ms, *completed)),
         _ => None,
     };
     bench.record.events.iter().filter_map(play_ended).collect()
@@ -22,7 +23,7 @@ fn played_audio_is_paced_exactly_from_its_first_packet() {
     bench.run_to(1000);
     assert!(bench.record.rtp().is_empty(), "nothing is sent when nothing is played");
     let pcm: Vec<i16> = (0..800).map(|n| n * 40).collect();
-    bench.leg.play(bench.now(), &pcm, 8000).unwrap();
+    bench.play(&pcm, 8000);
     bench.run_to(3000);
     let sent = bench.record.rtp();
     assert_eq!(sent.iter().map(|packet| packet.ms).collect::<Vec<_>>(), [1000, 1020, 1040, 1060, 1080]);
@@ -43,7 +44,7 @@ fn played_audio_is_paced_exactly_from_its_first_packet() {
 #[test]
 fn the_last_packet_is_padded_with_silence() {
     let mut bench = Bench::new(LegParams { format: Codec::Pcma.into(), payload_type: 8, ..leg_params() });
-    bench.leg.play(bench.start, &[1000; 200], 8000).unwrap();
+    bench.play(&[1000; 200], 8000);
     bench.run_to(100);
     let sent = bench.record.rtp();
     assert_eq!(sent.len(), 2);
@@ -56,9 +57,9 @@ fn the_last_packet_is_padded_with_silence() {
 #[test]
 fn a_pause_is_a_jump_of_the_timestamp_and_a_marker() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &[1000; 160], 8000).unwrap();
+    bench.play(&[1000; 160], 8000);
     bench.run_to(500);
-    bench.leg.play(bench.now(), &[1000; 320], 8000).unwrap();
+    bench.play(&[1000; 320], 8000);
     bench.run_to(1000);
     let sent = bench.record.rtp();
     assert_eq!(sent[1].timestamp.wrapping_sub(sent[0].timestamp), 4000);
@@ -69,9 +70,9 @@ fn a_pause_is_a_jump_of_the_timestamp_and_a_marker() {
 #[test]
 fn audio_queued_in_time_goes_on_without_a_seam() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &[1000; 160], 8000).unwrap();
+    bench.play(&[1000; 160], 8000);
     bench.run_to(15);
-    bench.leg.play(bench.now(), &[1000; 160], 8000).unwrap();
+    bench.play(&[1000; 160], 8000);
     bench.run_to(100);
     let sent = bench.record.rtp();
     assert_eq!(sent.iter().map(|packet| packet.ms).collect::<Vec<_>>(), [0, 20]);
@@ -82,7 +83,7 @@ fn audio_queued_in_time_goes_on_without_a_seam() {
 #[test]
 fn a_late_wake_up_sends_three_at_most_and_then_slips() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &vec![1000; 160 * 20], 8000).unwrap();
+    bench.play(&vec![1000; 160 * 20], 8000);
     bench.run_to(20);
     // 50 ms late: what is due is caught up, and the next is on the old grid.
     bench.record.now_ms = 90;
@@ -106,7 +107,7 @@ fn a_late_wake_up_sends_three_at_most_and_then_slips() {
 #[test]
 fn a_long_play_does_not_drift_when_every_wake_up_is_late() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &vec![1000; 8000 * 50], 8000).unwrap();
+    bench.play(&vec![1000; 8000 * 50], 8000);
     let mut n = 0;
     while let Some(due) = bench.leg.poll_timeout() {
         n += 1;
@@ -125,7 +126,7 @@ fn a_long_play_does_not_drift_when_every_wake_up_is_late() {
 fn sixteen_kilohertz_is_halved() {
     let mut bench = Bench::new(leg_params());
     for _ in 0..5 {
-        bench.leg.play(bench.start, &[8000; 320], 16_000).unwrap();
+        bench.play(&[8000; 320], 16_000);
     }
     bench.run_to(500);
     let sent = bench.record.rtp();
@@ -134,12 +135,12 @@ fn sixteen_kilohertz_is_halved() {
 }
 
 #[test]
-fn clear_empties_the_queue_and_says_how_far_it_came() {
+fn what_is_stopped_says_how_far_it_came() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &[1000; 8000], 8000).unwrap();
+    bench.play(&[1000; 8000], 8000);
     bench.run_to(110);
-    bench.leg.clear(bench.now(), &mut bench.record);
-    bench.leg.clear(bench.now(), &mut bench.record);
+    assert_eq!(bench.stop_play(1), Ok(()));
+    assert_eq!(bench.stop_play(1), Err(Refused::NoSuchPlay));
     bench.run_to(1000);
     assert_eq!(bench.record.rtp().len(), 6);
     assert_eq!(ended(&bench), [(120, false)]);
@@ -148,20 +149,112 @@ fn clear_empties_the_queue_and_says_how_far_it_came() {
 }
 
 #[test]
-fn more_than_a_minute_is_refused_as_a_whole() {
+fn plays_wait_for_one_another_and_each_is_told_once() {
     let mut bench = Bench::new(leg_params());
-    let minute = vec![1; 480_000];
-    bench.leg.play(bench.start, &minute, 8000).unwrap();
-    assert_eq!(bench.leg.play(bench.start, &[1], 8000), Err(Refused::PlayoutFull));
-    assert_eq!(bench.leg.play(bench.start, &[1], 44_100), Err(Refused::OutOfRange("sample_rate_hz")));
-    assert_eq!(bench.leg.stats().queued_ms, 60_000);
+    bench.play(&[1000; 320], 8000);
+    bench.play(&[3000; 320], 8000);
+    bench.play(&[5000; 320], 8000);
+    bench.run_to(10);
+    assert_eq!(bench.plays(), [(1, None)]);
+    bench.stop_play(2).unwrap();
+    bench.run_to(200);
+    let expected =
+        [(1, None), (2, Some((0, false))), (1, Some((40, true))), (3, None), (3, Some((40, true)))];
+    assert_eq!(bench.plays(), expected);
+    assert_eq!(levels(&bench), [1000, 1000, 5000, 5000]);
+}
+
+#[test]
+fn rounds_are_counted_and_an_endless_play_ends_with_its_leg() {
+    let mut bench = Bench::new(leg_params());
+    let params = |loops| PlayParams { pcm: vec![1000; 400], sample_rate_hz: 8000, loops, overlay: false };
+    bench.try_play(1, params(3)).unwrap();
+    bench.try_play(2, params(0)).unwrap();
+    bench.run_to(60_000);
+    assert_eq!(bench.record.rtp().len(), 3001);
+    bench.leg.close(bench.now(), &mut bench.record);
+    let expected = [(1, None), (1, Some((150, true))), (2, None), (2, Some((59_870, false)))];
+    assert_eq!(bench.plays(), expected);
+}
+
+#[test]
+fn an_overlay_is_mixed_over_what_plays_and_neither_stops_the_other() {
+    let mut bench = Bench::new(leg_params());
+    let over = |loops| PlayParams { pcm: vec![2000; 160], sample_rate_hz: 8000, loops, overlay: true };
+    bench.play(&[1000; 800], 8000);
+    bench.run_to(10);
+    bench.try_play(7, over(1)).unwrap();
+    bench.try_play(8, over(0)).unwrap();
+    bench.run_to(50);
+    bench.stop_play(8).unwrap();
+    bench.run_to(200);
+    assert_eq!(levels(&bench), [1000, 3000, 3000, 1000, 1000]);
+    let expected = [
+        (1, None),
+        (7, None),
+        (7, Some((20, true))),
+        (8, None),
+        (8, Some((20, false))),
+        (1, Some((100, true))),
+    ];
+    assert_eq!(bench.plays(), expected);
+    // Over nothing it is heard alone.
+    bench.try_play(9, over(2)).unwrap();
+    bench.run_to(400);
+    assert_eq!(levels(&bench)[5..], [2000, 2000]);
+}
+
+#[test]
+fn what_waits_is_bounded_by_number_and_by_bytes() {
+    let mut bench = Bench::new(leg_params());
+    let params =
+        |samples, overlay| PlayParams { pcm: vec![1; samples], sample_rate_hz: 48_000, loops: 1, overlay };
+    bench.try_play(1, params(PLAYS_BYTES_MAX / 4, false)).unwrap();
+    bench.try_play(2, params(PLAYS_BYTES_MAX / 4, true)).unwrap();
+    assert_eq!(bench.try_play(3, params(1, false)), Err(Refused::PlayoutFull));
+    assert_eq!(bench.leg.stats().queued_ms, 349_525);
+    bench.stop_play(2).unwrap();
+    for id in 10..73 {
+        bench.try_play(id, params(1, id % 2 == 0)).unwrap();
+    }
+    assert_eq!(bench.try_play(100, params(1, true)), Err(Refused::PlayoutFull));
+    bench.stop_play(72).unwrap();
+    assert_eq!(bench.try_play(71, params(1, true)), Err(Refused::PlayExists));
+    assert_eq!(bench.try_play(100, params(0, true)), Err(Refused::OutOfRange("pcm")));
+    let odd = PlayParams { sample_rate_hz: 44_000, ..params(1, false) };
+    assert_eq!(bench.try_play(100, odd), Err(Refused::OutOfRange("sample_rate_hz")));
+    assert_eq!(bench.try_play(100, params(1, true)), Ok(()));
+}
+
+#[test]
+fn every_rate_of_files_is_heard_at_every_rate_of_legs() {
+    for leg_hz in [8000, 16_000, 22_050, 24_000, 48_000] {
+        for rate_hz in PLAYED_RATES_HZ {
+            let format = Format::L16 { sample_rate_hz: leg_hz, byte_order: offhook_media::ByteOrder::Big };
+            let mut bench =
+                Bench::new(LegParams { format, payload_type: 96, clock_rate_hz: leg_hz, ..leg_params() });
+            bench.play(&vec![1000; rate_hz as usize], rate_hz);
+            bench.run_to(2000);
+            let sent: Vec<u8> = bench.record.rtp().into_iter().flat_map(|packet| packet.payload).collect();
+            let middle = &sent[leg_hz as usize..leg_hz as usize + 8000];
+            let level = |bytes: &[u8]| i16::from_be_bytes([bytes[0], bytes[1]]);
+            assert!(middle.chunks(2).all(|bytes| level(bytes).abs_diff(1000) < 10), "{rate_hz} at {leg_hz}");
+            assert_eq!(ended(&bench), [(1000, true)], "{rate_hz} at {leg_hz}");
+        }
+    }
+}
+
+/// The loudness of each packet, rounded.
+fn levels(bench: &Bench) -> Vec<i16> {
+    let level = |byte| (Codec::Pcmu.decode_sample(byte) + 250) / 500 * 500;
+    bench.record.rtp().iter().map(|packet| level(packet.payload[80])).collect()
 }
 
 #[test]
 fn silence_when_idle_fills_every_ptime_and_stays_in_step_with_play() {
     let mut bench = Bench::new(LegParams { silence_when_idle: true, ..leg_params() });
     bench.run_to(50);
-    bench.leg.play(bench.now(), &[1000; 160], 8000).unwrap();
+    bench.play(&[1000; 160], 8000);
     bench.run_to(99);
     let sent = bench.record.rtp();
     assert_eq!(sent.iter().map(|packet| packet.ms).collect::<Vec<_>>(), [0, 20, 40, 60, 80]);
@@ -175,7 +268,7 @@ fn a_keepalive_goes_out_at_connect_and_then_in_its_interval() {
     let mut bench = Bench::new(LegParams { keepalive: Duration::from_secs(5), ..leg_params() });
     bench.run_to(10_001);
     assert_eq!(bench.record.rtp().iter().map(|packet| packet.ms).collect::<Vec<_>>(), [0, 5000, 10_000]);
-    bench.leg.play(bench.now(), &vec![1; 8000 * 6], 8000).unwrap();
+    bench.play(&vec![1; 8000 * 6], 8000);
     bench.run_to(16_001);
     assert_eq!(bench.record.rtp().len(), 3 + 300, "no keepalive while audio goes out");
 }
@@ -183,7 +276,7 @@ fn a_keepalive_goes_out_at_connect_and_then_in_its_interval() {
 #[test]
 fn a_leg_that_may_not_send_keeps_what_is_queued() {
     let mut bench = Bench::new(LegParams { sending: false, silence_when_idle: true, ..leg_params() });
-    bench.leg.play(bench.start, &[1000; 320], 8000).unwrap();
+    bench.play(&[1000; 320], 8000);
     bench.run_to(1000);
     assert!(bench.record.rtp().is_empty());
     bench.leg.connect(bench.at(1000), leg_params()).unwrap();
@@ -207,7 +300,7 @@ fn nothing_is_sent_to_an_address_that_means_hold() {
 #[test]
 fn digits_are_events_with_one_timestamp_each_and_audio_waits() {
     let mut bench = Bench::new(leg_params());
-    bench.leg.play(bench.start, &[1000; 320], 8000).unwrap();
+    bench.play(&[1000; 320], 8000);
     bench.leg.send_digits(bench.start, "5#", 60, 40).unwrap();
     bench.run_to(1000);
     let sent = bench.record.rtp();
@@ -239,7 +332,7 @@ fn taps_of_the_tx_track_get_what_is_sent() {
     bench.add_fork();
     bench.add_stream(stream_params());
     bench.add_speech(Track::Tx, 8000, 20);
-    bench.leg.play(bench.start, &[1000; 480], 8000).unwrap();
+    bench.play(&[1000; 480], 8000);
     bench.run_to(100);
     let sent: Vec<_> =
         bench.record.sent.iter().map(|(_, _, _, datagram)| (fork_tx(), datagram.clone())).collect();

@@ -287,10 +287,10 @@ fn what_is_said_before_the_start_frame_is_heard_and_its_marks_come_after() {
 #[test]
 fn played_audio_and_the_application_are_mixed_without_wrapping() {
     let mut bench = talking(l16(8000));
-    bench.leg.play(bench.start, &[1000; 320], 8000).unwrap();
+    bench.play(&[1000; 320], 8000);
     bench.run_to(0);
     bench.say(&bytes(&[500; 160]));
-    bench.leg.play(bench.start, &[30_000; 160], 8000).unwrap();
+    bench.play(&[30_000; 160], 8000);
     bench.say(&bytes(&[30_000; 160]));
     bench.run_to(200);
     let levels: Vec<_> =
@@ -298,7 +298,8 @@ fn played_audio_and_the_application_are_mixed_without_wrapping() {
     assert_eq!(levels.len(), 3);
     assert!((levels[0] - 1000).abs() < 40 && (levels[1] - 1500).abs() < 60, "{levels:?}");
     assert_eq!(levels[2], 32_124, "saturated");
-    assert!(bench.record.events.contains(&Event::PlayEnded { played_ms: 60, completed: true }));
+    let expected = [(1, None), (1, Some((40, true))), (2, None), (2, Some((20, true)))];
+    assert_eq!(bench.plays(), expected);
 }
 
 fn bytes(pcm: &[i16]) -> Vec<u8> {

@@ -187,6 +187,7 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
         }
         What::TapClosed { stats } => ("tap_closed", leg, tap, tap_stats(py, &stats)?).into_pyobject(py),
         What::Audio { at_ms, pcm } => ("audio", leg, tap, at_ms, PyBytes::new(py, &pcm)).into_pyobject(py),
+        What::PlayStarted => ("play_started", leg, tap).into_pyobject(py),
         What::PlayEnded { played_ms, completed } => {
             ("play_ended", leg, tap, played_ms, completed).into_pyobject(py)
         }

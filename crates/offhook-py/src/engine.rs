@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use offhook_io::{EngineConfig, ReconnectPlan, StreamTarget};
 use offhook_media::{
-    AppFormat, ForkParams, LegParams, OpusSettings, RecordingParams, SpeechParams, StreamParams, Strep,
+    AppFormat, ForkParams, LegParams, OpusSettings, PlayParams, RecordingParams, SpeechParams, StreamParams,
+    Strep,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -293,15 +294,24 @@ impl Engine {
         Ok(self.inner.remove_tap(leg_id, tap_id, reason, hangup_cause)?)
     }
 
-    /// Queue s16le mono audio to be sent to the far end.
-    #[pyo3(signature = (leg_id, *, pcm, sample_rate_hz))]
-    fn play(&self, leg_id: u64, pcm: &[u8], sample_rate_hz: u32) -> Result<(), Refusal> {
-        Ok(self.inner.play(leg_id, samples(pcm)?, sample_rate_hz)?)
+    /// Queue s16le mono audio for the far end.
+    #[pyo3(signature = (leg_id, play_id, *, pcm, sample_rate_hz, loops=1, overlay=false))]
+    fn play(
+        &self,
+        leg_id: u64,
+        play_id: u64,
+        pcm: &[u8],
+        sample_rate_hz: u32,
+        loops: u32,
+        overlay: bool,
+    ) -> Result<(), Refusal> {
+        let params = PlayParams { pcm: samples(pcm)?, sample_rate_hz, loops, overlay };
+        Ok(self.inner.play(leg_id, play_id, params)?)
     }
 
-    /// Drop what is queued and not yet sent.
-    fn clear(&self, leg_id: u64) -> Result<(), Refusal> {
-        Ok(self.inner.clear(leg_id)?)
+    /// End a play.
+    fn stop_play(&self, leg_id: u64, play_id: u64) -> Result<(), Refusal> {
+        Ok(self.inner.stop_play(leg_id, play_id)?)
     }
 
     /// Send RFC 4733 telephone-events.

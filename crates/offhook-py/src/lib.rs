@@ -9,6 +9,7 @@ mod engine;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 pyo3::create_exception!(_media, MediaError, pyo3::exceptions::PyException, "A refused call.");
 
@@ -17,6 +18,8 @@ pyo3::create_exception!(_media, MediaError, pyo3::exceptions::PyException, "A re
 mod _media {
     #[pymodule_export]
     use super::MediaError;
+    #[pymodule_export]
+    use super::decode_sound;
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
@@ -44,4 +47,22 @@ fn wav_to_mp3(py: Python<'_>, wav: PathBuf, mp3: PathBuf) -> PyResult<u64> {
 #[pyfunction]
 fn transcodable(codec: &str) -> bool {
     offhook_media::Format::from_name(codec, None).is_some_and(offhook_media::Format::transcodable)
+}
+
+/// Decode a wav or mp3 file to s16le mono, without the interpreter's lock.
+#[pyfunction]
+#[pyo3(signature = (data, *, max_samples))]
+fn decode_sound<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    max_samples: usize,
+) -> PyResult<(Bound<'py, PyBytes>, u32)> {
+    let decoded = py.detach(|| {
+        let sound = offhook_media::decode_sound(data, max_samples)?;
+        let bytes: Vec<u8> = sound.pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        Ok((bytes, sound.sample_rate_hz))
+    });
+    let (bytes, sample_rate_hz) =
+        decoded.map_err(|error: offhook_media::SoundError| MediaError::new_err(error.to_string()))?;
+    Ok((PyBytes::new(py, &bytes), sample_rate_hz))
 }

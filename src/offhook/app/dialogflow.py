@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 import structlog
 
+from offhook.app.plays import PlayEvent
 from offhook.app.settings import DEFAULT_APPLICATION_ID, DialogflowSettings
 from offhook.app.stream_book import StreamState
 from offhook.base import limits
@@ -149,6 +150,8 @@ class _Talk:
     tap_id: int
     session: "DialogflowSession | None" = None
     tapped: bool = False
+    plays: set[int] = field(default_factory=set)
+    """Its replies that have not been heard to their end."""
 
 
 class LegTalks:
@@ -213,12 +216,6 @@ class LegTalks:
         """Take the end of a tap; return whether it was ours."""
         return self._by_tap.pop(tap_id, None) is not None
 
-    def on_play_ended(self) -> None:
-        """Take it that nothing is being played to the far end any more."""
-        for talk in self._talks.values():
-            if talk.session is not None:
-                talk.session.reply_ended()
-
     async def close_all(self) -> None:
         """Leave nothing behind."""
         sessions = [talk.session for talk in self._talks.values() if talk.session is not None]
@@ -243,8 +240,7 @@ class LegTalks:
             case dialogflow.ReplyAudio():
                 self._play(talk, event)
             case dialogflow.Interrupted():
-                with suppress(MediaError):  # the leg is going
-                    self._services.media.clear(self._media_leg_id)
+                self._be_quiet(talk)
             case dialogflow.Ended():
                 self.close(stream_id, "agent_ended")
             case dialogflow.Failed():
@@ -271,14 +267,29 @@ class LegTalks:
     def _play(self, talk: _Talk, reply: dialogflow.ReplyAudio) -> None:
         most = limits.DIALOGFLOW_REPLY_MS_MAX * reply.sample_rate_hz // 1000 * 2
         try:
-            self._services.media.play(
-                self._media_leg_id, pcm=reply.pcm[:most], sample_rate_hz=reply.sample_rate_hz
+            play_id = self._services.plays.start(
+                self._media_leg_id,
+                partial(self._on_play, talk),
+                pcm=reply.pcm[:most],
+                sample_rate_hz=reply.sample_rate_hz,
             )
         except MediaError as error:
             self._agents.talks.counters["replies_refused_total"] += 1
             log.warning("a reply cannot be played", stream=talk.effect.stream_id, detail=str(error))
-            if talk.session is not None:
+            if talk.session is not None and not talk.plays:
                 talk.session.reply_ended()
+        else:
+            talk.plays.add(play_id)
+
+    def _on_play(self, talk: _Talk, event: PlayEvent) -> None:
+        if isinstance(event, media_events.PlayEnded):
+            talk.plays.discard(event.play_id)
+            if talk.session is not None and not talk.plays:
+                talk.session.reply_ended()
+
+    def _be_quiet(self, talk: _Talk) -> None:
+        for play_id in tuple(talk.plays):
+            self._services.plays.stop(play_id)
 
     def _failed(self, talk: _Talk, reason: str, detail: str) -> None:
         stream_id = talk.effect.stream_id

@@ -1,7 +1,4 @@
-"""The keys that one leg presses: one after the other, at their pace, with the pauses asked for.
-
-The media core is given one key at a time, so whatever clears what is being played loses one key at most.
-"""
+"""The keys that one leg presses: one after the other, at their pace, with the pauses asked for."""
 
 import asyncio
 from collections import deque
@@ -56,7 +53,14 @@ class LegDigits:
         media, leg_id, duration_ms = self._services.media, self._media_leg_id, effect.duration_ms
         try:
             if effect.in_band:
-                media.play(leg_id, pcm=key_tone(key, duration_ms), sample_rate_hz=TONE_RATE_HZ)
+                # Over what is played, as the key of a phone is.
+                self._services.plays.start(
+                    leg_id,
+                    lambda event: None,
+                    pcm=key_tone(key, duration_ms),
+                    sample_rate_hz=TONE_RATE_HZ,
+                    overlay=True,
+                )
             else:
                 media.send_digits(leg_id, digits=key, duration_ms=duration_ms, gap_ms=GAP_MS)
         except MediaError as error:  # the call was put on hold for long, changed its codec, or is going

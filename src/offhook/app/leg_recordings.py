@@ -10,6 +10,7 @@ from functools import cache
 
 import structlog
 
+from offhook.app.plays import Plays
 from offhook.app.recordings import Recordings, Told, route_json
 from offhook.base.errors import LimitReached
 from offhook.call import effects as do
@@ -33,6 +34,7 @@ class LegRecordings:
 
     Args:
         recordings: keeps the files.
+        plays: for the beep.
         leg: whose recordings these are.
         media_leg_id: what the core calls it.
         new_tap_id: names each recording for the core.
@@ -44,6 +46,7 @@ class LegRecordings:
         self,
         recordings: Recordings,
         media: MediaEngine,
+        plays: Plays,
         leg: CallLeg,
         media_leg_id: int,
         *,
@@ -53,6 +56,7 @@ class LegRecordings:
     ) -> None:
         self._recordings = recordings
         self._media = media
+        self._plays = plays
         self._leg = leg
         self._media_leg_id = media_leg_id
         self._new_tap_id = new_tap_id
@@ -147,7 +151,10 @@ class LegRecordings:
 
     def _beep(self) -> None:
         try:
-            self._media.play(self._media_leg_id, pcm=beep(), sample_rate_hz=BEEP_RATE_HZ)
+            # Over whatever is played: it marks the beginning, and must not wait.
+            self._plays.start(
+                self._media_leg_id, lambda _: None, pcm=beep(), sample_rate_hz=BEEP_RATE_HZ, overlay=True
+            )
         except MediaError as error:
             log.warning("no beep was heard", reason=str(error))
 

@@ -190,8 +190,7 @@ class Recordings:
         row = replace(running.row, state="failed", ended_at=running.row.ended_at or now, updated_at=now)
         log.error("a recording failed", recording=row.recording_id, detail=detail)
         await self._keep(row)
-        told = {"reason": FAILURE, "recording_id": row.recording_id}
-        await self._tell(running, "call.recording.error", told)
+        await self._tell(running, "call.recording.error", failed(row))
 
     async def _recover(self, row: RecordingRow) -> None:
         payload = json.loads(row.told)
@@ -286,6 +285,11 @@ def saved(row: RecordingRow, urls: RecordingUrls) -> Payload:
         "recording_urls": {row.format: urls.url(row.recording_id, row.format)},
         "start_time": started,
     }
+
+
+def failed(row: RecordingRow) -> Payload:
+    """Return what `call.recording.error` adds."""
+    return {"reason": FAILURE, "recording_id": row.recording_id}
 
 
 def route_json(route: WebhookRoute) -> str:

@@ -71,10 +71,11 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
-        self._playback = LegPlayback(services, self.media_leg_id, self.feed, self._is_held)
+        self._playback = LegPlayback(services, self.feed, lambda effect: (self.media_leg_id,))
         self._recordings = LegRecordings(
             services.recordings,
             services.media,
+            services.plays,
             leg,
             self.media_leg_id,
             new_tap_id=lambda: next(services.tap_ids),
@@ -126,9 +127,8 @@ class LegRunner:
                 pass
             case media_events.RecordingClosed():
                 self._recordings.on_closed(event)
-            case media_events.PlayEnded():
-                self._playback.on_play_ended()
-                self._taps.on_media_event(event)
+            case media_events.PlayStarted() | media_events.PlayEnded():
+                self._services.plays.on_media_event(event)
             case _:
                 self._taps.on_media_event(event)
 
@@ -361,9 +361,6 @@ class LegRunner:
         except CallStateError:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
-
-    def _is_held(self) -> bool:
-        return self.leg.media is not None and self.leg.media.held
 
     async def _release(self) -> None:
         if self._timer is not None:

@@ -235,6 +235,7 @@ class _Server:
                 check_ip=services.egress.check_ip,
                 ignore_unsupported=self._settings.compat.ignore_unsupported,
                 silence_when_idle=self._settings.media.send_silence_when_idle,
+                has_sound_folder=bool(self._settings.media.folder),
             ),
             clock=self._clock,
             registry=make_registry(services, self._calls),

@@ -4,21 +4,24 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
+from offhook.app.plays import Plays
 from offhook.app.recording_urls import RecordingUrls
 from offhook.app.recordings import FOLDER, Recordings
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
+from offhook.base import limits
 from offhook.base.clock import Clock
 from offhook.base.tasks import TaskSet
 from offhook.call.codecs import CodecPolicy
 from offhook.edge.egress import Egress, EgressUnresolved
 from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
-from offhook.edge.sounds import SoundLibrary
+from offhook.edge.sounds import SoundError, SoundLibrary
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.store import RecordingTable
 from offhook.edge.webhook.outbox import Outbox
@@ -62,12 +65,18 @@ class Services:
     """What runners drop or fail at, for metrics."""
     stream_book: StreamBook = field(init=False)
     sounds: SoundLibrary = field(init=False)
+    plays: Plays = field(init=False)
     recordings: Recordings = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the book of streams, which looks into the media core, the library of sounds and the recordings."""
+        """Open the books of streams, plays and recordings, and the library of sounds."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
-        object.__setattr__(self, "sounds", SoundLibrary(self.egress, self.clock))
+        folder = self.settings.media.folder
+        library = SoundLibrary(
+            self.egress, self.clock, self._decode_sound, folder=Path(folder) if folder else None
+        )
+        object.__setattr__(self, "sounds", library)
+        object.__setattr__(self, "plays", Plays(self.media))
         recordings = Recordings(
             table=self.recording_table,
             media=self.media,
@@ -79,6 +88,12 @@ class Services:
             counters=self.counters,
         )
         object.__setattr__(self, "recordings", recordings)
+
+    def _decode_sound(self, data: bytes) -> tuple[bytes, int]:
+        try:
+            return self.media.decode_sound(data, max_samples=limits.SOUND_SAMPLES_MAX)
+        except MediaError as error:
+            raise SoundError(str(error)) from None
 
     def _tap_counters(self, media_leg_id: int) -> Mapping[int, Mapping[str, Any]] | None:
         try:

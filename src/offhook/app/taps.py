@@ -94,8 +94,6 @@ class LegTaps:
             case media_events.TapClosed():
                 if not self._talks.on_tap_closed(event.tap_id):
                     self._on_tap_closed(event.tap_id)
-            case media_events.PlayEnded():
-                self._talks.on_play_ended()
             case _:
                 log.debug("media event of no tap", kind=type(event).__name__)
 

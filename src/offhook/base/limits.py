@@ -107,8 +107,13 @@ MEDIA_KEEPALIVE_S = 5.0
 """A leg that sends nothing else sends one packet of silence this often, to keep NAT bindings open."""
 
 # Sounds to be played
+MEDIA_NAME_CHARACTERS_MAX = 255
 SOUND_BYTES_MAX = 16 * 1024 * 1024
 """Of one file: a quarter of an hour of 8 kHz PCM."""
+SOUND_SAMPLES_MAX = 12 * 1024 * 1024
+"""Of one sound, decoded: three quarters of what the media core keeps for a leg, 26 minutes at 8 kHz."""
+SOUNDS_DECODED_AT_ONCE_MAX = 2
+"""Threads that decode sounds; the next files wait."""
 SOUND_FETCH_TIMEOUT_S = 10.0
 SOUND_FETCHES_MAX = 64
 """Downloads at once; the next ones wait, within their own timeout."""

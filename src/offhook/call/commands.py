@@ -103,6 +103,22 @@ class RecordingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackOptions:
+    """A sound to be played: a file at `url`, one of this server's by `name`, or the file itself in `content`.
+
+    `loop` is how often it is heard, None for ever. An `overlay` is mixed over what is played.
+    """
+
+    url: str | None = None
+    name: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+    loop: int | None = 1
+    overlay: bool = False
+    target_legs: TargetLegs = TargetLegs.SELF
+    cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
     """Take an incoming call; streams and transcription may start with it."""
 
@@ -152,7 +168,8 @@ class Dial(Command):
     """Call somebody (contract 2.3). It makes a new leg, so it is not a command of one.
 
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
-    `digits` are keys to press after the answer. `link_to` is the call whose session it joins.
+    `digits` are keys to press after the answer, `playback` is what the called hears then.
+    `link_to` is the call whose session it joins.
     """
 
     connection_id: str
@@ -168,6 +185,7 @@ class Dial(Command):
     password: str | None = field(default=None, repr=False)
     hide_caller: bool = False
     digits: str = ""
+    playback: PlaybackOptions | None = None
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
     silence_when_idle: bool = False
@@ -296,16 +314,6 @@ class StopWhich(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaybackOptions:
-    """A sound to be played: a file at `url`, or the file itself in `content`; `loop` is None for ever."""
-
-    url: str | None = None
-    content: bytes | None = field(default=None, repr=False)
-    loop: int | None = 1
-    cache: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartPlayback(Command):
     """Play a sound after those that wait; `stop` ends others first."""
 
@@ -315,9 +323,10 @@ class StartPlayback(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing; with `CURRENT` the next sound that waits begins."""
+    """Stop playing, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

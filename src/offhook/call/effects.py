@@ -218,7 +218,10 @@ class ForgetReferral:
 
 @dataclass(frozen=True, slots=True)
 class OpenPlayback:
-    """Get a sound and play it; answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`."""
+    """Get a sound and play it after those of its queue that are open; overlays are a queue of their own.
+
+    Answered by `PlaybackStarted` once it is heard, and by `PlaybackEnded`.
+    """
 
     playback_id: str
     options: PlaybackOptions

@@ -1,25 +1,32 @@
-"""The sounds that a leg plays, one after the other, from the command to `call.playback.ended`.
+"""The sounds that a leg plays, from the command to `call.playback.ended`: in two queues, one mixed over the other.
 
 Each accepted playback is told its end exactly once, and its start at most once before it: a file
-that cannot be had, or is stopped while it waits, was never heard.
+that cannot be had, or is stopped while it waits, was never heard. That they are heard one after the
+other is seen to where they are played; here they are all open.
 
 | playback | by | told | then |
 | --- | --- | --- | --- |
-| waits | its turn | | OpenPlayback |
-| | StopPlayback all, the end of the call | call.playback.ended | |
+| new | StartPlayback, the answer to a Dial | | OpenPlayback |
 | open | PlaybackStarted | call.playback.started | |
 | | StopPlayback, the end of the call | | ClosePlayback |
-| | PlaybackEnded | call.playback.ended | the next one's OpenPlayback |
+| | PlaybackEnded | call.playback.ended | |
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from offhook.base import limits
 from offhook.call.ability import Ability, Decision, LegContext, Tell
 from offhook.call.codecs import why_opaque
-from offhook.call.commands import Command, StartPlayback, StopPlayback, StopWhich
+from offhook.call.commands import (
+    Answer,
+    Command,
+    Dial,
+    PlaybackOptions,
+    StartPlayback,
+    StopPlayback,
+    StopWhich,
+)
 from offhook.call.effects import ClosePlayback, OpenPlayback
 from offhook.call.errors import CommandError
 from offhook.call.facts import Fact, Payload, PlaybackEnded, PlaybackStarted
@@ -37,24 +44,25 @@ class _Playback:
     closing: str | None = None
 
     def told(self) -> Payload:
-        return {"media_name": None, "media_url": self.effect.options.url, "overlay": False}
+        options = self.effect.options
+        return {"media_name": options.name, "media_url": options.url, "overlay": options.overlay}
 
     def ended(self, status: str, detail: str = "") -> Tell:
         return Tell("call.playback.ended", {**self.told(), "status": status, "status_detail": detail})
 
 
 class Playbacks(Ability):
-    """The sound that is open, first, and those that wait."""
+    """The sounds that have not reported their end, in the order in which they were asked for."""
 
     COMMANDS = (StartPlayback, StopPlayback)
     FACTS = (PlaybackStarted, PlaybackEnded)
 
     def __init__(self, leg: LegContext) -> None:
         super().__init__(leg)
-        self._queue: deque[_Playback] = deque()
+        self._open: dict[str, _Playback] = {}
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._open)
 
     def check(self, command: Command, now: float) -> None:
         """See `Ability`."""
@@ -71,55 +79,60 @@ class Playbacks(Ability):
         """See `Ability`."""
         del now
         if isinstance(command, StartPlayback):
-            return {}, self._start(command)
+            overlay = command.playback.overlay
+            stopped = [] if command.stop is None else self._stop(command.stop, overlay=overlay)
+            return {}, [*stopped, self._start(command.playback)]
         assert isinstance(command, StopPlayback)
-        return {}, self._stop(command.stop)
+        return {}, self._stop(command.stop, overlay=command.overlay)
+
+    def begin(self, plan: Answer | Dial, ids: dict[str, str], now: float) -> list[Decision]:
+        """See `Ability`."""
+        del ids, now
+        if isinstance(plan, Dial) and plan.playback is not None:
+            return [self._start(plan.playback)]
+        return []
 
     def close(self, hangup_cause: str, now: float) -> list[Decision]:
         """See `Ability`."""
         del hangup_cause, now
-        return self._stop(StopWhich.ALL, CALL_HANGUP)
+        return [
+            each
+            for overlay in (False, True)
+            for each in self._stop(StopWhich.ALL, CALL_HANGUP, overlay=overlay)
+        ]
 
     def abandon(self) -> list[Decision]:
         """See `Ability`."""
-        told: list[Decision] = [playback.ended(playback.closing or CALL_HANGUP) for playback in self._queue]
-        self._queue.clear()
+        told: list[Decision] = [item.ended(item.closing or CALL_HANGUP) for item in self._open.values()]
+        self._open.clear()
         return told
 
     def handle(self, fact: Fact, now: float) -> list[Decision]:
-        """Take a fact; what is not about the open sound is ignored."""
+        """See `Ability`."""
         del now
         assert isinstance(fact, PlaybackStarted | PlaybackEnded)
-        if not self._queue or self._queue[0].effect.playback_id != fact.playback_id:
+        item = self._open.get(fact.playback_id)
+        if item is None:
             return []
-        current = self._queue[0]
         if isinstance(fact, PlaybackStarted):
-            if current.started or current.closing is not None:
+            if item.started or item.closing is not None:
                 return []
-            current.started = True
-            return [Tell("call.playback.started", current.told())]
-        self._queue.popleft()
-        if current.closing is None:
-            ended = current.ended(fact.status, fact.detail)
-        else:
-            ended = current.ended(current.closing)
-        return [ended, self._queue[0].effect] if self._queue else [ended]
+            item.started = True
+            return [Tell("call.playback.started", item.told())]
+        del self._open[fact.playback_id]
+        return [item.ended(fact.status, fact.detail) if item.closing is None else item.ended(item.closing)]
 
-    def _start(self, command: StartPlayback) -> list[Decision]:
-        """Let a sound wait its turn, which may be now."""
-        decided = [] if command.stop is None else self._stop(command.stop)
-        effect = OpenPlayback(self._leg.new_id(), command.playback)
-        self._queue.append(_Playback(effect))
-        return [*decided, effect] if len(self) == 1 else decided
+    def _start(self, options: PlaybackOptions) -> OpenPlayback:
+        effect = OpenPlayback(self._leg.new_id(), options)
+        self._open[effect.playback_id] = _Playback(effect)
+        return effect
 
-    def _stop(self, which: StopWhich, status: str = CANCELLED) -> list[Decision]:
-        """End what is open, and with `ALL` what waits."""
+    def _stop(self, which: StopWhich, status: str = CANCELLED, *, overlay: bool) -> list[Decision]:
+        """End the first sound of a queue, or all of them."""
+        queue = [item for item in self._open.values() if item.effect.options.overlay == overlay]
         decided: list[Decision] = []
-        if which is StopWhich.ALL:
-            while len(self) > 1:
-                decided.append(self._queue.pop().ended(status))
-            decided.reverse()
-        if self._queue and self._queue[0].closing is None:
-            self._queue[0].closing = status
-            decided.append(ClosePlayback(self._queue[0].effect.playback_id))
+        for item in queue[:1] if which is StopWhich.CURRENT else queue:
+            if item.closing is None:
+                item.closing = status
+                decided.append(ClosePlayback(item.effect.playback_id))
         return decided

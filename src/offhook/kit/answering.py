@@ -228,9 +228,9 @@ class AnsweringPhone:
         size = PLAY_SLICE_S * sound.sample_rate_hz * 2
         for number, at in enumerate(range(0, len(sound.pcm), size)):
             if number >= 2:
-                await asyncio.sleep(PLAY_SLICE_S)  # the core takes a minute at once
+                await asyncio.sleep(PLAY_SLICE_S)  # what the core keeps is bounded, a call is not
             piece = sound.pcm[at : at + size]
-            self._engine.play(call.leg_id, pcm=piece, sample_rate_hz=sound.sample_rate_hz)
+            self._engine.play(call.leg_id, number + 1, pcm=piece, sample_rate_hz=sound.sample_rate_hz)
 
     def _offered(self, call: _Call, sdp: bytes | None) -> None:
         """Refuse new media: this phone stays as it is, and the session with it (RFC 3261 14.2)."""

@@ -70,6 +70,7 @@ class PhoneCall:
         self._settled = asyncio.Event()
         self._over = asyncio.Event()
         self._played = asyncio.Event()
+        self._unheard: set[int] = set()
         self._leg_closed = asyncio.Event()
         self._accepted: sip.CallAccepted | None = None
         self._codec = self._digits = ""
@@ -131,7 +132,9 @@ class PhoneCall:
                 self._digits += event.digit
                 self._tell("digit", digit=event.digit)
             case media.PlayEnded():
-                self._played.set()
+                self._unheard.discard(event.play_id)
+                if not self._unheard:
+                    self._played.set()
             case media.LegFailed():
                 self._outcome, self._reason = "failed", event.message
                 self._over.set()
@@ -263,11 +266,11 @@ class PhoneCall:
         size = PLAY_SLICE_S * sound.sample_rate_hz * 2
         slices = [sound.pcm[at : at + size] for at in range(0, len(sound.pcm), size)]
         self._tell("playing", duration_ms=sound.duration_ms)
-        self._played.clear()
-        for number, piece in enumerate(slices):
-            if number >= 2:
+        self._unheard = set(range(1, len(slices) + 1))
+        for number, piece in enumerate(slices, start=1):
+            if number > 2:
                 await asyncio.sleep(PLAY_SLICE_S)
-            self._engine.play(self.leg_id, pcm=piece, sample_rate_hz=sound.sample_rate_hz)
+            self._engine.play(self.leg_id, number, pcm=piece, sample_rate_hz=sound.sample_rate_hz)
         async with asyncio.timeout(3 * PLAY_SLICE_S):
             await self._played.wait()
         self._tell("played")

@@ -37,7 +37,7 @@ class Keys:
             raise MediaError("too many digits wait")
         self.pressed.append((self._at(), digits))
 
-    def _play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+    def _play(self, leg_id: int, play_id: int, *, pcm: bytes, sample_rate_hz: int, **_: object) -> None:
         self.played.append((self._at(), len(pcm) * 500 // sample_rate_hz))
 
 

@@ -1,197 +1,263 @@
-"""A sound reaches the media core piece by piece, a little ahead of time, and can be stopped at once."""
+"""Sounds reach the far end in their order, whole, and each end is told once, whatever a sound was doing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from offhook.app.playback import AHEAD_S
 from offhook.call import commands as ask
 from offhook.call import facts
-from offhook.edge.media import events as media_events
 from offhook.edge.media.engine import MediaError
+from offhook.edge.media.fake_audio import decode_g711, parse_rtp
+from offhook.edge.sounds import Sound
 from offhook.proto import sip
 from tests.fakes.runners import House
-from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
-from tests.unit.sounds.test_wav import pcm_wav
+from tests.fakes.sounds import pcm_wav
 
 pytestmark = pytest.mark.unit
 
-RATE_HZ = 8_000
+LOUD, SOFT, BELL = 16_764, 988, 3_900
+"""Samples that PCMU has."""
 
-
-def sound(seconds: float, sample: bytes = b"\x01\x02") -> bytes:
-    return pcm_wav(sample * int(RATE_HZ * seconds))
-
-
-class Player:
-    """Notes what the media core is given, and reckons how much of it waits."""
-
-    def __init__(self, house: House, loop: VirtualTimeLoop) -> None:
-        self.pcm = b""
-        self.most_waiting_s = 0.0
-        self.cleared = 0
-        self.broken = False
-        self._loop, self._empty_at = loop, loop.time()
-        house.media.play = self._play  # type: ignore[method-assign]
-        house.media.clear = self._clear  # type: ignore[method-assign]
-
-    @property
-    def seconds(self) -> float:
-        return len(self.pcm) / 2 / RATE_HZ
-
-    def _play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
-        assert sample_rate_hz == RATE_HZ
-        if self.broken:
-            raise MediaError("the queue is full")
-        self.pcm += pcm
-        now = self._loop.time()
-        self._empty_at = max(self._empty_at, now) + len(pcm) / 2 / RATE_HZ
-        self.most_waiting_s = max(self.most_waiting_s, self._empty_at - now)
-
-    def _clear(self, leg_id: int) -> None:
-        self.cleared += 1
-
-
-Scene = Callable[[House, Player, VirtualTimeLoop], Awaitable[None]]
+Scene = Callable[[House], Awaitable[None]]
 
 
 def scenario(scene: Scene) -> None:
     """Play a scene in an answered call, end it, and look that nothing is left."""
 
     async def run() -> None:
-        house = House(clock=loop)
+        house = House()
         call = house.invite()
         house.calls.command(house.call_control_id, "answer", ask.Answer())
         await house.settle()
         house.calls.on_sip_event(sip.CallEstablished(call, None))
         await house.settle()
         runner = house.calls._runners[house.call_control_id]
-        await scene(house, Player(house, loop), loop)
+        await scene(house)
         runner.feed(facts.PeerHungUp())
         await house.settle()
         house.assert_nothing_left()
-        assert house.services.sounds.in_use_bytes == 0
+        assert house.journal.done[-1] == "call.hangup"
+        assert house.services.sounds.in_use_bytes == len(house.services.plays) == 0
 
-    loop = VirtualTimeLoop()
-    run_simulation(run(), loop)
+    asyncio.run(run())
 
 
-def play(house: House, content: bytes, **options: Any) -> None:
+def sound(ms: int, sample: int = LOUD) -> bytes:
+    return pcm_wav(sample.to_bytes(2, "little", signed=True) * (8 * ms))
+
+
+def play(house: House, content: bytes = b"", stop: ask.StopWhich | None = None, **options: Any) -> None:
     playback = ask.PlaybackOptions(content=content, **options)
-    house.calls.command(house.call_control_id, "playback_start", ask.StartPlayback(playback=playback))
+    command = ask.StartPlayback(playback=playback, stop=stop)
+    house.calls.command(house.call_control_id, "playback_start", command)
 
 
-def stop(house: House, which: ask.StopWhich = ask.StopWhich.ALL) -> None:
-    house.calls.command(house.call_control_id, "playback_stop", ask.StopPlayback(stop=which))
+def stop(house: House, which: ask.StopWhich = ask.StopWhich.ALL, *, overlay: bool = False) -> None:
+    command = ask.StopPlayback(stop=which, overlay=overlay)
+    house.calls.command(house.call_control_id, "playback_stop", command)
 
 
-def ends(house: House) -> list[str]:
-    return [what for what in house.journal.done if what.startswith("call.playback")]
+async def pass_time(house: House, ms: int) -> None:
+    for _ in range(ms // 20):
+        await house.settle()
+        house.media.advance(20)
+    await house.settle()
 
 
-def test_a_sound_is_played_whole_in_time_and_never_far_ahead() -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        play(house, sound(5.3))
-        await asyncio.sleep(3)
-        assert 3 <= player.seconds <= 3 + AHEAD_S
-        assert ends(house) == ["call.playback.started"]
-        await asyncio.sleep(3)
-        assert player.pcm == b"\x01\x02" * int(RATE_HZ * 5.3)
-        assert player.most_waiting_s <= AHEAD_S + 0.001
-        assert ends(house) == ["call.playback.started", "call.playback.ended"]
+def heard(house: House) -> list[int]:
+    """Return the level of each packet that was sent, in its middle."""
+    packets = map(parse_rtp, house.media.legs[1].sent_packets)
+    middles = [decode_g711("PCMU", packet.payload)[160:162] for packet in packets if packet is not None]
+    return [int.from_bytes(middle, "little", signed=True) for middle in middles]
+
+
+def told(house: House) -> list[str]:
+    """Return what was told of playbacks: started, or the status of the end."""
+    said = []
+    for events in house.outbox.by_leg.values():
+        for event_type, payload in events:
+            if event_type.startswith("call.playback"):
+                said.append(payload.get("status", "started"))
+    return said
+
+
+def test_sounds_follow_one_another_without_a_gap() -> None:
+    async def scene(house: House) -> None:
+        play(house, sound(60))
+        play(house, sound(40, SOFT), loop=2)
+        play(house, sound(20, BELL))
+        await pass_time(house, 400)
+        assert heard(house) == [LOUD] * 3 + [SOFT] * 4 + [BELL]
+        assert told(house) == ["started", "completed"] * 3
 
     scenario(scene)
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.3, 0.7])
-def test_a_loop_is_seamless_however_short_the_sound(seconds: float) -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        pattern = bytes(range(16)) * int(RATE_HZ * seconds / 8)
-        play(house, pcm_wav(pattern), loop=7)
-        await asyncio.sleep(7 * seconds + 1)
-        assert player.pcm == pattern * 7
-        assert len(ends(house)) == 2
-
-    scenario(scene)
-
-
-def test_an_endless_loop_ends_by_command_and_the_next_sound_follows() -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        play(house, sound(0.25), loop=None)
-        play(house, sound(1, b"\x07\x00"))
-        await asyncio.sleep(60)
-        assert 60 <= player.seconds <= 60 + AHEAD_S
+def test_an_endless_sound_ends_by_command_and_the_next_follows() -> None:
+    async def scene(house: House) -> None:
+        play(house, sound(20), loop=None)
+        play(house, sound(40, SOFT))
+        await pass_time(house, 2_000)
+        assert heard(house) == [LOUD] * 100
         stop(house, ask.StopWhich.CURRENT)
-        await asyncio.sleep(5)
-        assert player.cleared == 1
-        assert player.pcm.endswith(b"\x07\x00" * RATE_HZ)
-        assert ends(house) == ["call.playback.started", "call.playback.ended"] * 2
+        await pass_time(house, 200)
+        assert heard(house)[100:] == [SOFT] * 2
+        assert told(house) == ["started", "cancelled", "started", "completed"]
 
     scenario(scene)
 
 
-def test_a_call_that_ends_stops_its_sound() -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        play(house, sound(5))
-        await asyncio.sleep(1)
+def test_an_overlay_is_mixed_over_what_is_played_and_stopped_by_itself() -> None:
+    async def scene(house: House) -> None:
+        play(house, sound(20, SOFT), loop=None)
+        play(house, sound(40, BELL), overlay=True)
+        play(house, sound(20, BELL), overlay=True, loop=None)
+        await pass_time(house, 100)
+        assert max(heard(house)) > BELL
+        stop(house, overlay=True)
+        await pass_time(house, 100)
+        assert heard(house)[-4:] == [SOFT] * 4
+        assert told(house) == ["started", "started", "completed", "started", "cancelled"]
+        stop(house)
+        await pass_time(house, 100)
+        assert told(house)[-1] == "cancelled"
 
     scenario(scene)
 
 
-def test_the_end_is_told_as_soon_as_the_core_has_played_everything() -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        play(house, sound(0.4))
-        await asyncio.sleep(0.41)
-        assert len(ends(house)) == 1
-        runner = house.calls._runners[house.call_control_id]
-        runner.on_media_event(media_events.PlayEnded(1, 400, completed=True))
+class SlowLibrary:
+    """Gives a second of sound when the test says so, and knows how many are asked for and held."""
+
+    def __init__(self) -> None:
+        self.come = asyncio.Event()
+        self.asked = self.held = self.most_held = 0
+
+    @asynccontextmanager
+    async def sound(self, **_: Any) -> AsyncIterator[Sound]:
+        self.asked += 1
+        await self.come.wait()
+        self.held += 1
+        self.most_held = max(self.held, self.most_held)
+        try:
+            yield Sound(bytes(16_000), 8_000)
+        finally:
+            self.held -= 1
+
+
+def test_one_sound_is_heard_and_one_more_is_got_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(house: House) -> None:
+        library = SlowLibrary()
+        monkeypatch.setattr(house.services.sounds, "sound", library.sound)
+        for _ in range(4):
+            play(house)
+        await pass_time(house, 100)
+        assert library.asked == 1
+        library.come.set()
+        await pass_time(house, 500)
+        assert (library.asked, told(house)) == (2, ["started"])
+        await pass_time(house, 4_000)
+        assert (library.asked, library.most_held, library.held) == (4, 2, 0)
+        assert told(house) == ["started", "completed"] * 4
+
+    scenario(scene)
+
+
+def test_a_sound_that_is_stopped_while_it_is_fetched_was_never_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(house: House) -> None:
+        library = SlowLibrary()
+        monkeypatch.setattr(house.services.sounds, "sound", library.sound)
+        play(house)
+        play(house)
+        await pass_time(house, 40)
+        stop(house)
+        await pass_time(house, 40)
+        assert told(house) == ["cancelled"] * 2
+        library.come.set()
+        play(house)
+        await pass_time(house, 1_100)
+        assert told(house)[2:] == ["started", "completed"]
+        play(house, stop=ask.StopWhich.ALL)
+
+    scenario(scene)
+
+
+def test_a_call_that_ends_stops_what_is_heard_what_waits_and_what_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(house: House) -> None:
+        for _ in range(3):
+            play(house, sound(5_000))
+        play(house, sound(5_000), overlay=True)
+        await pass_time(house, 1_000)
+        monkeypatch.setattr(house.services.sounds, "sound", SlowLibrary().sound)
+        play(house, overlay=True)
         await house.settle()
-        assert len(ends(house)) == 2
+        house.calls._runners[house.call_control_id].feed(facts.PeerHungUp())
+        await house.settle()
+        assert told(house)[2:] == ["call_hangup"] * 5
 
     scenario(scene)
 
 
-def test_what_is_no_sound_and_what_the_core_refuses_are_told_as_failed_and_counted() -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
+def test_a_media_leg_that_fails_ends_its_sounds() -> None:
+    async def scene(house: House) -> None:
+        play(house, sound(5_000))
+        await pass_time(house, 100)
+        house.media.fail_leg(1)
+        await house.settle()
+        assert told(house) == ["started", "call_hangup"]
+
+    scenario(scene)
+
+
+def test_what_is_no_sound_and_what_the_core_refuses_are_told_as_failed_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(house: House) -> None:
         play(house, b"RIFF and nothing else")
-        await house.settle()
-        assert ends(house) == ["call.playback.ended"]
-        player.broken = True
-        play(house, sound(1))
-        await house.settle()
+        play(house, sound(100))
+        await pass_time(house, 200)
+        assert told(house) == ["failed", "started", "completed"]
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise MediaError("too much")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(house.media, "play", refuse)
+            play(house, sound(100))
+            await house.settle()
+        assert told(house)[3:] == ["failed"]
         assert house.services.counters["playbacks_failed_total"] == 2
-        assert player.cleared == 0
 
     scenario(scene)
 
 
 def test_a_fault_of_ours_ends_the_sound_and_the_next_one_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
+    async def scene(house: House) -> None:
         with monkeypatch.context() as broken:
             broken.setattr(house.services.sounds, "sound", lambda **_: 1 / 0)
-            play(house, sound(1))
+            play(house, sound(100))
             await house.settle()
-        assert ends(house) == ["call.playback.ended"]
-        play(house, sound(1))
-        await asyncio.sleep(2)
-        assert player.seconds == 1
+        play(house, sound(100))
+        await pass_time(house, 200)
+        assert told(house) == ["failed", "started", "completed"]
 
     scenario(scene)
 
 
-def test_a_sound_waits_while_the_far_end_holds_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scene(house: House, player: Player, loop: VirtualTimeLoop) -> None:
-        play(house, sound(3))
-        await asyncio.sleep(1)
-        runner = house.calls._runners[house.call_control_id]
-        monkeypatch.setattr(runner._playback, "_held", lambda: True)
-        await asyncio.sleep(30)
-        assert player.seconds <= 1 + AHEAD_S
-        monkeypatch.setattr(runner._playback, "_held", lambda: False)
-        await asyncio.sleep(4)
-        assert player.seconds == 3
-        assert ends(house)[-1] == "call.playback.ended"
+def test_a_sound_waits_while_the_far_end_holds_the_call() -> None:
+    async def scene(house: House) -> None:
+        play(house, sound(200))
+        await pass_time(house, 100)
+        house.media.legs[1].sending = False
+        await pass_time(house, 1_000)
+        assert len(heard(house)) == 5
+        house.media.legs[1].sending = True
+        await pass_time(house, 400)
+        assert len(heard(house)) == 10
+        assert told(house) == ["started", "completed"]
 
     scenario(scene)

@@ -10,7 +10,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.errors import CommandError
-from tests.fakes.legs import QUALITY, Desk, answered, kinds, payload, told
+from tests.fakes.legs import QUALITY, Desk, answered, dialling, kinds, media, payload, told
 
 pytestmark = pytest.mark.unit
 
@@ -40,55 +40,78 @@ def test_a_sound_is_told_when_it_is_heard_and_when_it_is_over() -> None:
     assert desk.tell(facts.PlaybackEnded("id-1", "completed")) == []
 
 
-def test_the_next_sound_waits_for_the_end_of_the_last() -> None:
+def test_every_sound_is_opened_at_once_and_told_by_itself() -> None:
     desk = answered()
     assert opened(desk.command(play())) == ["id-1"]
-    assert desk.command(play()) == []
-    assert opened(desk.tell(facts.PlaybackEnded("id-1", "file_not_found", "HTTP 404"))) == ["id-2"]
-    assert statuses(desk) == ["file_not_found"]
+    assert opened(desk.command(play(overlay=True, url=None, name="bell"))) == ["id-2"]
+    assert opened(desk.command(play())) == ["id-3"]
+    started = payload(desk.tell(facts.PlaybackStarted("id-2")), "call.playback.started")
+    assert (started["media_url"], started["media_name"], started["overlay"]) == (None, "bell", True)
+    ended = payload(
+        desk.tell(facts.PlaybackEnded("id-3", "file_not_found", "HTTP 404")), "call.playback.ended"
+    )
+    assert (ended["status"], ended["status_detail"]) == ("file_not_found", "HTTP 404")
+    desk.tell(facts.PlaybackEnded("id-2", "completed"), facts.PlaybackEnded("id-1", "failed"))
+    assert statuses(desk) == ["file_not_found", "completed", "failed"]
 
 
-def test_stopping_the_current_sound_lets_the_next_begin() -> None:
+def test_stopping_the_current_sound_leaves_the_next() -> None:
     desk = answered()
     desk.command(play())
     desk.command(play())
     assert desk.command(ask.StopPlayback(stop=ask.StopWhich.CURRENT)) == [do.ClosePlayback("id-1")]
     assert desk.command(ask.StopPlayback(stop=ask.StopWhich.CURRENT)) == [], "it is being stopped"
-    effects = desk.tell(facts.PlaybackStarted("id-1"), facts.PlaybackEnded("id-1", "completed"))
-    assert opened(effects) == ["id-2"]
+    desk.tell(facts.PlaybackStarted("id-1"), facts.PlaybackEnded("id-1", "completed"))
     assert statuses(desk) == ["cancelled"]
+    assert desk.command(ask.StopPlayback(stop=ask.StopWhich.CURRENT)) == [do.ClosePlayback("id-2")]
 
 
-def test_stopping_all_tells_the_end_of_those_that_wait() -> None:
+def test_stopping_all_stops_those_that_wait_and_no_overlay() -> None:
     desk = answered()
-    for _ in range(3):
-        desk.command(play())
-    effects = desk.command(ask.StopPlayback())
-    assert kinds(effects) == [do.Notify, do.Notify, do.ClosePlayback]
-    assert desk.tell(facts.PlaybackEnded("id-1", "cancelled"))[1:] == []
-    assert statuses(desk) == ["cancelled"] * 3
+    for overlay in (False, True, False, True):
+        desk.command(play(overlay=overlay))
+    assert desk.command(ask.StopPlayback()) == [do.ClosePlayback("id-1"), do.ClosePlayback("id-3")]
+    desk.tell(facts.PlaybackEnded("id-1", "cancelled"), facts.PlaybackEnded("id-3", "cancelled"))
+    current = ask.StopPlayback(stop=ask.StopWhich.CURRENT, overlay=True)
+    assert desk.command(current) == [do.ClosePlayback("id-2")]
+    assert desk.command(ask.StopPlayback(overlay=True)) == [do.ClosePlayback("id-4")]
+    desk.tell(facts.PlaybackEnded("id-2", "cancelled"), facts.PlaybackEnded("id-4", "completed"))
+    assert statuses(desk) == ["cancelled"] * 4
     assert desk.command(ask.StopPlayback()) == [], "nothing is played"
 
 
-@pytest.mark.parametrize(("stop", "next_id"), [(ask.StopWhich.CURRENT, "id-2"), (ask.StopWhich.ALL, "id-3")])
-def test_a_sound_may_take_the_place_of_others(stop: ask.StopWhich, next_id: str) -> None:
+@pytest.mark.parametrize(
+    ("stop", "closed"), [(ask.StopWhich.CURRENT, ["id-1"]), (ask.StopWhich.ALL, ["id-1", "id-2"])]
+)
+def test_a_sound_may_take_the_place_of_others(stop: ask.StopWhich, closed: list[str]) -> None:
     desk = answered()
     desk.command(play())
     desk.command(play())
-    assert do.ClosePlayback("id-1") in desk.command(play(stop))
-    assert opened(desk.tell(facts.PlaybackEnded("id-1", "cancelled"))) == [next_id]
+    effects = desk.command(play(stop))
+    assert effects[:-1] == [do.ClosePlayback(each) for each in closed]
+    assert opened(effects) == ["id-3"]
+
+
+def test_what_the_called_hears_begins_with_the_answer() -> None:
+    desk = dialling(playback=ask.PlaybackOptions(url=URL))
+    effects = desk.tell(facts.CalleeAnswered("+15550002222", media()))
+    assert opened(effects) == ["id-1"]
+    assert told(effects) == ["call.answered"]
 
 
 def test_the_end_of_the_call_ends_every_sound_before_the_hangup_is_told() -> None:
     desk = answered()
     desk.command(play())
-    desk.command(play())
+    desk.command(play(overlay=True))
     desk.tell(facts.PlaybackStarted("id-1"))
     effects = desk.tell(facts.PeerHungUp())
-    assert do.ClosePlayback("id-1") in effects
-    desk.tell(facts.MediaClosed(QUALITY))
+    assert [each for each in effects if isinstance(each, do.ClosePlayback)] == [
+        do.ClosePlayback("id-1"),
+        do.ClosePlayback("id-2"),
+    ]
+    desk.tell(facts.MediaClosed(QUALITY), facts.PlaybackEnded("id-2", "cancelled"))
     assert "call.hangup" not in desk.events
-    last = desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
+    last = desk.tell(facts.PlaybackEnded("id-1", "completed"))
     assert told(last) == ["call.playback.ended", "call.hangup"]
     assert statuses(desk) == ["call_hangup"] * 2
 
@@ -108,7 +131,10 @@ def test_the_sounds_that_wait_are_bounded() -> None:
         desk.command(play())
     assert refused.value.problem.code == "10027"
     desk.command(play(ask.StopWhich.ALL))
-    assert len(statuses(desk)) == limits.PLAYBACKS_PER_LEG_MAX - 1
+    with pytest.raises(CommandError):
+        desk.command(play(ask.StopWhich.CURRENT))
+    desk.tell(facts.PlaybackEnded("id-1", "cancelled"), facts.PlaybackEnded("id-2", "cancelled"))
+    desk.command(play())
 
 
 def test_nothing_is_played_into_a_codec_that_is_only_passed_on() -> None:

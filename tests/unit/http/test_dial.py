@@ -180,14 +180,33 @@ LATER = {
     "bridge_intent": True,
     "bridge_on_answer": True,
     "park_after_unbridge": "self",
-    "audio_url": "https://a.example/x.wav",
-    "media_name": "x",
     "stream_establish_before_call_originate": True,
     "supervise_call_control_id": "v3:x",
     "conference_config": {"conference_name": "x"},
     "answering_machine_detection": "detect",
     "assistant": {"id": "x"},
 }
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"audio_url": "https://a.example/x.wav"}, domain.PlaybackOptions(url="https://a.example/x.wav")),
+        ({"media_name": "hello"}, domain.PlaybackOptions(name="hello")),
+        ({}, None),
+    ],
+)
+def test_the_called_may_hear_a_sound(
+    members: dict[str, Any], expected: domain.PlaybackOptions | None
+) -> None:
+    rules = Rules(check_ip=public_only, has_sound_folder=True)
+    assert dial(Dial.model_validate({**BASE, **members}), rules).playback == expected
+
+
+def test_the_sound_of_a_dial_has_one_source() -> None:
+    assert refused({"audio_url": "https://a.example/x.wav", "media_name": "x"}) == [("10015", "/media_name")]
+    assert refused({"audio_url": "file:///etc/passwd"}) == [("10003", "/audio_url")]
+    assert refused({"media_name": "x"}) == [("10038", "/media_name")]
 
 
 @pytest.mark.parametrize("name", LATER)

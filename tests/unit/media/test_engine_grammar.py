@@ -13,11 +13,14 @@ from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import MediaEvent
 from offhook.edge.media.fake_audio import RtpFields, build_rtp, decode_g711, encode_g711, resample
 from tests.fakes.media_worlds import PORTS, World, connect, fake_world, native_world, packet
+from tests.fakes.sounds import pcm_wav
 
 pytestmark = pytest.mark.unit
 
 MP3 = (Path(__file__).parents[2] / "data/mp3/tone-24000-mono.mp3").read_bytes()
 """One second."""
+SECOND = bytes(range(250)) * 64
+"""Of audio at 8 kHz."""
 ENDS = (events.TapClosed, events.StreamClosed, events.StreamFailed)
 
 
@@ -144,11 +147,11 @@ async def test_calls_about_nothing_are_refused_in_one_sentence(world: World) -> 
     engine = world.engine
     calls = [
         lambda: engine.close_leg(9),
-        lambda: engine.clear(9),
+        lambda: engine.stop_play(9, 1),
         lambda: engine.stats(9),
         lambda: engine.begin_stream(9, 1),
         lambda: engine.remove_tap(9, 1, reason="x"),
-        lambda: engine.play(9, pcm=b"", sample_rate_hz=8000),
+        lambda: engine.play(9, 1, pcm=b"", sample_rate_hz=8000),
         lambda: engine.add_fork(9, 1, rx="127.0.0.1:9", tx=None),
         lambda: engine.add_speech(9, 1, track="rx", sample_rate_hz=8000, chunk_ms=20),
         lambda: world.add_stream(9, 1),
@@ -239,11 +242,95 @@ async def test_a_leg_is_known_until_its_end_was_told(world: World) -> None:
     world.engine.close_leg(1)
     world.engine.close_leg(1)
     with pytest.raises(MediaError, match="leg 1 is closing"):
-        world.engine.clear(1)
+        world.engine.play(1, 1, pcm=SECOND, sample_rate_hz=8000)
     await world.until(has(events.LegClosed))
     with pytest.raises(MediaError, match="leg 1 does not exist"):
         world.engine.close_leg(1)
     world.engine.open_leg(1, rtcp_mux=False)
+
+
+def plays(world: World) -> list[tuple[int, int | None, bool | None]]:
+    """Return what began and ended to be played; an end with its length and whether it was all."""
+    told: list[tuple[int, int | None, bool | None]] = []
+    for event in world.events:
+        if isinstance(event, events.PlayStarted):
+            told.append((event.play_id, None, None))
+        elif isinstance(event, events.PlayEnded):
+            told.append((event.play_id, event.played_ms, event.completed))
+    return told
+
+
+async def test_plays_wait_for_one_another_repeat_and_end_once(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.engine.play(1, 1, pcm=SECOND[:640], sample_rate_hz=8000, loops=3)
+    world.engine.play(1, 2, pcm=SECOND, sample_rate_hz=44100)
+    world.engine.play(1, 3, pcm=SECOND[:3200], sample_rate_hz=16000)
+    world.engine.stop_play(1, 2)
+    await world.until_played(has(events.PlayEnded, 3))
+    begun_and_ended = [told for told in plays(world) if told[0] != 2]
+    assert begun_and_ended == [(1, None, None), (1, 120, True), (3, None, None), (3, 100, True)]
+    assert [told for told in plays(world) if told[0] == 2] == [(2, 0, False)]
+    with pytest.raises(MediaError, match="the leg has no such play"):
+        world.engine.stop_play(1, 3)
+    assert world.engine.stats(1)["queued_ms"] == 0
+
+
+async def test_an_overlay_goes_with_what_is_played_and_all_end_with_the_leg(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    world.engine.play(1, 1, pcm=SECOND, sample_rate_hz=8000, loops=0)
+    world.engine.play(1, 2, pcm=SECOND[:1600], sample_rate_hz=8000, overlay=True)
+    world.engine.play(1, 3, pcm=SECOND, sample_rate_hz=8000)
+    world.engine.play(1, 4, pcm=SECOND, sample_rate_hz=8000, overlay=True)
+    await world.until_played(lambda told: (2, 100, True) in plays(world))
+    world.engine.close_leg(1)
+    await world.until(has(events.LegClosed))
+    assert isinstance(world.events[-1], events.LegClosed)
+    ends = [told for told in plays(world) if told[1] is not None]
+    assert [(play_id, completed) for play_id, _, completed in ends] == [
+        (2, True),
+        (1, False),
+        (3, False),
+        (4, False),
+    ]
+    assert [play_id for play_id, played_ms, _ in ends if played_ms == 0] in ([3], [3, 4])
+
+
+async def test_plays_are_bounded_by_number_and_by_bytes(world: World) -> None:
+    world.engine.open_leg(1, rtcp_mux=False)
+    for play_id in range(64):
+        world.engine.play(1, play_id, pcm=b"\0\0", sample_rate_hz=8000)
+    with pytest.raises(MediaError, match="too many sounds"):
+        world.engine.play(1, 64, pcm=b"\0\0", sample_rate_hz=8000, overlay=True)
+    world.engine.stop_play(1, 0)
+    await world.until(has(events.PlayEnded))
+    with pytest.raises(MediaError, match="too many sounds"):
+        world.engine.play(1, 64, pcm=bytes(32 * 1024 * 1024), sample_rate_hz=8000)
+    with pytest.raises(MediaError, match="this play id is already in use"):
+        world.engine.play(1, 63, pcm=b"\0\0", sample_rate_hz=8000)
+    with pytest.raises(MediaError, match="sample_rate_hz is out of range"):
+        world.engine.play(1, 64, pcm=b"\0\0", sample_rate_hz=44_000)
+    with pytest.raises(MediaError, match="pcm is out of range"):
+        world.engine.play(1, 64, pcm=b"", sample_rate_hz=8000)
+    with pytest.raises(MediaError, match="even number"):
+        world.engine.play(1, 64, pcm=b"\0", sample_rate_hz=8000)
+
+
+async def test_a_file_is_decoded_or_refused_in_a_sentence(world: World) -> None:
+    engine = world.engine
+    assert engine.decode_sound(pcm_wav(SECOND, rate_hz=44_100), max_samples=8000) == (SECOND, 44_100)
+    pcm, _ = engine.decode_sound(MP3, max_samples=100_000)
+    assert len(pcm) > 10_000
+    for data, sentence in (
+        (b"", "neither a wav nor an mp3"),
+        (b"<!doctype html>", "neither a wav nor an mp3"),
+        (b"RIFF\0\0\0\0WAVE", "damaged"),
+        (pcm_wav(b""), "no audio"),
+        (pcm_wav(SECOND + b"\0\0"), "too long"),
+    ):
+        with pytest.raises(MediaError, match=sentence):
+            engine.decode_sound(data, max_samples=8000)
 
 
 async def test_a_fork_counts_what_it_copied(world: World) -> None:

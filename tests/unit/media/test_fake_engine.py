@@ -75,19 +75,17 @@ def test_what_is_fed_reaches_streams_forks_and_recognisers(engine: FakeEngine) -
 
 def test_played_audio_leaves_at_real_time(engine: FakeEngine) -> None:
     engine.add_fork(1, 3, rx=None, tx="127.0.0.1:9")
-    engine.play(1, pcm=tone(100), sample_rate_hz=8000)
+    engine.play(1, 5, pcm=tone(100), sample_rate_hz=8000)
     engine.advance(60)
     assert len(engine.legs[1].sent_packets) == 3
     engine.advance(60)
     assert len(engine.legs[1].sent_packets) == 5
     assert engine.fork(1, 3).tx_packets == engine.legs[1].sent_packets
-    assert [event for event in engine.poll() if isinstance(event, events.PlayEnded)] == [
-        events.PlayEnded(1, 100, True)
-    ]
-    engine.play(1, pcm=tone(100), sample_rate_hz=16000)
+    assert engine.poll() == [events.PlayStarted(1, 5), events.PlayEnded(1, 5, 100, True)]
+    engine.play(1, 6, pcm=tone(100), sample_rate_hz=16000)
     engine.advance(20)
-    engine.clear(1)
-    assert engine.poll() == [events.PlayEnded(1, 20, False)]
+    engine.stop_play(1, 6)
+    assert engine.poll() == [events.PlayStarted(1, 6), events.PlayEnded(1, 6, 20, False)]
 
 
 def test_silence_is_told_once(engine: FakeEngine) -> None:
@@ -103,19 +101,21 @@ def test_silence_is_told_once(engine: FakeEngine) -> None:
 def test_a_failed_leg_ends_all_its_taps_and_its_calls_are_void(engine: FakeEngine) -> None:
     engine.add_stream(1, 2, **stream_arguments())
     engine.add_fork(1, 3, rx="127.0.0.1:9", tx=None)
+    engine.play(1, 4, pcm=tone(100), sample_rate_hz=8000)
     engine.fail_leg(1)
     engine.remove_tap(1, 3, reason="x")
-    engine.clear(1)
+    engine.stop_play(1, 4)
     kinds = [type(event) for event in engine.poll()]
     assert kinds == [
         events.StreamConnected,
         events.LegFailed,
+        events.PlayEnded,
         events.StreamFailed,
         events.TapClosed,
         events.LegClosed,
     ]
     with pytest.raises(MediaError, match="does not exist"):
-        engine.clear(1)
+        engine.stop_play(1, 4)
     engine.assert_no_leaks()
 
 

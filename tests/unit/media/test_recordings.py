@@ -64,7 +64,7 @@ async def test_each_track_has_its_channel(world: World, tmp_path: Path) -> None:
     connect(world, 1)
     record(world, tmp_path / "a.wav")
     await say(world, range(10))
-    world.engine.play(1, pcm=struct.pack("<1600h", *([-8000] * 1600)), sample_rate_hz=8000)
+    world.engine.play(1, 1, pcm=struct.pack("<1600h", *([-8000] * 1600)), sample_rate_hz=8000)
     await let_pass(world, 300)
     world.engine.remove_tap(1, 5, reason="command")
     event = await closed(world)

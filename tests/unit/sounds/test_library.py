@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +10,23 @@ from aiohttp import web
 
 from offhook.base import limits
 from offhook.edge.egress import Egress
+from offhook.edge.media.engine import MediaError
+from offhook.edge.media.fake_player import decode_file
 from offhook.edge.sounds import SoundError, SoundLibrary
 from tests.fakes.runners import HandClock
-from tests.unit.sounds.test_wav import pcm_wav
+from tests.fakes.sounds import pcm_wav
 
 pytestmark = pytest.mark.unit
 
 PCM = bytes(range(200)) * 40
+MP3 = (Path(__file__).parents[2] / "data/mp3/tone-24000-mono.mp3").read_bytes()
+
+
+def decode(data: bytes) -> tuple[bytes, int]:
+    try:
+        return decode_file(data)
+    except MediaError as error:
+        raise SoundError(str(error)) from None
 
 
 class Shop:
@@ -31,7 +42,9 @@ class Shop:
             case "/hello.wav":
                 return web.Response(body=pcm_wav(PCM))
             case "/mp3":
-                return web.Response(body=b"\xff\xfb\x90\x00" + bytes(100))
+                return web.Response(body=MP3)
+            case "/page":
+                return web.Response(text="<!doctype html>", content_type="audio/mpeg")
             case "/gone":
                 raise web.HTTPGone
             case "/moved":
@@ -50,7 +63,7 @@ class Shop:
 
 @asynccontextmanager
 async def library(
-    clock: HandClock | None = None, *, private: bool = True
+    clock: HandClock | None = None, *, private: bool = True, folder: Path | None = None
 ) -> AsyncIterator[tuple[SoundLibrary, Shop]]:
     shop = Shop()
     application = web.Application()
@@ -59,7 +72,7 @@ async def library(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     shop.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    sounds = SoundLibrary(Egress(allow_private=private), clock or HandClock())
+    sounds = SoundLibrary(Egress(allow_private=private), clock or HandClock(), decode, folder=folder)
     try:
         yield sounds, shop
     finally:
@@ -104,7 +117,7 @@ async def test_a_redirect_is_followed_and_checked_again() -> None:
         ("/nope", "file_not_found"),
         ("/gone", "file_not_found"),
         ("/broken", "failed"),
-        ("/mp3", "failed"),
+        ("/page", "failed"),
         ("/large", "failed"),
     ],
 )
@@ -135,3 +148,28 @@ async def test_what_calls_hold_at_once_is_bounded(monkeypatch: pytest.MonkeyPatc
             assert await status_of(sounds, content=content) == "failed"
         async with sounds.sound(content=content):
             pass
+
+
+async def test_an_mp3_file_is_decoded_beside_the_loop() -> None:
+    async with library() as (sounds, shop), sounds.sound(url=shop.url + "/mp3") as sound:
+        assert 0.9 < sound.duration_s < 1.2
+
+
+async def test_a_file_of_the_server_is_found_by_its_name_with_or_without_ending(tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    (folder / "music").mkdir(parents=True)
+    (folder / "hello.wav").write_bytes(pcm_wav(PCM))
+    (folder / "bye.mp3").write_bytes(MP3)
+    (folder / "large.wav").write_bytes(pcm_wav(bytes(limits.SOUND_BYTES_MAX)))
+    (tmp_path / "secret.wav").write_bytes(pcm_wav(PCM))
+    async with library(folder=folder) as (sounds, _):
+        for name in ("hello.wav", "hello"):
+            async with sounds.sound(name=name) as sound:
+                assert sound.pcm == PCM
+        async with sounds.sound(name="bye"):
+            pass
+        for name in ("../secret.wav", "/etc/passwd", "music", ".hello.wav", "hello.wav\0", "ten"):
+            assert await status_of(sounds, name=name) == "file_not_found"
+        assert await status_of(sounds, name="large") == "failed"
+    async with library() as (sounds, _):
+        assert await status_of(sounds, name="hello") == "file_not_found"

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use offhook_media::{
     AppHeard, ByteOrder, Codec, Event, ForkParams, Format, FrameKind, InbandDtmf, LegParams, MediaLeg,
-    OpusSettings, Port, RelayQueue, Relayed, Sink, SpeechParams, StreamParams, TapId, Track,
+    OpusSettings, PlayId, PlayParams, Port, Refused, RelayQueue, Relayed, Sink, SpeechParams, StreamParams,
+    TapId, Track,
 };
 use offhook_rtp::{RtpHeader, SeqNo};
 use serde_json::Value;
@@ -135,6 +136,7 @@ pub struct Bench {
     pub start: Instant,
     pub leg: MediaLeg,
     pub record: Record,
+    pub plays: u64,
 }
 
 pub fn phone() -> SocketAddr {
@@ -222,7 +224,7 @@ impl Bench {
     pub fn unconnected() -> Self {
         let start = Instant::now();
         let unix = Duration::from_secs(1_795_420_800);
-        Self { start, leg: MediaLeg::new(start, unix, 42), record: Record::default() }
+        Self { start, leg: MediaLeg::new(start, unix, 42), record: Record::default(), plays: 0 }
     }
 
     pub fn at(&self, ms: u64) -> Instant {
@@ -262,6 +264,31 @@ impl Bench {
         let datagram =
             packet(1000_u16.wrapping_add(n), 5000 + u32::from(n) * 160, 7, 0, &[n.to_le_bytes()[0]; 160]);
         self.receive(u64::from(n) * 20, &datagram);
+    }
+
+    /// Queue audio to be heard once, behind what waits; the ids count from 1.
+    pub fn play(&mut self, pcm: &[i16], sample_rate_hz: u32) {
+        self.plays += 1;
+        let params = PlayParams { pcm: pcm.to_vec(), sample_rate_hz, loops: 1, overlay: false };
+        self.try_play(self.plays, params).unwrap();
+    }
+
+    pub fn try_play(&mut self, id: u64, params: PlayParams) -> Result<(), Refused> {
+        self.leg.play(self.now(), PlayId(id), params)
+    }
+
+    pub fn stop_play(&mut self, id: u64) -> Result<(), Refused> {
+        self.leg.stop_play(self.now(), PlayId(id), &mut self.record)
+    }
+
+    /// What began and ended to be played: each begin as its id alone, each end with its length.
+    pub fn plays(&self) -> Vec<(u64, Option<(u64, bool)>)> {
+        let told = |event: &Event| match event {
+            Event::PlayStarted { play } => Some((play.0, None)),
+            Event::PlayEnded { play, played_ms, completed } => Some((play.0, Some((*played_ms, *completed)))),
+            _ => None,
+        };
+        self.record.events.iter().filter_map(told).collect()
     }
 
     pub fn add_stream(&mut self, params: StreamParams) {

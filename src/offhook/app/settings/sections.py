@@ -142,6 +142,10 @@ class MediaSettings(_Section):
         description="Tell keys by their tones. auto: on calls without telephone-event. on: on every call, until "
         "its first telephone-event.",
     )
+    folder: str = Field(
+        "",
+        description="Folder of wav and mp3 files that playback_start and dial play by media_name. Empty: none.",
+    )
     drain_s: float = Field(
         5,
         ge=0,

@@ -19,7 +19,7 @@ from offhook.edge.http import fields, schemas
 from offhook.edge.http.building import common, not_yet, refusal, refuse_asked
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
-from offhook.edge.http.playback import playback_start, playback_stop
+from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.recording import (
     RecordingNamed,
@@ -53,12 +53,14 @@ class Rules:
         engines_refused: transcription engines that are switched off here.
         ignore_unsupported: accept features of an answer that are not done here, and do without them.
         silence_when_idle: whether calls get silence while nothing is played, where the app does not say.
+        has_sound_folder: whether this server has sounds that are played by their names.
     """
 
     check_ip: Callable[[str], None]
     engines_refused: frozenset[str] = frozenset()
     ignore_unsupported: bool = False
     silence_when_idle: bool = False
+    has_sound_folder: bool = False
 
 
 def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
@@ -105,6 +107,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         password=body.sip_auth_password,
         hide_caller=body.privacy == "id",
         digits=body.send_digits_on_answer or digits,
+        playback=inline_playback(body, rules),
         preferred_codecs=_preferred_codecs(body),
         headers=headers,
         silence_when_idle=_silence_when_idle(body, rules),
@@ -223,7 +226,7 @@ class Action:
 
 
 ACTIONS = (
-    Action("answer", schemas.Answer, answer, answer=schemas.StreamCommandAnswer),
+    Action("answer", schemas.Answer, answer, answer=schemas.AnswerAnswer),
     Action("reject", schemas.Reject, reject),
     Action("hangup", schemas.Hangup, hangup),
     Action("streaming_start", schemas.StreamingStart, streaming_start, answer=schemas.StreamCommandAnswer),
@@ -239,7 +242,7 @@ ACTIONS = (
     Action("refer", Refer, refer),
     Action("gather", GatherBody, gather),
     Action("gather_stop", schemas.CommandBody, gather_stop),
-    Action("record_start", RecordStart, record_start),
+    Action("record_start", RecordStart, record_start, answer=schemas.RecordingCommandAnswer),
     Action("record_stop", RecordingNamed, record_stop),
     Action("record_pause", RecordingNamed, record_pause),
     Action("record_resume", RecordingNamed, record_resume),
@@ -356,8 +359,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
         "bridge_intent": body.bridge_intent,
         "bridge_on_answer": body.bridge_on_answer,
         "park_after_unbridge": body.park_after_unbridge is not None,
-        "audio_url": body.audio_url is not None,
-        "media_name": body.media_name is not None,
         "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),

@@ -27,6 +27,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {"gather_id": "pin", "minimum_digits": 4, "maximum_digits": 4, "terminating_digit": "#"},
     "gather_stop": {},
+    "record_start": {"format": "mp3", "channels": "dual", "play_beep": True, "max_length": 3600},
+    "record_stop": {},
+    "record_pause": {},
+    "record_resume": {},
     "client_state_update": {"client_state": "aGVsbG8="},
     DIAL: {
         "connection_id": "1000000000000000001",

@@ -171,6 +171,13 @@ def _keys(text: str) -> str:
     return text
 
 
+def _media_name(text: str) -> str:
+    if not 1 <= len(text) <= limits.MEDIA_NAME_CHARACTERS_MAX:
+        most = limits.MEDIA_NAME_CHARACTERS_MAX
+        raise refuse("10025", f"`media_name` must have 1 to {most} characters.")
+    return text
+
+
 def _digit_ms(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise refuse("10026", "`duration_millis` must be an integer.")
@@ -311,6 +318,12 @@ StreamUrl = Annotated[
 ]
 _WEB_URL = _told(format="uri", pattern="^https?://", maxLength=limits.URL_CHARACTERS_MAX)
 WebUrl = Annotated[str, AfterValidator(_url(("http", "https"))), _WEB_URL]
+MediaName = Annotated[
+    str,
+    AfterValidator(_media_name),
+    Field(examples=["greeting.wav"]),
+    _told(minLength=1, maxLength=limits.MEDIA_NAME_CHARACTERS_MAX),
+]
 WebUrls = Annotated[dict[str, Any], AfterValidator(_web_urls)]
 """URLs by event type."""
 WebUrlOrNone = Annotated[str, AfterValidator(lambda text: text and _url(("http", "https"))(text))]

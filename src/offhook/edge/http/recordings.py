@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Request, Response
 from fastapi.params import Depends
@@ -22,6 +22,9 @@ from offhook.edge.http.problems import Refusal
 from offhook.edge.http.schemas import ErrorAnswer, PageMeta
 
 MEDIA_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
+_FILES: dict[str, Any] = {
+    kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()
+}
 _EQUAL = {
     "filter[call_control_id]": "call_control_id",
     "filter[call_leg_id]": "call_leg_id",
@@ -80,6 +83,18 @@ class RecordingsAnswer(BaseModel):
 
     data: list[RecordingResource]
     meta: PageMeta
+
+
+class RecordingIds(BaseModel):
+    """Which recordings to delete."""
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=limits.RECORDINGS_PER_DELETE_MAX)]
+
+
+class DeletedAnswer(BaseModel):
+    """The answer to a deletion of several."""
+
+    status: Literal["ok"] = "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,19 +179,29 @@ def recordings_router(service: RecordingService, key: Sequence[Depends]) -> APIR
         "/recordings/actions/delete",
         name="recordings.actions.delete",
         dependencies=key,
-        responses={**refusals, 200: {"description": "Deleted"}, 400: {"model": ErrorAnswer}},
+        responses={**refusals, 200: {"model": DeletedAnswer}, 400: {"model": ErrorAnswer}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": RecordingIds.model_json_schema()}},
+            }
+        },
     )
     async def delete_many(request: Request) -> Response:
         """Delete several recordings; those that there are none of are passed over."""
         await service.delete(_ids(parse_object(await read_body(request))))
-        return JSONResponse({"data": {"result": "ok"}})
+        return JSONResponse(DeletedAnswer().model_dump())
 
     @router.get(
         "/recordings/files/{name}",
         name="recordings.file",
+        response_class=FileResponse,
         responses={
-            200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}},
+            200: {"description": "The file", "content": _FILES},
+            206: {"description": "The part of it that was asked for", "content": _FILES},
             404: {"model": ErrorAnswer},
+            416: {"description": "There is no such part", "content": {"text/plain": {}}},
+            503: {"model": ErrorAnswer},
         },
         openapi_extra={
             "parameters": [

@@ -183,8 +183,8 @@ class Dial(Answer):
     bridge_on_answer: bool = False
     prevent_double_bridge: bool = False
     park_after_unbridge: str | None = None
-    audio_url: str | None = None
-    media_name: str | None = None
+    audio_url: fields.WebUrl | None = None
+    media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
     sip_auth_username: fields.SipCredential | None = None
     sip_auth_password: fields.SipCredential | None = None
@@ -229,11 +229,11 @@ class SendDtmf(CommandBody):
 
 
 class PlaybackStart(CommandBody):
-    """playback_start: one of `audio_url` and `playback_content`."""
+    """playback_start: one of `audio_url`, `media_name` and `playback_content`."""
 
     audio_url: fields.WebUrl | None = None
     playback_content: str | None = None
-    media_name: str | None = None
+    media_name: fields.MediaName | None = None
     audio_type: Literal["mp3", "wav"] = "mp3"
     loop: fields.Loop = 1
     overlay: bool = False
@@ -282,6 +282,30 @@ class StreamCommandAnswer(BaseModel):
     data: StreamResult
 
 
+class AnswerResult(StreamResult):
+    """What an answer is told, which may begin a recording, too."""
+
+    recording_id: str | None = None
+
+
+class AnswerAnswer(BaseModel):
+    """The answer to an accepted answer."""
+
+    data: AnswerResult
+
+
+class RecordingResult(CommandResult):
+    """What a command is told that has begun a recording."""
+
+    recording_id: str
+
+
+class RecordingCommandAnswer(BaseModel):
+    """The answer to an accepted command that has begun a recording."""
+
+    data: RecordingResult
+
+
 class ErrorSource(BaseModel):
     """Which part of the request is at fault."""
 
@@ -326,10 +350,11 @@ class CallResource(BaseModel):
 
 
 class DialledCall(CallResource):
-    """A call leg that was just made, and the streams that begin with its answer."""
+    """A call leg that was just made, and the streams and the recording that begin with its answer."""
 
     stream_id: str | None = None
     dialogflow_stream_id: str | None = None
+    recording_id: str | None = None
 
 
 class DialAnswer(BaseModel):

@@ -17,8 +17,9 @@ class MediaError(OffhookError):
 class MediaEngine(Protocol):
     """Legs, taps and their media. Calls return at once; what happens comes as `events`.
 
-    Every `add_*` is answered by exactly one `TapClosed`, `RecordingClosed`, `StreamClosed` or `StreamFailed`, and
-    every `open_leg` by one `LegClosed`. A leg or tap is known until that event was delivered.
+    Every `add_*` is answered by exactly one `TapClosed`, `RecordingClosed`, `StreamClosed` or `StreamFailed`,
+    every `play` by one `PlayEnded` and every `open_leg` by one `LegClosed`. Each is known until that event
+    was delivered.
     """
 
     def open_leg(self, leg_id: int, *, rtcp_mux: bool) -> tuple[int, int]:
@@ -179,12 +180,27 @@ class MediaEngine(Protocol):
         """End a tap; a stream's stop frame says why."""
         ...
 
-    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
-        """Queue s16le mono audio for the far end."""
+    def play(
+        self,
+        leg_id: int,
+        play_id: int,
+        *,
+        pcm: bytes,
+        sample_rate_hz: int,
+        loops: int = 1,
+        overlay: bool = False,
+    ) -> None:
+        """Queue s16le mono audio for the far end, after the plays that wait already.
+
+        Args:
+            sample_rate_hz: one of those that wav and mp3 files have, 8000 to 48000.
+            loops: how often it is heard; 0 is for ever.
+            overlay: mixed over what is played, after the other overlays.
+        """
         ...
 
-    def clear(self, leg_id: int) -> None:
-        """Drop what is queued and not yet sent."""
+    def stop_play(self, leg_id: int, play_id: int) -> None:
+        """End a play, whether it is heard or waits."""
         ...
 
     def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
@@ -197,6 +213,10 @@ class MediaEngine(Protocol):
 
     def transcodable(self, codec: str) -> bool:
         """Tell whether a codec can be decoded and encoded here; without libraries AMR-WB cannot."""
+        ...
+
+    def decode_sound(self, data: bytes, *, max_samples: int) -> tuple[bytes, int]:
+        """Return the s16le mono audio of a wav or mp3 file, and its rate. Takes long: call it in a thread."""
         ...
 
     def counters(self) -> dict[str, int]:

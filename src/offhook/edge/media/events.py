@@ -13,6 +13,7 @@ __all__ = [
     "MediaStarted",
     "MediaTimedOut",
     "PlayEnded",
+    "PlayStarted",
     "RecordingClosed",
     "StreamClosed",
     "StreamConnected",
@@ -243,10 +244,19 @@ class AudioChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayEnded:
-    """What was queued for the far end has been sent, or was cleared."""
+class PlayStarted:
+    """The first packet of a play has been sent."""
 
     leg_id: int
+    play_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayEnded:
+    """All of a play has been sent, or it was stopped."""
+
+    leg_id: int
+    play_id: int
     played_ms: int
     completed: bool
 
@@ -279,6 +289,7 @@ MediaEvent = (
     | TapClosed
     | RecordingClosed
     | AudioChunk
+    | PlayStarted
     | PlayEnded
     | LegClosed
     | LegFailed

@@ -14,7 +14,7 @@ from offhook.edge.media.engine import MediaError
 from offhook.edge.media.events import LegStats, MediaEvent
 from offhook.edge.media.fake_audio import FakeFormat, resample
 from offhook.edge.media.fake_checks import (
-    L16_RATES_HZ,
+    PLAYED_RATES_HZ,
     check_address,
     check_app_codec,
     check_byte_order,
@@ -26,13 +26,15 @@ from offhook.edge.media.fake_checks import (
     is_rate,
 )
 from offhook.edge.media.fake_leg import FakeFork, FakeLeg, FakeSpeech, FakeStream, FakeTap
+from offhook.edge.media.fake_player import decode_file
 from offhook.edge.media.fake_recording import FakeRecording
 from offhook.edge.media.fake_voice import FakeVoice
 
 __all__ = ["FakeEngine", "FakeFork", "FakeLeg", "FakeRecording", "FakeSpeech", "FakeStream"]
 
 TAPS_PER_LEG_MAX = 32
-PLAY_MS_MAX = 60_000
+PLAYS_PER_LEG_MAX = 64
+PLAYS_BYTES_MAX = 32 * 1024 * 1024
 STREAM_BUFFER_MS_MAX = 30_000
 RECORDING_MS_MAX = 43_200_000
 RECONNECT_TRIES_MAX = 16
@@ -59,6 +61,7 @@ class FakeEngine:
         self._ports: set[int] = set()
         self._next_port = port_range[0]
         self._known: dict[int, set[int]] = {}
+        self._plays: dict[int, dict[int, int]] = {}
         self._waiting: list[MediaEvent] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_event: Callable[[MediaEvent], None] | None = None
@@ -87,6 +90,9 @@ class FakeEngine:
             match event:
                 case events.LegClosed(leg_id=leg_id):
                     self._known.pop(leg_id, None)
+                    self._plays.pop(leg_id, None)
+                case events.PlayEnded():
+                    self._plays.get(event.leg_id, {}).pop(event.play_id, None)
                 case (
                     events.StreamFailed()
                     | events.StreamClosed()
@@ -116,7 +122,7 @@ class FakeEngine:
             raise MediaError(f"leg {leg_id} exists already")
         ports = self._take_ports(rtcp_mux)
         self.legs[leg_id] = FakeLeg(leg_id, set(ports), self.now_ms)
-        self._known[leg_id] = set()
+        self._known[leg_id], self._plays[leg_id] = set(), {}
         self._totals["legs_total"] += 1
         return ports
 
@@ -400,23 +406,47 @@ class FakeEngine:
 
     # Sending
 
-    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+    def play(
+        self,
+        leg_id: int,
+        play_id: int,
+        *,
+        pcm: bytes,
+        sample_rate_hz: int,
+        loops: int = 1,
+        overlay: bool = False,
+    ) -> None:
         """Queue audio; `advance` sends it."""
-        if sample_rate_hz not in L16_RATES_HZ:
-            raise MediaError(f"audio to play must have one of {list(L16_RATES_HZ)} samples a second")
         if len(pcm) % 2:
             raise MediaError("s16le audio has an even number of bytes")
-        if len(pcm) * 500 > PLAY_MS_MAX * sample_rate_hz:
-            raise MediaError("audio to play must be 60 s at most")
         leg = self._leg(leg_id)
+        check_ranges(sample_rate_hz=sample_rate_hz in PLAYED_RATES_HZ, pcm=bool(pcm))
+        plays = self._plays[leg_id]
+        if play_id in plays:
+            raise MediaError("this play id is already in use on the leg")
+        if len(plays) >= PLAYS_PER_LEG_MAX or sum(plays.values()) + len(pcm) > PLAYS_BYTES_MAX:
+            raise MediaError("too many sounds would wait to be played, or too many bytes of them")
+        plays[play_id] = len(pcm)
         if leg is not None:
-            leg.play(resample(pcm, sample_rate_hz, 8000))
+            player = leg.overlay if overlay else leg.player
+            player.push(play_id, resample(pcm, sample_rate_hz, 8000), loops)
 
-    def clear(self, leg_id: int) -> None:
-        """Drop what is queued."""
-        leg = self._leg(leg_id)
+    def stop_play(self, leg_id: int, play_id: int) -> None:
+        """End a play."""
+        if leg_id not in self._known:
+            raise MediaError(f"leg {leg_id} does not exist")
+        if play_id not in self._plays[leg_id]:
+            raise MediaError("the leg has no such play")
+        leg = self.legs.get(leg_id)
         if leg is not None:
-            self._tell(leg.clear())
+            self._tell(leg.stop_play(play_id))
+
+    def decode_sound(self, data: bytes, *, max_samples: int) -> tuple[bytes, int]:
+        """Return the samples of a wav file of 16 bits, mono; silence for an mp3 file."""
+        sound = decode_file(data)
+        if len(sound[0]) > 2 * max_samples:
+            raise MediaError("the file is too long")
+        return sound
 
     def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
         """Keep the digits in `FakeLeg.digits_sent`."""

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from offhook.edge.media.engine import MediaError
 
 __all__ = [
-    "L16_RATES_HZ",
+    "PLAYED_RATES_HZ",
     "check_address",
     "check_app_codec",
     "check_byte_order",
@@ -20,6 +20,7 @@ __all__ = [
 
 
 L16_RATES_HZ = (8000, 16000, 22050, 24000, 48000)
+PLAYED_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _RATES_HZ = {
     "PCMU": (8000,),
     "PCMA": (8000,),

@@ -15,6 +15,7 @@ from offhook.edge.media.fake_audio import (
     parse_rtp,
     resample,
 )
+from offhook.edge.media.fake_player import FakePlayer
 from offhook.edge.media.fake_recording import FakeRecording
 from offhook.edge.media.fake_stats import empty_tap_stats
 from offhook.edge.media.fake_voice import FakeVoice, app_heard_by, mark_frame, receive, receive_binary
@@ -264,7 +265,7 @@ class FakeLeg:
         self._far_timestamp = self._tx_timestamp = self._far_packets = 0
         self._at_us = {"rx": 0, "tx": 0}
         self._last_digit: int | None = None
-        self._queue = bytearray()
+        self.player, self.overlay = FakePlayer(leg_id), FakePlayer(leg_id)
         self._played_ms = self._owed_ms = 0
 
     def connect(
@@ -368,13 +369,16 @@ class FakeLeg:
 
     # To the far end
 
-    def play(self, pcm: bytes) -> None:
-        """Queue 8 kHz audio."""
-        self._queue += pcm
+    def stop_play(self, play_id: int) -> list[MediaEvent]:
+        """End a play; nothing happens when its end waits to be told."""
+        return self.player.stop(play_id) or self.overlay.stop(play_id)
 
-    def clear(self) -> list[MediaEvent]:
-        """Drop the queue."""
-        return self._end_play(completed=False) if self._queue else []
+    def _end_plays(self) -> list[MediaEvent]:
+        return self.player.stop_all() + self.overlay.stop_all()
+
+    def _has_work(self, size: int, now_ms: int) -> bool:
+        speaks = any(stream.has_words(size, now_ms) for stream in self._streams())
+        return speaks or self.player.is_playing or self.overlay.is_playing
 
     def advance(self, ms: int, now_ms: int) -> list[MediaEvent]:
         """Send what is due, notice silence."""
@@ -383,13 +387,16 @@ class FakeLeg:
         size = self.ptime_ms * 16
         self._owed_ms += ms
         while self._owed_ms >= self.ptime_ms and self.connected and self.sending:
-            playing = bool(self._queue)
-            if not playing and not any(stream.has_words(size, now_ms) for stream in self._streams()):
+            if not self._has_work(size, now_ms):
                 break
             self._owed_ms -= self.ptime_ms
-            pcm = bytes(self._queue[:size]).ljust(size, b"\0")
-            del self._queue[:size]
-            heard = playing
+            heard = self.player.is_playing or self.overlay.is_playing
+            if heard:
+                self._played_ms += self.ptime_ms
+            pcm = bytes(size)
+            for player in (self.player, self.overlay):
+                part, of_plays = player.take(size)
+                pcm, told = add(pcm, part), told + of_plays
             for stream in self._streams():
                 said = stream.speak(size, now_ms)
                 own, other = stream.heard_by(bridged=self.other is not None)
@@ -401,11 +408,7 @@ class FakeLeg:
                 told += self._transmit(self.format.encode(pcm))
             for stream in self._streams():
                 stream.spoken()
-            if playing:
-                self._played_ms += self.ptime_ms
-            if playing and not self._queue:
-                told += self._end_play(completed=True)
-        if not self._queue and not any(stream.has_words(size, now_ms) for stream in self._streams()):
+        if not self._has_work(size, now_ms):
             self._owed_ms = 0
         for tap in tuple(self.taps.values()):
             if isinstance(tap, FakeRecording) and (reason := tap.over(now_ms)) is not None:
@@ -423,11 +426,6 @@ class FakeLeg:
         self.sent_packets.append(packet)
         self._copy("tx", packet)
         return self._audio("tx", payload)
-
-    def _end_play(self, *, completed: bool) -> list[MediaEvent]:
-        self._queue.clear()
-        played_ms, self._played_ms = self._played_ms, 0
-        return [events.PlayEnded(self.leg_id, played_ms, completed)]
 
     # Taps
 
@@ -456,12 +454,13 @@ class FakeLeg:
     def close(self, now_ms: int) -> list[MediaEvent]:
         """End everything. Streams last: the native core waits for their sockets."""
         ordered = sorted(self.taps.values(), key=lambda tap: isinstance(tap, FakeStream))
-        told = [event for tap in ordered for event in self.remove_tap(tap, "call_ended", now_ms)]
+        told = self._end_plays()
+        told += [event for tap in ordered for event in self.remove_tap(tap, "call_ended", now_ms)]
         return [*told, events.LegClosed(self.leg_id, self.stats())]
 
     def fail(self, message: str, now_ms: int) -> list[MediaEvent]:
         """End everything by a fault."""
-        told: list[MediaEvent] = [events.LegFailed(self.leg_id, message)]
+        told: list[MediaEvent] = [events.LegFailed(self.leg_id, message), *self._end_plays()]
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 detail = "an internal fault ended the leg"
@@ -529,7 +528,7 @@ class FakeLeg:
             "bridge_discarded_ms": 0,
             "bytes_sent": sum(len(packet) for packet in self.sent_packets),
             "played_ms": self._played_ms,
-            "queued_ms": len(self._queue) // 16,
+            "queued_ms": self.player.queued_ms + self.overlay.queued_ms,
             "discarded_ms": 0,
             "playout_slips": 0,
             "packets_unencodable": 0,

@@ -328,15 +328,26 @@ class NativeEngine:
 
     # Sending
 
-    def play(self, leg_id: int, *, pcm: bytes, sample_rate_hz: int) -> None:
+    def play(
+        self,
+        leg_id: int,
+        play_id: int,
+        *,
+        pcm: bytes,
+        sample_rate_hz: int,
+        loops: int = 1,
+        overlay: bool = False,
+    ) -> None:
         """Queue s16le mono audio for the far end."""
         with _refusals(self._refused):
-            self._core.play(leg_id, pcm=pcm, sample_rate_hz=sample_rate_hz)
+            self._core.play(
+                leg_id, play_id, pcm=pcm, sample_rate_hz=sample_rate_hz, loops=loops, overlay=overlay
+            )
 
-    def clear(self, leg_id: int) -> None:
-        """Drop what is queued and not yet sent."""
+    def stop_play(self, leg_id: int, play_id: int) -> None:
+        """End a play, whether it is heard or waits."""
         with _refusals(self._refused):
-            self._core.clear(leg_id)
+            self._core.stop_play(leg_id, play_id)
 
     def send_digits(self, leg_id: int, *, digits: str, duration_ms: int, gap_ms: int) -> None:
         """Send telephone-events."""
@@ -348,6 +359,12 @@ class NativeEngine:
     def transcodable(self, codec: str) -> bool:
         """Tell whether a codec can be decoded and encoded here."""
         return bool(_load().transcodable(codec))
+
+    def decode_sound(self, data: bytes, *, max_samples: int) -> tuple[bytes, int]:
+        """Return the s16le mono audio of a wav or mp3 file, and its rate."""
+        with _refusals(self._refused):
+            decoded: tuple[bytes, int] = _load().decode_sound(data, max_samples=max_samples)
+            return decoded
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the process."""
@@ -384,8 +401,10 @@ def _typed(raw: tuple[Any, ...]) -> MediaEvent:
             )
         case ("tap_closed", leg, tap, stats):
             return events.TapClosed(leg, tap, cast(TapStats, stats))
-        case ("play_ended", leg, _, played_ms, completed):
-            return events.PlayEnded(leg, played_ms, completed)
+        case ("play_started", leg, play):
+            return events.PlayStarted(leg, play)
+        case ("play_ended", leg, play, played_ms, completed):
+            return events.PlayEnded(leg, play, played_ms, completed)
         case ("leg_closed", leg, _, stats):
             return events.LegClosed(leg, cast(LegStats, stats))
         case ("leg_failed", leg, _, message):

@@ -1,9 +1,11 @@
 """Where sounds come from: fetched by URL or given whole, decoded, and held within bounds."""
 
 import asyncio
+import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 
@@ -11,21 +13,40 @@ from offhook.base import limits
 from offhook.base.clock import Clock
 from offhook.edge.egress import Egress, EgressRefused, EgressUnresolved
 from offhook.edge.sounds.sound import Sound, SoundError
-from offhook.edge.sounds.wav import decode_wav
 
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]*", re.ASCII)
+_ENDINGS = ("", ".wav", ".mp3")
 _INLINE_BYTES_MAX = 64 * 1024
-"""Larger files are decoded in a thread, so that the event loop does not wait for them."""
+"""Larger wav files, and all mp3 files, are decoded in a thread, so that the event loop does not wait for them."""
 _NOT_THERE = (404, 410)
+_TOO_LARGE = f"the file is larger than {limits.SOUND_BYTES_MAX} bytes"
 
 
 class SoundLibrary:
-    """Gets sounds, remembers those that came by URL for some minutes, and counts what is in use."""
+    """Gets sounds, remembers those that came by URL for some minutes, and counts what is in use.
 
-    def __init__(self, egress: Egress, clock: Clock) -> None:
+    Args:
+        egress: the gate for URLs.
+        clock: says how old a remembered sound is.
+        decode: makes a file s16le mono and its rate, or raises `SoundError`; it may be called in a thread.
+        folder: where the files are that are asked for by name.
+    """
+
+    def __init__(
+        self,
+        egress: Egress,
+        clock: Clock,
+        decode: Callable[[bytes], tuple[bytes, int]],
+        *,
+        folder: Path | None = None,
+    ) -> None:
         self._egress = egress
         self._clock = clock
+        self._decode = decode
+        self._folder = folder
         self._session: aiohttp.ClientSession | None = None
         self._fetching = asyncio.Semaphore(limits.SOUND_FETCHES_MAX)
+        self._decoding = asyncio.Semaphore(limits.SOUNDS_DECODED_AT_ONCE_MAX)
         self._cache: OrderedDict[str, tuple[float, Sound]] = OrderedDict()
         self._cached_bytes = 0
         self.in_use_bytes = 0
@@ -39,19 +60,25 @@ class SoundLibrary:
 
     @asynccontextmanager
     async def sound(
-        self, *, url: str | None = None, content: bytes | None = None, cache: bool = True
+        self,
+        *,
+        url: str | None = None,
+        name: str | None = None,
+        content: bytes | None = None,
+        cache: bool = True,
     ) -> AsyncIterator[Sound]:
         """Give a sound, which counts as in use until the block is left.
 
         Args:
             url: where its file is.
-            content: the file itself, when there is no URL.
-            cache: take it from memory if it is there, and keep it.
+            name: its name in the folder, with or without ending, when there is no URL.
+            content: the file itself, when there is neither.
+            cache: take what has a URL from memory if it is there, and keep it.
 
         Raises:
             SoundError: it cannot be had.
         """
-        sound = await self._get(url, content, cache=cache)
+        sound = await self._by_url(url, cache=cache) if url is not None else await self._here(name, content)
         size = len(sound.pcm)
         if self.in_use_bytes + size > limits.SOUNDS_IN_USE_BYTES_MAX:
             raise SoundError("too many sounds are being played on this server")
@@ -61,16 +88,42 @@ class SoundLibrary:
         finally:
             self.in_use_bytes -= size
 
-    async def _get(self, url: str | None, content: bytes | None, *, cache: bool) -> Sound:
-        if url is None:
-            return await _decoded(content or b"")
+    async def _here(self, name: str | None, content: bytes | None) -> Sound:
+        if name is not None:
+            content = await asyncio.to_thread(self._read, name)
+        return await self._decoded(content or b"")
+
+    async def _by_url(self, url: str, *, cache: bool) -> Sound:
         known = self._recall(url) if cache else None
         if known is not None:
             return known
-        sound = await _decoded(await self._fetch(url))
+        sound = await self._decoded(await self._fetch(url))
         if cache:
             self._keep(url, sound)
         return sound
+
+    def _read(self, name: str) -> bytes:
+        if self._folder is None or not _NAME.fullmatch(name):
+            raise SoundError("there is no such file", "file_not_found")
+        for ending in _ENDINGS:
+            try:
+                with (self._folder / (name + ending)).open("rb") as file:
+                    data = file.read(limits.SOUND_BYTES_MAX + 1)
+            except (FileNotFoundError, IsADirectoryError):
+                continue
+            except OSError as error:
+                raise SoundError(f"the file cannot be read: {type(error).__name__}") from None
+            if len(data) > limits.SOUND_BYTES_MAX:
+                raise SoundError(_TOO_LARGE)
+            return data
+        raise SoundError("there is no such file", "file_not_found")
+
+    async def _decoded(self, data: bytes) -> Sound:
+        if data.startswith(b"RIFF") and len(data) <= _INLINE_BYTES_MAX:
+            return Sound(*self._decode(data))
+        async with self._decoding:
+            pcm, rate_hz = await asyncio.to_thread(self._decode, data)
+        return Sound(pcm, rate_hz)
 
     async def _fetch(self, url: str) -> bytes:
         try:
@@ -106,7 +159,7 @@ class SoundLibrary:
             async for piece in answer.content.iter_any():
                 data += piece
                 if len(data) > limits.SOUND_BYTES_MAX:
-                    raise SoundError(f"the file is larger than {limits.SOUND_BYTES_MAX} bytes")
+                    raise SoundError(_TOO_LARGE)
             return bytes(data)
 
     def _recall(self, url: str) -> Sound | None:
@@ -133,11 +186,3 @@ class SoundLibrary:
         known = self._cache.pop(url, None)
         if known is not None:
             self._cached_bytes -= len(known[1].pcm)
-
-
-async def _decoded(data: bytes) -> Sound:
-    if not data.startswith(b"RIFF"):
-        raise SoundError("the file is not a wav file, and others are not played here")
-    if len(data) <= _INLINE_BYTES_MAX:
-        return decode_wav(data)
-    return await asyncio.to_thread(decode_wav, data)

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 from offhook.base.errors import OffhookError
 
-SAMPLE_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 48_000)
-"""What the media core plays."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Mono audio in memory: signed 16-bit little-endian samples at one of `SAMPLE_RATES_HZ`."""
+    """Mono audio in memory: signed 16-bit little-endian samples."""
 
     pcm: bytes
     sample_rate_hz: int
