@@ -160,6 +160,8 @@ ROWS: dict[tuple[int, str], Ask] = {
     (422, "90007"): command("gather", terminating_digit="12"),
     (422, "90008"): command("gather", valid_digits="xyz"),
     (422, "90009"): command("playback_start", loop=0),
+    (422, "90010"): command("speak", payload=" "),
+    (422, "90012"): command("speak", voice=""),
     (422, "90014"): command("send_dtmf", digits="x"),
     (422, "90015"): lambda api, client: client.calls.actions.hangup(api.service.stranger()),
     (422, "90016"): command("playback_stop", stop="some"),

@@ -1,5 +1,6 @@
 """The rate limit as the official SDK meets it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -71,6 +72,37 @@ async def test_the_sdk_has_its_own_exception_for_it() -> None:
             with pytest.raises(telnyx.RateLimitError) as refused:
                 await client.calls.actions.answer(call)
     assert refused.value.response.headers["retry-after"] == "60"
+
+
+async def test_the_sdk_waits_as_it_is_told_and_its_command_counts_once() -> None:
+    asked_at: list[float] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked_at.append(asyncio.get_running_loop().time())
+        if len(asked_at) > 2:  # the window that Retry-After named has come
+            service.clock.seconds += 1
+
+    async with served(RateLimit(1, 1)) as (url, service):
+        call = service.ring()
+        http = httpx.AsyncClient(event_hooks={"request": [note]})
+        async with telnyx.AsyncTelnyx(api_key=API_KEY, base_url=f"{url}/v2", http_client=http) as client:
+            await client.calls.retrieve_status(call)
+            answered = await client.calls.actions.answer(call, command_id="once")
+    assert answered.data is not None
+    assert answered.data.result == "ok"
+    assert len(asked_at) == 3, "the status, the answer that was refused, and the answer again"
+    assert asked_at[2] - asked_at[1] >= 1.0, "not its own backoff of half a second"
+    assert len(service.commands) == 1
+
+
+async def test_a_refused_request_takes_nothing_of_the_next_window() -> None:
+    async with served(RateLimit(2, 30)) as (url, service):
+        path = f"/v2/calls/{service.ring()}"
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {API_KEY}"}) as client:
+            statuses = [(await client.get(path)).status_code for _ in range(50)]
+            assert statuses == [200, 200, *[429] * 48]
+            service.clock.seconds += 30
+            assert limits_in(await client.get(path)) == ("2", "1", "30", None)
 
 
 async def test_without_a_limit_and_without_a_key_nothing_is_told() -> None:

@@ -6,7 +6,8 @@ import httpx
 import pytest
 import telnyx
 
-from offhook.call.commands import StartStream, StopStream
+from offhook.call.commands import StartStream, StopStream, StreamCallback
+from offhook.call.effects import Notify
 from offhook.call.values import Track
 from tests.api.conftest import Api
 
@@ -84,7 +85,11 @@ async def test_a_form_starts_and_stops_a_stream(api: Api) -> None:
         ({"Url": "http://app.example/"}, "10003", "/Url"),
         ({"Url": URL, "Track": "inbound"}, "10032", "/Track"),
         ({"Url": URL, "BidirectionalCodec": "OPUS"}, "10032", "/BidirectionalCodec"),
-        ({"Url": URL, "StatusCallback": "http://app.example/"}, "10038", "/StatusCallback"),
+        (
+            {"Url": URL, "StatusCallback": "http://app.example/", "StatusCallbackMethod": "PUT"},
+            "10032",
+            "/StatusCallbackMethod",
+        ),
         ({"Url": URL, "StatusCallback": "app.example"}, "10003", "/StatusCallback"),
     ],
 )
@@ -93,6 +98,27 @@ async def test_what_is_wrong_is_named(api: Api, fields: dict[str, str], code: st
     (error,) = answer.json()["errors"]
     assert (answer.status_code, error["code"], error["source"]["pointer"]) == (422, code, pointer)
     assert api.service.commands == []
+
+
+async def test_a_status_callback_reaches_the_leg_with_its_names(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        made = await client.texml.accounts.calls.streams_json(
+            call,
+            account_sid="account",
+            url=URL,
+            name="mine",
+            status_callback="https://app.example/status",
+            status_callback_method="GET",
+        )
+    _, start = api.service.commands[0]
+    assert isinstance(start, StartStream)
+    assert start.stream is not None
+    assert start.stream.callback == StreamCallback(
+        url="https://app.example/status", method="GET", account_sid="account", name="mine"
+    )
+    told = [each for each in api.service.effects_of(Notify) if each.route.form]
+    assert [(each.event_type, each.payload["StreamSid"]) for each in told] == [("stream-started", made.sid)]
 
 
 async def test_a_call_or_a_state_that_is_not_there_is_told(api: Api) -> None:

@@ -189,7 +189,7 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.ForkOpened(effect.fork_id)
         case do.CloseFork():
             return facts.ForkClosed(effect.fork_id)
-        case do.OpenPlayback():
+        case do.OpenPlayback() | do.OpenSpeak():
             return facts.PlaybackStarted(effect.playback_id)
         case do.ClosePlayback():
             return facts.PlaybackEnded(effect.playback_id, "cancelled")

@@ -34,6 +34,7 @@ LEAST: dict[str, Members] = {
     "record_stop": {},
     "record_pause": {},
     "record_resume": {},
+    "speak": {"payload": "Hello.", "voice": "female"},
     "send_dtmf": {"digits": "12"},
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
@@ -153,6 +154,12 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
+    # texts
+    "payload": Sample("Goodbye."),
+    "payload_type": Sample("ssml", {"payload": "<speak>Hello.</speak>"}),
+    "voice": Sample("AWS.Polly.Joanna"),
+    "voice_settings": Sample({"type": "telnyx", "voice_speed": 1.5}),
+    "service_level": Sample("basic"),
     "minimum_digits": Sample(2),
     "maximum_digits": Sample(4),
     "terminating_digit": Sample("*"),
@@ -196,10 +203,14 @@ _SAMPLES: dict[str, Sample] = {
     "answering_machine_detection": Sample("detect"),
     "answering_machine_detection_config": Sample({"total_analysis_time_millis": 5000}),
 }
-_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {("record_start", "transcription_engine"): Sample("B")}
+_OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
+    ("record_start", "transcription_engine"): Sample("B"),
+    ("speak", "language"): Sample("de-DE"),
+}
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
+    ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",
 }

@@ -16,9 +16,11 @@ from offhook.edge.media.engine import MediaError
 from offhook.edge.media.fake import FakeEngine
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.store import RecordingTable
+from offhook.edge.voice.service import VoiceService
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
 from tests.fakes.outbox import RecordedOutbox
+from tests.fakes.voice import VoiceInMemory
 
 SCRIPT = [{"at_ms": 100, "text": "hello", "is_final": True, "confidence": 1.0}]
 WEBHOOKS = {"OFFHOOK_WEBHOOK_URL": "http://192.0.2.3/webhooks"}
@@ -199,6 +201,7 @@ class House:
         flags: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         recording_table: RecordingTable | None = None,
+        voice: VoiceService | None = None,
     ) -> None:
         self.journal = Journal()
         self.sip = JournalledSip(self.journal)
@@ -217,6 +220,7 @@ class House:
             egress=self.egress,  # type: ignore[arg-type]
             applications=Applications(settings, self.clock),
             recording_table=recording_table,
+            voice=voice or VoiceInMemory(),
         )
         self.calls = Calls(
             self.services,

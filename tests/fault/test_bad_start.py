@@ -22,7 +22,7 @@ from importlib.machinery import PathFinder
 class Hidden:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in ("onnxruntime", "numpy", "moonshine_voice"):
+        if name.partition(".")[0] in ("onnxruntime", "numpy", "moonshine_voice", "hibari"):
             return None
         return PathFinder.find_spec(name, path, target)
 

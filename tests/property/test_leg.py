@@ -75,6 +75,7 @@ PLAY = ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/h
 OVERLAY = ask.StartPlayback(
     playback=ask.PlaybackOptions(name="bell", overlay=True), stop=ask.StopWhich.CURRENT
 )
+SPEAK = ask.Speak(speak=ask.SpeakOptions(script=(), voice="female"))
 tap_commands = st.sampled_from(
     [
         start_stream(),
@@ -89,6 +90,9 @@ tap_commands = st.sampled_from(
         PLAY,
         replace(PLAY, stop=ask.StopWhich.CURRENT),
         replace(PLAY, stop=ask.StopWhich.ALL),
+        SPEAK,
+        SPEAK,
+        replace(SPEAK, stop=ask.StopWhich.CURRENT),
         OVERLAY,
         ask.StopPlayback(),
         ask.StopPlayback(overlay=True),
@@ -159,6 +163,7 @@ OPENS = {
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
     do.OpenRecording: lambda effect: ("recording", effect.recording_id),
+    do.OpenSpeak: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
 CLOSES = {
@@ -211,7 +216,7 @@ class Observer:
             assert memory(desk.leg) == before
             return
         self.accepted[key] = (desk.now, reply)
-        self.sounds_accepted += isinstance(command, ask.StartPlayback)
+        self.sounds_accepted += isinstance(command, ask.StartPlayback | ask.Speak)
         self.referrals_accepted += isinstance(command, ask.Refer)
         self.entries_accepted += isinstance(command, ask.Gather)
         assert before["state"] not in (LegState.NEW, LegState.ENDING, LegState.ENDED)
@@ -336,9 +341,9 @@ class Observer:
                     ends[stream_id] += 1
                 case "streaming.failed":
                     ends[stream_id] += 1
-                case "call.playback.started":
+                case "call.playback.started" | "call.speak.started":
                     sounds += 1
-                case "call.playback.ended":
+                case "call.playback.ended" | "call.speak.ended":
                     ended_sounds += 1
                 case "call.refer.started":
                     referred += 1
@@ -381,6 +386,7 @@ class Observer:
                     | do.OpenTranscription()
                     | do.OpenPlayback()
                     | do.OpenRecording()
+                    | do.OpenSpeak()
                 ):
                     assert "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen

@@ -27,9 +27,11 @@ from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.speech.service import SpeechService
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
+from offhook.proto.ssml import Pause, Words
 from tests.fakes.network import SimulatedNetwork, SimulatedSip, Weather
 from tests.fakes.outbox import RecordedOutbox
 from tests.fakes.virtual_time import VirtualTimeLoop, run_simulation
+from tests.fakes.voice import VoiceInMemory
 
 pytestmark = [pytest.mark.sim, pytest.mark.timeout(120)]
 
@@ -41,6 +43,7 @@ CALLS = 1_000
 AUDIO = bytes(3_200)
 """200 ms of silence, s16le at 8 kHz."""
 
+TEXT = (Words("thank you"), Pause(300), Words("for calling"))
 WAV = (
     b"RIFF"
     + struct.pack(
@@ -65,6 +68,7 @@ class Simulation:
         self.network = SimulatedNetwork(loop, seed, weather)
         self.outbox = RecordedOutbox(delay_s=0.003, on_event=self._app)
         self.media = FakeEngine(port_range=(20_000, 29_999))
+        self.voice = VoiceInMemory(speaks_per_worker_max=1_000)
         self.refusals: Counter[str] = Counter()
         self.verdicts: dict[sip.CallHandle, list[str]] = {}
         self.sip = SimulatedSip(
@@ -91,6 +95,7 @@ class Simulation:
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=Egress(allow_private=True),
             applications=Applications(settings, loop),
+            voice=self.voice,
         )
         self.calls = Calls(
             self.services,
@@ -167,6 +172,9 @@ class Simulation:
             ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, loop=None)),
             ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV), stop=ask.StopWhich.ALL),
             ask.StartPlayback(playback=ask.PlaybackOptions(content=WAV, overlay=True, loop=2)),
+            ask.Speak(speak=ask.SpeakOptions(script=TEXT, voice="female", loop=self.random.randint(1, 9))),
+            ask.Speak(speak=ask.SpeakOptions(script=TEXT, voice="female", loop=None)),
+            ask.Speak(speak=ask.SpeakOptions(script=TEXT, voice="female"), stop=ask.StopWhich.CURRENT),
             ask.StopPlayback(stop=ask.StopWhich.CURRENT),
             ask.StopPlayback(overlay=True),
             ask.SendDigits(digits="12w#"),
@@ -227,6 +235,7 @@ def test_a_thousand_calls_keep_every_promise_and_leave_nothing(seed: int, loss: 
         "call.fork.started",
         "call.transcription",
         "call.playback.ended",
+        "call.speak.ended",
     ):
         assert kinds[kind] > 20, f"the simulation must exercise {kind}: {kinds}"
     assert kinds["call.hangup"] == kinds["call.initiated"] == len(sim.outbox.by_leg)
@@ -234,6 +243,7 @@ def test_a_thousand_calls_keep_every_promise_and_leave_nothing(seed: int, loss: 
     assert len(sim.calls) == 0
     assert len(sim.services.tasks) == 0, "tasks"
     sim.media.assert_no_leaks()
+    assert sim.voice.open == 0, "texts"
     assert sim.services.sounds.in_use_bytes == len(sim.services.plays) == 0, "sounds"
     assert sim.services.speech.counters()["sessions_open"] == 0, "recognisers"
     assert sim.sip.agent.is_idle(), "server's SIP"
@@ -247,7 +257,8 @@ def check_promises(leg: str, events: list[tuple[str, dict[str, Any]]]) -> None:
     assert types.count("call.hangup") == 1, leg
     assert types[-1] == "call.hangup", f"nothing may follow the hangup: {types}"
     assert types.count("call.answered") <= 1, leg
-    assert types.count("call.playback.started") <= types.count("call.playback.ended"), types
+    for sound in ("playback", "speak"):
+        assert types.count(f"call.{sound}.started") <= types.count(f"call.{sound}.ended"), types
     streams: dict[str, list[str]] = {}
     for event_type, payload in events:
         if event_type.startswith("streaming."):

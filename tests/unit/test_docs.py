@@ -32,7 +32,7 @@ PAGES = [
 ]
 GONE_FROM_TELNYX = {"target", "language", "interim_results"}
 """Parameters of an older published schema that today's prose still names."""
-NEW_AT_TELNYX = {"diversion"}
+NEW_AT_TELNYX = {"diversion", "voice_settings"}
 """Parameters that the newest SDK has and the published schema has not yet."""
 OTHER_ENVIRONMENT = {"OFFHOOK_CONFIG"}
 """Read by the command line, not a setting."""
@@ -224,7 +224,7 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_metric_named_exists(page: Path) -> None:
     known = source()
-    rooms = "calls|http|sip|media|webhook|speech_pool|speech|dialogflow|legs|egress"
+    rooms = "calls|http|sip|media|webhook|speech_pool|speech|voice|dialogflow|legs|egress"
     for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
         if room in ("calls", "http"):
             wanted = f"offhook_{room}_{name}".removesuffix("_total")

@@ -242,6 +242,7 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn params(pcm: Vec<i16>, sample_rate_hz: u32, loops: u32) -> PlayParams {
         PlayParams { pcm, sample_rate_hz, loops, overlay: false }
@@ -349,5 +350,67 @@ mod tests {
         let (all, told) = drained(&mut player);
         assert!(all[1000..47_000].iter().all(|&sample| sample.abs_diff(500) < 10));
         assert_eq!(told.last().map(|(_, told)| *told), Some(Told::Ended(PlayId(1), 1000, true)));
+    }
+
+    /// What a player of one rate should do: the simplest way to say it.
+    #[derive(Default)]
+    struct Model(Vec<(u64, Vec<i16>, usize)>);
+
+    impl Model {
+        fn take(&mut self, count: usize) -> (Vec<i16>, Vec<u64>) {
+            let (mut out, mut ended) = (Vec::new(), Vec::new());
+            while out.len() < count && !self.0.is_empty() {
+                let (id, pcm, at) = &mut self.0[0];
+                let part = &pcm[*at..pcm.len().min(*at + count - out.len())];
+                out.extend_from_slice(part);
+                *at += part.len();
+                if *at == pcm.len() {
+                    ended.push(*id);
+                    self.0.remove(0);
+                }
+            }
+            (out, ended)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_plays_and_stops_are_heard_as_they_were_queued(
+            steps in proptest::collection::vec((0_u8..4, 1_usize..700, 1_u32..4), 1..80),
+        ) {
+            let (mut player, mut model) = (Player::new(8000), Model::default());
+            let (mut open, mut told) = (Vec::new(), VecDeque::new());
+            for (id, (step, size, loops)) in (0_u64..).zip(steps) {
+                match step {
+                    0 | 1 => {
+                        let pcm: Vec<i16> = (1_i16..=10_000).cycle().skip(size).take(size).collect();
+                        model.0.push((id, pcm.repeat(loops as usize), 0));
+                        player.push(PlayId(id), params(pcm, 8000, loops));
+                        open.push(id);
+                    }
+                    2 if !open.is_empty() => {
+                        let id = open.remove(size % open.len());
+                        prop_assert!(player.stop(PlayId(id)).is_some());
+                        model.0.retain(|(other, ..)| *other != id);
+                    }
+                    _ => {
+                        let mut slots = vec![0; size];
+                        let count = player.mix_into(&mut slots, &mut told);
+                        let (expected, ended) = model.take(size);
+                        prop_assert_eq!(&slots[..count], &expected);
+                        prop_assert!(slots[count..].iter().all(|&sample| sample == 0));
+                        let all: Vec<Told> = told.drain(..).collect();
+                        let ends = all.iter().filter_map(|told| match told {
+                            Told::Ended(id, _, completed) => Some((id.0, *completed)),
+                            Told::Started(_) => None,
+                        });
+                        let expected: Vec<(u64, bool)> = ended.iter().map(|id| (*id, true)).collect();
+                        prop_assert_eq!(ends.collect::<Vec<_>>(), expected);
+                        open.retain(|id| !ended.contains(id));
+                    }
+                }
+                prop_assert_eq!(player.len(), open.len());
+            }
+        }
     }
 }

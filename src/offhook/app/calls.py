@@ -10,10 +10,12 @@ from uuid import UUID
 
 import structlog
 
+from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
+from offhook.app.voice import check_voice, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
@@ -23,6 +25,8 @@ from offhook.call.commands import (
     Command,
     Dial,
     Reply,
+    Speak,
+    StartFork,
     StartRecording,
     StartTranscription,
     TranscriptionOptions,
@@ -64,6 +68,7 @@ class Calls:
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
         self._trunks = trunks or Trunks()
         self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
+        self.fork_rate = ForkRate(services.settings.limits.forks_per_s)
         self._accepting = True
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -78,13 +83,15 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
-            LimitReached: there is no room for a recording.
+            LimitReached: there is no room for a recording, or too many forks to one host.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
-            if isinstance(command, StartRecording):
-                self._services.recordings.check_room()
+            if not runner.leg.repeats(command, self._services.clock.now()):
+                self._take_share(command)
+                if isinstance(command, StartRecording):
+                    self._services.recordings.check_room()
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -195,6 +202,16 @@ class Calls:
                 "90015", "`link_to` is not the call_control_id of a call that is up.", "/link_to"
             )
         return runner.leg.identity.call_session_id
+
+    def _take_share(self, command: Command) -> None:
+        """Refuse what this server has no room for, while the app is still listening."""
+        match command:
+            case StartFork():
+                self.fork_rate.take(command, self._services.clock.now())
+            case Speak():
+                check_voice(self._services.voice, command.speak)
+            case _:
+                pass
 
     def _check_speech(self, command: Command) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""
@@ -387,6 +404,8 @@ class Calls:
         self.calls_total += 1
         if self.calls_total == 1 and self._services.settings.speech.warm_up:
             self._services.tasks.start(self._warm_up(), name="warm up speech")
+        if self.calls_total == 1 and self._services.settings.voice.warm_up:
+            self._services.tasks.start(warm_up_voice(self._services.voice), name="warm up voice")
 
     def _watch(self, runner: LegRunner, call: sip.CallHandle) -> None:
         self._by_sip_call[call] = runner

@@ -31,9 +31,13 @@ class OffhookCollector(Collector):
             "sip": self._services.sip.stats(),
             "webhook": {name: getattr(webhook, name) for name in webhook.__slots__},
             "speech": self._services.speech.counters(),
+            "voice": self._services.voice.counters(),
             "dialogflow": self._services.agents.talks.numbers(),
             "legs": self._services.counters,
-            "egress": {"refused_total": self._services.egress.refused_total},
+            "egress": {
+                "refused_total": self._services.egress.refused_total,
+                "forks_refused_total": self._calls.fork_rate.refused_total,
+            },
         }
         for room, counters in rooms.items():
             for name, value in counters.items():

@@ -9,7 +9,9 @@ from pathlib import Path
 from offhook.app.settings import Settings
 from offhook.app.speech import make_speech, speech_problem
 from offhook.app.trunks import Trunks
+from offhook.app.voice import make_voice, voice_problem
 from offhook.base.errors import ConfigError
+from offhook.edge.voice.protocol import VoiceNotInstalled
 
 
 def find_problems(settings: Settings) -> list[str]:
@@ -20,6 +22,7 @@ def find_problems(settings: Settings) -> list[str]:
         *_listeners(settings),
         _rtp_ports(settings),
         _speech(settings),
+        _voice(settings),
         _trunks(settings),
     ]
     return [problem for problem in problems if problem is not None]
@@ -39,6 +42,13 @@ def _native_core() -> str | None:
     if importlib.util.find_spec("offhook._media") is None:
         return "The native media core is not built: run `make setup` in a checkout, or install a wheel."
     return None
+
+
+def _voice(settings: Settings) -> str | None:
+    """Look at every voice that was chosen; an extra that was never installed is no mistake."""
+    found = asyncio.run(make_voice(settings.voice).inspect()).values()
+    wrong = [error for error in found if not isinstance(error, VoiceNotInstalled)]
+    return voice_problem(wrong[0]) if wrong else None
 
 
 def _trunks(settings: Settings) -> str | None:

@@ -12,7 +12,7 @@ import structlog
 
 from offhook.base.clock import iso_time
 from offhook.call.values import HangupCause, HangupSource, WebhookMethod, WebhookRoute
-from offhook.edge.store import Deliveries, DeliveryRow
+from offhook.edge.store import FORM, Deliveries, DeliveryRow
 from offhook.edge.webhook import Outbox
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,7 @@ _ENDS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """What ends each thing that was begun, and the fields that the end adds to those of the beginning."""
 _ENDED_BY = {ended: ended for ended, _ in _ENDS.values()} | {"streaming.failed": "streaming.stopped"}
+STREAM_STOPPED = "stream-stopped"
 _OF_EVERY_EVENT = ("call_control_id", "call_leg_id", "call_session_id", "connection_id", "client_state")
 _OF_THE_CALL = (*_OF_EVERY_EVENT, "from", "to", "start_time", "calling_party_type")
 
@@ -39,7 +40,10 @@ async def end_calls_of_last_run(deliveries: Deliveries, outbox: Outbox, *, now: 
     legs: dict[str, list[DeliveryRow]] = {}
     for row in await deliveries.of_unended_legs():
         legs.setdefault(row.call_leg_id, []).append(row)
-    for call_leg_id, rows in legs.items():
+    for call_leg_id, all_rows in legs.items():
+        rows = [row for row in all_rows if not row.method.startswith(FORM)]
+        for callback in missing_callbacks(row for row in all_rows if row.method.startswith(FORM)):
+            await _call_back(outbox, callback, now=now)
         last = rows[-1]  # an answer may have sent what follows elsewhere
         method = cast(WebhookMethod, last.method)
         route = WebhookRoute(last.url, last.failover_url, last.timeout_s, method)
@@ -48,6 +52,26 @@ async def end_calls_of_last_run(deliveries: Deliveries, outbox: Outbox, *, now: 
     if legs:
         log.warning("calls were cut off by the end of the last run", calls=len(legs))
     return len(legs)
+
+
+async def _call_back(outbox: Outbox, started: DeliveryRow, *, now: float) -> None:
+    method = cast(WebhookMethod, started.method.removeprefix(FORM))
+    payload = json.loads(started.data)["payload"]
+    stopped = {**payload, "StreamEvent": STREAM_STOPPED, "Timestamp": iso_time(now)}
+    route = WebhookRoute(started.url, method=method, form=True)
+    await outbox.put(STREAM_STOPPED, stopped, occurred_at=now, route=route, call_leg_id=started.call_leg_id)
+
+
+def missing_callbacks(rows: Iterable[DeliveryRow]) -> list[DeliveryRow]:
+    """Return the callbacks that told the start of a TeXML stream whose end nobody has told."""
+    running: dict[str, DeliveryRow] = {}
+    for row in rows:
+        stream_id = json.loads(row.data)["payload"]["StreamSid"]
+        if row.event_type == "stream-started":
+            running[stream_id] = row
+        else:
+            running.pop(stream_id, None)
+    return list(running.values())
 
 
 def missing_events(rows: Iterable[DeliveryRow], *, now: float) -> list[tuple[str, dict[str, Any]]]:

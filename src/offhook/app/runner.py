@@ -253,7 +253,7 @@ class LegRunner:
                 self._digits.send(effect)
             case do.SendInfo() | do.ReferCall() | do.ForgetReferral():
                 send_signal(self._services.sip, self._call(), effect)
-            case do.OpenPlayback():
+            case do.OpenPlayback() | do.OpenSpeak():
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)

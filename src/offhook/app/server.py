@@ -29,6 +29,7 @@ from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
 from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.app.trunks import Trunks
+from offhook.app.voice import inspect_voice, make_voice
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.errors import ConfigError
@@ -122,6 +123,9 @@ class _Server:
         speech = make_speech(settings.speech)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
+        voice = make_voice(settings.voice)
+        stack.push_async_callback(voice.close)
+        await inspect_voice(voice)
         sources = {source for route in settings.routes for source in route.sources}
         trunk_addresses = TrunkAddresses(settings.trunks, sources)
         await trunk_addresses.refresh()
@@ -133,6 +137,7 @@ class _Server:
             sip=sip,
             media=media,
             speech=speech,
+            voice=voice,
             outbox=outbox,
             egress=egress,
             applications=applications,

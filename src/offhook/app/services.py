@@ -24,6 +24,7 @@ from offhook.edge.sip import SipServer
 from offhook.edge.sounds import SoundError, SoundLibrary
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.store import RecordingTable
+from offhook.edge.voice.service import VoiceService
 from offhook.edge.webhook.outbox import Outbox
 
 LEG_COUNTERS = (
@@ -58,6 +59,7 @@ class Services:
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
     recording_table: RecordingTable | None = None
     recording_secret: bytes = b""
+    voice: VoiceService = field(default_factory=VoiceService)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
     tap_ids: "count[int]" = field(default_factory=lambda: count(1))

@@ -9,6 +9,9 @@ ENDED_LEGS_KEPT_MAX = 20_000
 EFFECTS_QUEUED_PER_LEG_MAX = 1_000
 STREAMS_PER_LEG_MAX = 8
 FORKS_PER_LEG_MAX = 8
+FORKS_PER_HOST_PER_S = 100.0
+"""Forks aimed at one host in a second; a fork is a hundred packets a second, and the host need not want them."""
+FORK_HOSTS_REMEMBERED_MAX = 4_096
 TRANSCRIPTIONS_PER_LEG_MAX = 8
 """One runs at a time; the others are stopped ones that still tell their last words."""
 COMMAND_IDS_KEPT_S = 60.0
@@ -275,3 +278,18 @@ WEBHOOK_CLOSE_GRACE_S = 2.0
 TRUNK_LOOK_UP_INTERVAL_S = 60.0
 """Between two look-ups of the names of trunks that routes ask about."""
 TRUNK_LOOK_UP_TIMEOUT_S = 5.0
+
+# Voice
+SPEAK_CHARACTERS_MAX = 3_000
+"""Of one `payload`, as the SDK documents it."""
+VOICE_SPEAKS_PER_WORKER_MAX = 32
+"""Texts that one worker process takes in turns; all of them together use less than half a core."""
+VOICE_UTTERANCE_CHARACTERS_MAX = 300
+"""What a voice is given at once; a longer sentence is cut at a comma or a space."""
+VOICE_UTTERANCE_TIMEOUT_S = 20.0
+VOICE_READY_TIMEOUT_S = 60.0
+"""How long a worker may take to load its voice."""
+VOICE_FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""One frame from a worker; 250 phonemes at half speed are 2 MB."""
+VOICE_TRIES_MAX = 2
+"""How often an utterance is tried when its worker dies of it or keeps silent."""

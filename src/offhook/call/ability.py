@@ -14,7 +14,7 @@ from offhook.call.commands import Answer, Command, Dial
 from offhook.call.effects import Effect
 from offhook.call.facts import Fact, Payload
 from offhook.call.payloads import CallRecord
-from offhook.call.values import LegIdentity
+from offhook.call.values import LegIdentity, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
 
@@ -32,10 +32,14 @@ class Compat:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A webhook, less what every webhook of the leg says."""
+    """A webhook, less what every webhook of the leg says.
+
+    With a `route` of its own it is a callback: it says the payload and when, and nothing else.
+    """
 
     event_type: str
     payload: Payload
+    route: WebhookRoute | None = None
 
 
 Decision = Effect | Tell

@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
+from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookMethod, WebhookWishes
+from offhook.proto.ssml import Script
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,16 @@ class Command:
 
     command_id: str | None = None
     client_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCallback:
+    """Where a TeXML stream tells of itself beside the webhooks (contract 6), and by which names."""
+
+    url: str
+    method: WebhookMethod = "POST"
+    account_sid: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,7 @@ class StreamOptions:
     auth_token: str | None = None
     custom_parameters: tuple[tuple[str, str], ...] = ()
     reconnect: bool = True
+    callback: StreamCallback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +128,22 @@ class PlaybackOptions:
     overlay: bool = False
     target_legs: TargetLegs = TargetLegs.SELF
     cache: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakOptions:
+    """What a voice, named as apps name it, is to say; `loop` is None for ever."""
+
+    script: Script
+    voice: str
+    language: str = "en-US"
+    loop: int | None = 1
+    target_legs: TargetLegs = TargetLegs.SELF
+
+    @property
+    def overlay(self) -> bool:
+        """Texts wait among the sounds and are never mixed over them."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,8 +350,16 @@ class StartPlayback(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speak(Command):
+    """Say a text after the sounds and texts that wait; `stop` ends others first."""
+
+    speak: SpeakOptions
+    stop: StopWhich | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlayback(Command):
-    """Stop playing, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
+    """Stop playing and speaking, or with `overlay` what is mixed over it; with `CURRENT` the next that waits begins."""
 
     stop: StopWhich = StopWhich.ALL
     overlay: bool = False

@@ -12,6 +12,7 @@ from offhook.call.commands import (
     ForkType,
     PlaybackOptions,
     RecordingOptions,
+    SpeakOptions,
     TranscriptionOptions,
 )
 from offhook.call.values import Header, LegIdentity, Track, UdpTarget, WebhookRoute
@@ -228,6 +229,14 @@ class OpenPlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSpeak:
+    """Let a voice say a text; answered as `OpenPlayback` is, and closed by `ClosePlayback`."""
+
+    playback_id: str
+    options: SpeakOptions
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePlayback:
     """Stop a playback at once, with what of it is queued; answered by its `PlaybackEnded`."""
 
@@ -294,6 +303,7 @@ Effect = (
     | ReferCall
     | ForgetReferral
     | OpenPlayback
+    | OpenSpeak
     | ClosePlayback
     | OpenRecording
     | HoldRecording

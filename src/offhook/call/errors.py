@@ -29,6 +29,8 @@ TITLES = {
     "90007": "Invalid value for terminating_digit",
     "90008": "Invalid value for valid_digits",
     "90009": "Invalid value for loop",
+    "90010": "Invalid value for payload",
+    "90012": "Invalid value for voice",
     "90014": "Invalid value for digits",
     "90015": "Invalid Call Control ID",
     "90016": "Invalid value for stop",

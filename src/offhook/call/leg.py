@@ -181,6 +181,10 @@ class CallLeg:
         self._memory.remember(command, reply, now)
         return reply, effects
 
+    def repeats(self, command: ask.Command, now: float) -> bool:
+        """Say whether `command` was accepted before and will only be answered again."""
+        return self._memory.recall(command, now) is not None
+
     def status(self, now: float) -> facts.Payload:
         """Return the call resource of `GET /v2/calls/{id}` (contract 2.3)."""
         status: facts.Payload = {
@@ -533,11 +537,15 @@ class CallLeg:
 
     def _all_told(self, items: Iterable[Decision], now: float) -> list[do.Effect]:
         return [
-            self._notify(item.event_type, item.payload, now) if isinstance(item, Tell) else item
+            self._notify(item.event_type, item.payload, now, item.route) if isinstance(item, Tell) else item
             for item in items
         ]
 
-    def _notify(self, event_type: str, payload: facts.Payload, now: float) -> do.Notify:
+    def _notify(
+        self, event_type: str, payload: facts.Payload, now: float, route: WebhookRoute | None = None
+    ) -> do.Notify:
+        if route is not None:
+            return do.Notify(event_type, {**payload, "Timestamp": iso_time(now)}, now, route)
         return do.Notify(event_type, {**self.told_by_all(), **payload}, now, self.route)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offhook.base.clock import iso_time
+from offhook.call.commands import StreamCallback
 from offhook.call.facts import AgentAnswered, IncomingCall, OutgoingCall, Payload, TranscriptReady
 from offhook.call.headers import custom_headers, sip_headers
 from offhook.call.values import Direction, Header, LegIdentity, QualityStats, Track
@@ -151,6 +152,17 @@ def agent_answer(fact: AgentAnswered) -> Payload:
 def stream_track(tracks: Sequence[Track]) -> str:
     """Return the `stream_track` that asks for these tracks."""
     return f"{tracks[0].telnyx_name}_track" if len(tracks) == 1 else "both_tracks"
+
+
+def stream_callback(identity: LegIdentity, callback: StreamCallback, stream_id: str) -> Payload:
+    """Return what every callback of a TeXML stream says (contract 6), less what has happened."""
+    return {
+        "AccountSid": callback.account_sid,
+        "CallSid": identity.call_control_id,
+        "CallSidLegacy": identity.call_control_id,
+        "StreamName": callback.name,
+        "StreamSid": stream_id,
+    }
 
 
 def stream_start(

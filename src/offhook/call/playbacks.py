@@ -1,4 +1,7 @@
-"""The sounds that a leg plays, from the command to `call.playback.ended`: in two queues, one mixed over the other.
+"""The sounds and texts that a leg plays, from the command to their end: in two queues, one mixed over the other.
+
+A text that a voice says (`Speak`) is a playback like any other; only what is told of it has other
+names: `call.speak.started` and `call.speak.ended`.
 
 Each accepted playback is told its end exactly once, and its start at most once before it: a file
 that cannot be had, or is stopped while it waits, was never heard. That they are heard one after the
@@ -23,38 +26,53 @@ from offhook.call.commands import (
     Command,
     Dial,
     PlaybackOptions,
+    Speak,
+    SpeakOptions,
     StartPlayback,
     StopPlayback,
     StopWhich,
 )
-from offhook.call.effects import ClosePlayback, OpenPlayback
+from offhook.call.effects import ClosePlayback, OpenPlayback, OpenSpeak
 from offhook.call.errors import CommandError
 from offhook.call.facts import Fact, Payload, PlaybackEnded, PlaybackStarted
 
 CANCELLED = "cancelled"
 CALL_HANGUP = "call_hangup"
+_SPEAK_STATUSES = {CANCELLED: "completed"}
+"""The API has no status of its own for a text that was stopped (contract 3.4)."""
 
 
 @dataclass(slots=True)
 class _Playback:
     """`closing` is the status it will end with, once it has been asked to end."""
 
-    effect: OpenPlayback
+    effect: OpenPlayback | OpenSpeak
     started: bool = False
     closing: str | None = None
 
     def told(self) -> Payload:
+        if isinstance(self.effect, OpenSpeak):
+            return {"speak_id": self.effect.playback_id}
         options = self.effect.options
         return {"media_name": options.name, "media_url": options.url, "overlay": options.overlay}
 
+    def begun(self) -> Tell:
+        if isinstance(self.effect, OpenSpeak):
+            return Tell("call.speak.started", self.told())
+        return Tell("call.playback.started", self.told())
+
     def ended(self, status: str, detail: str = "") -> Tell:
-        return Tell("call.playback.ended", {**self.told(), "status": status, "status_detail": detail})
+        told = {**self.told(), "status": status, "status_detail": detail}
+        if isinstance(self.effect, OpenSpeak):
+            told["status"] = _SPEAK_STATUSES.get(status, status)
+            return Tell("call.speak.ended", told)
+        return Tell("call.playback.ended", told)
 
 
 class Playbacks(Ability):
     """The sounds that have not reported their end, in the order in which they were asked for."""
 
-    COMMANDS = (StartPlayback, StopPlayback)
+    COMMANDS = (StartPlayback, Speak, StopPlayback)
     FACTS = (PlaybackStarted, PlaybackEnded)
 
     def __init__(self, leg: LegContext) -> None:
@@ -67,7 +85,7 @@ class Playbacks(Ability):
     def check(self, command: Command, now: float) -> None:
         """See `Ability`."""
         del now
-        if not isinstance(command, StartPlayback):
+        if not isinstance(command, StartPlayback | Speak):
             return
         _, media = self._leg.known()
         if media.codec_name in self._leg.codecs.opaque:
@@ -78,10 +96,10 @@ class Playbacks(Ability):
     def carry_out(self, command: Command, now: float) -> tuple[dict[str, Any], list[Decision]]:
         """See `Ability`."""
         del now
-        if isinstance(command, StartPlayback):
-            overlay = command.playback.overlay
-            stopped = [] if command.stop is None else self._stop(command.stop, overlay=overlay)
-            return {}, [*stopped, self._start(command.playback)]
+        if isinstance(command, StartPlayback | Speak):
+            options = command.playback if isinstance(command, StartPlayback) else command.speak
+            stopped = [] if command.stop is None else self._stop(command.stop, overlay=options.overlay)
+            return {}, [*stopped, self._start(options)]
         assert isinstance(command, StopPlayback)
         return {}, self._stop(command.stop, overlay=command.overlay)
 
@@ -118,12 +136,16 @@ class Playbacks(Ability):
             if item.started or item.closing is not None:
                 return []
             item.started = True
-            return [Tell("call.playback.started", item.told())]
+            return [item.begun()]
         del self._open[fact.playback_id]
         return [item.ended(fact.status, fact.detail) if item.closing is None else item.ended(item.closing)]
 
-    def _start(self, options: PlaybackOptions) -> OpenPlayback:
-        effect = OpenPlayback(self._leg.new_id(), options)
+    def _start(self, options: PlaybackOptions | SpeakOptions) -> OpenPlayback | OpenSpeak:
+        effect: OpenPlayback | OpenSpeak
+        if isinstance(options, SpeakOptions):
+            effect = OpenSpeak(self._leg.new_id(), options)
+        else:
+            effect = OpenPlayback(self._leg.new_id(), options)
         self._open[effect.playback_id] = _Playback(effect)
         return effect
 

@@ -20,7 +20,7 @@ from offhook.call.effects import AppHeard, OpenDialogflow, OpenFork, OpenStream
 from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.taps import Taps, speaks_rtp
-from offhook.call.values import TargetLegs
+from offhook.call.values import TargetLegs, WebhookRoute
 from offhook.proto.sdp import NegotiatedMedia
 
 WIDE_BAND_HZ = 16_000
@@ -136,6 +136,17 @@ def opened_stream(stream_id: str, options: StreamOptions, leg: LegContext) -> Op
         stop={"user_id": leg.user_id, "call_control_id": record.identity.call_control_id},
         reconnect=options.reconnect,
     )
+
+
+def callback_of(
+    stream_id: str, options: StreamOptions, leg: LegContext
+) -> tuple[WebhookRoute, Payload] | None:
+    """Return where a stream tells of itself beside the webhooks, and what it says there each time."""
+    callback = options.callback
+    if callback is None:
+        return None
+    route = WebhookRoute(callback.url, method=callback.method, form=True)
+    return route, payloads.stream_callback(leg.identity, callback, stream_id)
 
 
 def _app_heard(target_legs: TargetLegs, compat: Compat) -> AppHeard:

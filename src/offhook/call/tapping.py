@@ -123,7 +123,9 @@ class Tapping(Ability):
         if command.stream is not None:
             effect = tap_commands.opened_stream(ids["stream_id"], command.stream, self._leg)
             replaces = self._leg.compat.single_stream
-            decided += self._taps.replace_by_stream(effect) if replaces else self._taps.open_stream(effect)
+            callback = tap_commands.callback_of(ids["stream_id"], command.stream, self._leg)
+            opening = self._taps.replace_by_stream if replaces else self._taps.open_stream
+            decided += opening(effect, callback)
         if command.dialogflow is not None:
             stream_id = ids.get("dialogflow_stream_id", ids["stream_id"])
             agent = tap_commands.opened_dialogflow(stream_id, command.dialogflow, self._leg)

@@ -48,7 +48,7 @@ from offhook.call.facts import (
     TranscriptReady,
 )
 from offhook.call.payloads import agent_answer, stream_track, transcription
-from offhook.call.values import Track
+from offhook.call.values import Track, WebhookRoute
 
 TapFact = (
     StreamConnected
@@ -81,6 +81,8 @@ class Stream:
     tracks: tuple[Track, ...]
     codec: str
     two_way: bool = False
+    callback: tuple[WebhookRoute, Payload] | None = None
+    """Where it tells of itself beside the webhooks, and what it says there each time."""
     connected: bool = False
     closing: bool = False
     held: OpenStream | OpenDialogflow | None = None
@@ -99,16 +101,21 @@ class Stream:
         """Return what `streaming.failed` calls this kind of stream."""
         return "dialogflow" if self.url is None else "websocket"
 
-    def stopped(self, reason: str) -> Tell:
-        """Return the `streaming.stopped` of this stream."""
-        return Tell("streaming.stopped", {**self.told, "stop_reason": reason})
+    def started(self) -> list[Tell]:
+        """Return the `streaming.started` of this stream."""
+        return [Tell("streaming.started", self.told), *self._called_back("stream-started")]
 
-    def failure(self, reason: str, detail: str) -> Tell:
+    def stopped(self, reason: str) -> list[Tell]:
+        """Return the `streaming.stopped` of this stream."""
+        told = Tell("streaming.stopped", {**self.told, "stop_reason": reason})
+        return [told, *self._called_back("stream-stopped")]
+
+    def failure(self, reason: str, detail: str) -> list[Tell]:
         """Return the `streaming.failed` of this stream."""
         params: Payload = {"track": stream_track(self.tracks)}
         if self.url is not None:
             params["stream_url"] = self.url
-        return Tell(
+        told = Tell(
             "streaming.failed",
             {
                 "failure_detail": detail,
@@ -118,6 +125,13 @@ class Stream:
                 "stream_type": self.stream_type,
             },
         )
+        return [told, *self._called_back("stream-failed", StreamError=f"{reason}: {detail}")]
+
+    def _called_back(self, event: str, **more: str) -> list[Tell]:
+        if self.callback is None:
+            return []
+        route, payload = self.callback
+        return [Tell(event, {**payload, "StreamEvent": event, **more}, route)]
 
 
 @dataclass(slots=True)
@@ -167,7 +181,9 @@ class Taps:
         """Return the transcription that nobody has asked to end; there is at most one."""
         return next((each for each in self.transcriptions.values() if not each.closing), None)
 
-    def open_stream(self, effect: OpenStream) -> list[Effect]:
+    def open_stream(
+        self, effect: OpenStream, callback: tuple[WebhookRoute, Payload] | None = None
+    ) -> list[Effect]:
         """Keep book of a stream from now on."""
         self.streams[effect.stream_id] = Stream(
             effect.stream_id,
@@ -175,6 +191,7 @@ class Taps:
             effect.tracks,
             effect.codec,
             two_way=speaks_rtp(effect.app_codec),
+            callback=callback,
         )
         return [effect]
 
@@ -188,10 +205,12 @@ class Taps:
         self.forks[effect.fork_id] = Fork(effect.fork_id, effect.fork_type, told)
         return [effect]
 
-    def replace_by_stream(self, effect: OpenStream) -> list[Effect]:
+    def replace_by_stream(
+        self, effect: OpenStream, callback: tuple[WebhookRoute, Payload] | None = None
+    ) -> list[Effect]:
         """Let a stream take the place of every stream and fork; it opens when the last of them is gone."""
         effects = self._make_room()
-        opening = self.open_stream(effect)
+        opening = self.open_stream(effect, callback)
         if not self._must_wait():
             return effects + opening
         self.streams[effect.stream_id].held = effect
@@ -283,7 +302,8 @@ class Taps:
 
     def abandon(self) -> list[Tell]:
         """Forget taps that did not report their end in time; tell the ends that are owed."""
-        told = [stream.stopped("call_ended") for stream in self.streams.values() if stream.connected]
+        connected = [stream for stream in self.streams.values() if stream.connected]
+        told = [each for stream in connected for each in stream.stopped("call_ended")]
         told += [Tell("call.fork.stopped", fork.told) for fork in self.forks.values() if fork.opened]
         self.streams.clear()
         self.forks.clear()
@@ -321,8 +341,8 @@ class Taps:
         if stream is None or stream.connected or stream.held:
             return []
         stream.connected = True
-        told = Tell("streaming.started", stream.told)
-        return [told] if stream.closing else [told, BeginStream(stream.stream_id)]
+        told = stream.started()
+        return [*told] if stream.closing else [*told, BeginStream(stream.stream_id)]
 
     def _take_stream(self, stream_id: str) -> Stream | None:
         stream = self.streams.get(stream_id)
@@ -335,18 +355,18 @@ class Taps:
         if stream is None:
             return []
         if stream.connected:
-            return [stream.stopped(fact.reason)]
+            return [*stream.stopped(fact.reason)]
         if stream.closing:
             return []
-        return [stream.failure(CONNECTION_FAILED, f"ended before it was connected: {fact.reason}")]
+        return [*stream.failure(CONNECTION_FAILED, f"ended before it was connected: {fact.reason}")]
 
     def _stream_failed(self, fact: StreamFailed) -> list[Effect | Tell]:
         stream = self._take_stream(fact.stream_id)
         if stream is None:
             return []
         if not stream.closing:
-            return [stream.failure(fact.reason, fact.detail)]
-        return [stream.stopped(fact.reason)] if stream.connected else []
+            return [*stream.failure(fact.reason, fact.detail)]
+        return [*stream.stopped(fact.reason)] if stream.connected else []
 
     def _fork_opened(self, fact: ForkOpened) -> list[Effect | Tell]:
         fork = self.forks.get(fact.fork_id)

@@ -129,6 +129,8 @@ class WebhookRoute:
     urls_method: WebhookMethod = "POST"
     retries_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Waits between the attempts of single events, in place of the installation's schedule."""
+    form: bool = False
+    """Whether the payload alone is sent, as a form: by POST in the body, by GET in the query."""
 
     def of_event(self, event_type: str) -> "WebhookRoute":
         """Return where events of one type go, with nothing about others."""
@@ -140,6 +142,7 @@ class WebhookRoute:
             self.timeout_s,
             self.method if url is None else self.urls_method,
             retries_s={} if waits_s is None else {event_type: waits_s},
+            form=self.form,
         )
 
 

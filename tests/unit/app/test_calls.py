@@ -3,8 +3,10 @@
 import pytest
 
 from offhook.base import limits
+from offhook.base.errors import LimitReached
 from offhook.call import commands as ask
 from offhook.call.errors import CommandError
+from offhook.call.values import UdpTarget
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.speech.protocol import SpeechNotInstalled
 from offhook.proto import sip
@@ -165,3 +167,28 @@ async def test_a_caller_is_shown_as_a_number_or_as_an_address(uri: str, shown: s
     await house.settle()
     [[(_, payload)]] = house.outbox.by_leg.values()
     assert payload["from"] == shown
+
+
+async def test_forks_to_one_host_are_limited_in_rate_and_a_repeated_command_counts_once() -> None:
+    house = House(flags={"limits": {"forks_per_s": 2}})
+    call = house.invite()
+    house.calls.command(house.call_control_id, "answer", ask.Answer())
+    await house.settle()
+    house.calls.on_sip_event(sip.CallEstablished(call, None))
+    await house.settle()
+
+    def fork(number: int) -> ask.Reply:
+        target = UdpTarget("192.0.2.50", 4000 + number)
+        asked = ask.StartFork(target=target, command_id=f"fork-{number}")
+        return house.calls.command(house.call_control_id, "fork_start", asked)
+
+    assert not fork(1).duplicate
+    assert [fork(1).duplicate for _ in range(10)] == [True] * 10
+    assert not fork(2).duplicate
+    with pytest.raises(LimitReached):
+        fork(3)
+    assert fork(1).duplicate
+    assert house.calls.fork_rate.refused_total == 1
+    house.calls.hang_up_all()
+    await house.settle()
+    house.assert_nothing_left()

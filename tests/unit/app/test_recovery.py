@@ -1,12 +1,13 @@
 """Promises of `offhook.app.recovery`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offhook.app.recovery import end_calls_of_last_run, missing_events
+from offhook.app.recovery import end_calls_of_last_run, missing_callbacks, missing_events
 from offhook.call.values import WebhookRoute
 from offhook.edge.store import Deliveries, DeliveryRow, Store
 from offhook.edge.webhook import Outbox
@@ -114,3 +115,38 @@ async def test_only_legs_without_an_end_are_ended_and_only_once(tmp_path: Path) 
         )
     finally:
         store.close()
+
+
+def called_back(event: str, stream_id: str) -> DeliveryRow:
+    told = row(event, StreamSid=stream_id, StreamEvent=event)
+    return replace(told, event_id=f"{event}-{stream_id}", method="FORM GET", url="http://b/")
+
+
+def test_a_callback_that_told_a_start_is_owed_the_stop() -> None:
+    rows = [
+        called_back("stream-started", "a"),
+        called_back("stream-failed", "c"),
+        called_back("stream-started", "b"),
+        called_back("stream-stopped", "a"),
+    ]
+    assert missing_callbacks(rows) == [rows[2]]
+
+
+async def test_callbacks_are_ended_at_their_own_address_and_do_not_draw_the_webhooks_there(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(tmp_path)
+    deliveries = Deliveries(store)
+    for each in (row("call.initiated", **PARTIES), called_back("stream-started", "a")):
+        await deliveries.insert(each, parked=False)
+    outbox = Outbox(deliveries, StillClock())
+    assert await end_calls_of_last_run(deliveries, outbox, now=NOW) == 1
+    found = await store.submit(
+        lambda db: list(db.execute("SELECT event_type, url, method, data FROM deliveries"))
+    )
+    ends = {event: (url, method) for event, url, method, _ in found}
+    assert ends["stream-stopped"] == ("http://b/", "FORM GET")
+    assert ends["call.hangup"] == ("http://a/", "POST")
+    [data] = [json.loads(data) for event, _, _, data in found if event == "stream-stopped"]
+    assert (data["payload"]["StreamEvent"], data["payload"]["StreamSid"]) == ("stream-stopped", "a")
+    store.close()

@@ -47,6 +47,7 @@ TAP_COMMANDS = [
     ask.StopTranscription(),
     ask.SendDigits(digits="1"),
     ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")),
+    ask.Speak(speak=ask.SpeakOptions(script=(), voice="female")),
     ask.StopPlayback(),
 ]
 CALL_COMMANDS = [

@@ -15,6 +15,7 @@ from offhook.call import facts
 from offhook.call.errors import TITLES, CommandError
 from offhook.call.payloads import calling_party_type
 from offhook.call.values import Header
+from offhook.proto.ssml import Words
 from tests.fakes.legs import (
     QUALITY,
     Desk,
@@ -41,6 +42,8 @@ MODELS = {
     "call.fork.stopped": "call_fork_stopped.CallForkStopped",
     "call.playback.started": "call_playback_started.CallPlaybackStarted",
     "call.playback.ended": "call_playback_ended.CallPlaybackEnded",
+    "call.speak.started": "call_speak_started.CallSpeakStarted",
+    "call.speak.ended": "call_speak_ended.CallSpeakEnded",
     "call.transcription": "transcription.Transcription",
     "streaming.started": "call_streaming_started.CallStreamingStarted",
     "streaming.stopped": "call_streaming_stopped.CallStreamingStopped",
@@ -58,9 +61,12 @@ def whole_life() -> Desk:
     desk.command(start_fork())
     desk.command(start_transcription())
     desk.command(ask.StartPlayback(playback=ask.PlaybackOptions(url="https://app.example/hello.wav")))
+    desk.command(ask.Speak(speak=ask.SpeakOptions(script=(Words("Hello."),), voice="female")))
     desk.tell(
         facts.PlaybackStarted("id-5"),
         facts.PlaybackEnded("id-5", "completed"),
+        facts.PlaybackStarted("id-6"),
+        facts.PlaybackEnded("id-6", "completed"),
         facts.StreamConnected("id-1"),
         facts.StreamFailed("id-2", "connection_failed", "HTTP 403"),
         facts.ForkOpened("id-3"),

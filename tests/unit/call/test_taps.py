@@ -5,12 +5,13 @@ from itertools import permutations
 import pytest
 
 from offhook.base import limits
+from offhook.base.clock import iso_time
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.errors import CommandError
 from offhook.call.tap_commands import Compat
-from offhook.call.values import LegState, TargetLegs, Track, UdpTarget
+from offhook.call.values import LegState, TargetLegs, Track, UdpTarget, WebhookRoute
 from tests.fakes.legs import (
     URL,
     Desk,
@@ -651,3 +652,62 @@ def test_an_app_is_heard_by_whom_its_stream_names(target_legs: TargetLegs, stric
     (effect,) = effects
     assert isinstance(effect, do.OpenStream)
     assert effect.app_heard == heard
+
+
+# Callbacks of TeXML streams
+
+CALLBACK = ask.StreamCallback(url="https://app.example/status", method="GET", account_sid="acc", name="mine")
+
+
+def callbacks(desk: Desk) -> list[do.Notify]:
+    return [each for each in desk.done if isinstance(each, do.Notify) and each.route.form]
+
+
+def test_a_callback_tells_start_and_stop_at_its_own_address_and_nothing_else() -> None:
+    desk = answered()
+    desk.command(start_stream(callback=CALLBACK))
+    desk.tell(facts.StreamConnected("id-1"))
+    desk.tell(facts.StreamClosed("id-1", "app_closed"))
+    assert desk.events[-4:] == ["streaming.started", "stream-started", "streaming.stopped", "stream-stopped"]
+    started, stopped = callbacks(desk)
+    assert started.route == WebhookRoute("https://app.example/status", method="GET", form=True)
+    assert started.payload == {
+        "AccountSid": "acc",
+        "CallSid": "v3:leg",
+        "CallSidLegacy": "v3:leg",
+        "StreamEvent": "stream-started",
+        "StreamName": "mine",
+        "StreamSid": "id-1",
+        "Timestamp": iso_time(desk.now),
+    }
+    assert stopped.payload == {**started.payload, "StreamEvent": "stream-stopped"}
+
+
+def test_a_callback_tells_why_a_stream_failed() -> None:
+    desk = answered()
+    desk.command(start_stream(callback=CALLBACK))
+    desk.tell(facts.StreamFailed("id-1", "connection_failed", "no such host"))
+    (failed,) = callbacks(desk)
+    assert (failed.event_type, failed.payload["StreamError"]) == (
+        "stream-failed",
+        "connection_failed: no such host",
+    )
+
+
+def test_a_callback_comes_before_the_hangup_of_its_call() -> None:
+    desk = answered()
+    desk.command(start_stream(callback=CALLBACK))
+    desk.tell(facts.StreamConnected("id-1"))
+    desk.tell(facts.PeerHungUp(), facts.MediaClosed())
+    desk.wait(limits.ENDING_TIMEOUT_S)
+    assert desk.events[-3:] == ["streaming.stopped", "stream-stopped", "call.hangup"]
+
+
+def test_a_callback_is_kept_where_a_stream_takes_the_place_of_another() -> None:
+    desk = answered(compat=Compat(single_stream=True))
+    desk.command(start_stream())
+    desk.tell(facts.StreamConnected("id-1"))
+    desk.command(start_stream(callback=CALLBACK))
+    desk.tell(facts.StreamClosed("id-1", "replaced"))
+    desk.tell(facts.StreamConnected("id-2"))
+    assert [each.event_type for each in callbacks(desk)] == ["stream-started"]

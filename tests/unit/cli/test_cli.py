@@ -19,7 +19,7 @@ from offhook.base.errors import ConfigError
 
 pytestmark = pytest.mark.unit
 
-COMMANDS = ["serve", "demo", "call", "phone", "listen", "webhooks", "streams", "keys", "check"]
+COMMANDS = ["serve", "demo", "call", "phone", "listen", "webhooks", "streams", "speak", "keys", "check"]
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,7 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra = {"reject": {"cause": "USER_BUSY"}, "streaming_start": {"stream_url": URL}}
     extra["fork_start"] = {"target": "udp:192.0.2.1:5000"}
     extra["send_dtmf"] = {"digits": "1"}
+    extra["speak"] = {"payload": "Hello.", "voice": "female"}
     extra["send_sip_info"] = {"content_type": "text/plain", "body": "hi"}
     extra["refer"] = {"sip_address": "sip:desk@pbx.example"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}

@@ -13,6 +13,7 @@ from offhook.app.cli.keys import app as keys
 from offhook.app.cli.listen import listen
 from offhook.app.cli.phone import phone
 from offhook.app.cli.serve import serve
+from offhook.app.cli.speak import speak
 from offhook.app.cli.streams import streams
 from offhook.app.cli.webhooks import webhooks
 from offhook.base.errors import ConfigError
@@ -73,5 +74,6 @@ app.command("phone")(phone)
 app.command("listen")(listen)
 app.command("webhooks")(webhooks)
 app.command("streams")(streams)
+app.command("speak")(speak)
 app.add_typer(keys, name="keys")
 app.command("check")(check)

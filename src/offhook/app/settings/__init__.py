@@ -11,6 +11,7 @@ from offhook.app.settings.sections import (
     RouteSettings,
     SpeechSettings,
     TrunkSettings,
+    VoiceSettings,
 )
 from offhook.app.settings.template import default_toml
 
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "SpeechSettings",
     "TrunkSettings",
+    "VoiceSettings",
     "default_toml",
     "load_settings",
 ]

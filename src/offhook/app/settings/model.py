@@ -20,6 +20,7 @@ from offhook.app.settings.sections import (
     SpeechSettings,
     StreamSettings,
     TrunkSettings,
+    VoiceSettings,
     WebhookSettings,
 )
 from offhook.app.settings.values import is_loopback, is_network, items
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     recordings: RecordingSettings = Field(default_factory=RecordingSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    voice: VoiceSettings = Field(default_factory=VoiceSettings)
     dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -288,6 +288,23 @@ class WebhookSettings(_Section):
     )
 
 
+class VoiceSettings(_Section):
+    """Texts that a voice says to calls (extra `voice`)."""
+
+    default_voice: str = Field(
+        "local", description='Who speaks for every voice not listed in "voices"; "reject" refuses them.'
+    )
+    voices: dict[str, str] = Field(
+        default_factory=dict,
+        description="Who speaks for the voices that apps name, or for all that begin with a name and a dot, "
+        'for example { AWS = "local", "Azure.de-DE-KatjaNeural" = "reject" }.',
+    )
+    workers: int = Field(1, ge=1, le=64, description="Voice worker processes; each speaks up to 32 texts.")
+    warm_up: bool = Field(
+        True, description="Load the voice with the first call, so that the first text need not wait for it."
+    )
+
+
 class SpeechSettings(_Section):
     """Live transcription."""
 
@@ -366,6 +383,12 @@ class LimitSettings(_Section):
         description="API requests of one key in each requests_window_s; further ones get 429. 0: any number.",
     )
     requests_window_s: int = Field(60, ge=1, le=60, description="What requests is counted in.")
+    forks_per_s: float = Field(
+        limits.FORKS_PER_HOST_PER_S,
+        ge=0,
+        le=100_000,
+        description="Forks that may be aimed at one host in a second; further ones get 503. 0: any number.",
+    )
 
 
 class CompatSettings(_Section):

@@ -31,6 +31,7 @@ from offhook.edge.http.recording import (
     record_stop,
 )
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
+from offhook.edge.http.speaking import speak
 from offhook.edge.http.transcription import transcription_options
 from offhook.proto.sip import SipUri, is_address, plain_host
 
@@ -236,6 +237,7 @@ ACTIONS = (
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
     Action("transcription_stop", schemas.CommandBody, transcription_stop),
     Action("playback_start", schemas.PlaybackStart, playback_start),
+    Action("speak", schemas.Speak, speak),
     Action("playback_stop", schemas.PlaybackStop, playback_stop),
     Action("send_dtmf", schemas.SendDtmf, send_dtmf),
     Action("send_sip_info", SendSipInfo, send_sip_info),

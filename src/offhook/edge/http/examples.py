@@ -22,6 +22,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "transcription_stop": {},
     "playback_start": {"audio_url": "https://app.example/hello.wav", "loop": 2},
     "playback_stop": {"stop": "all"},
+    "speak": {"payload": "Thank you for calling.", "voice": "female"},
     "send_dtmf": {"digits": "1www2WABCDw9", "duration_millis": 250},
     "send_sip_info": {"content_type": "application/json", "body": '{"queue": 3}'},
     "refer": {"sip_address": "sip:desk@pbx.example"},

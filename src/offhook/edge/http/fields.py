@@ -207,6 +207,32 @@ def _stop(text: Any) -> str:
     return text
 
 
+def _spoken_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise refuse("10026", "`payload` must be a string.")
+    if len(text) > limits.SPEAK_CHARACTERS_MAX:
+        raise refuse("10025", f"`payload` may have at most {limits.SPEAK_CHARACTERS_MAX} characters.")
+    if not text.strip():
+        raise refuse("90010", "`payload` is empty.")
+    return text
+
+
+def _voice_name(text: Any) -> str:
+    if not isinstance(text, str):
+        raise refuse("10026", "`voice` must be a string.")
+    if not text.strip() or len(text) > VOICE_CHARACTERS_MAX or not text.isprintable():
+        raise refuse("90012", "`voice` must name a voice, like `female` or `AWS.Polly.Joanna`.")
+    return text
+
+
+def _language_code(text: Any) -> str:
+    if not isinstance(text, str):
+        raise refuse("10026", "`language` must be a string.")
+    if _LANGUAGE.fullmatch(text) is None:
+        raise refuse("10032", "`language` must be a language code, like `en-US`.")
+    return text
+
+
 CODECS = ("G722", "PCMU", "PCMA", "G729", "OPUS", "AMR-WB", "L16", "VP8", "H264")
 """Names that `preferred_codecs` may hold; what a leg cannot do is passed over when it answers."""
 
@@ -221,6 +247,8 @@ def _codec_list(text: str) -> str:
 DIGIT_MS_MIN, DIGIT_MS_MAX = 100, 500
 LOOPS_MAX = 100
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
+VOICE_CHARACTERS_MAX = 255
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}", re.ASCII)
 _EXTENSION = re.compile(r"[0-9*#]{1,32}", re.ASCII)
 _SIP_USER = re.compile(r"[A-Za-z0-9._~!*'()&=$-]{1,128}", re.ASCII)
 _DIGITS = re.compile(r"[0-9A-DwW*#]*", re.ASCII)
@@ -354,6 +382,24 @@ Keys = Annotated[
 DigitMs = Annotated[int, BeforeValidator(_digit_ms), _told(minimum=DIGIT_MS_MIN, maximum=DIGIT_MS_MAX)]
 Loop = Annotated[
     int | None, PlainValidator(_loop, json_schema_input_type=int | str), Field(examples=[3, "infinity"])
+]
+SpokenText = Annotated[
+    str,
+    BeforeValidator(_spoken_text),
+    Field(examples=["Thank you for calling."]),
+    _told(minLength=1, maxLength=limits.SPEAK_CHARACTERS_MAX),
+]
+VoiceName = Annotated[
+    str,
+    BeforeValidator(_voice_name),
+    Field(examples=["female", "AWS.Polly.Joanna"]),
+    _told(minLength=1, maxLength=VOICE_CHARACTERS_MAX),
+]
+LanguageCode = Annotated[
+    str,
+    BeforeValidator(_language_code),
+    Field(examples=["en-US"]),
+    _told(pattern=f"^{_LANGUAGE.pattern}$"),
 ]
 Stop = Annotated[str, BeforeValidator(_stop), _told(enum=["current", "all"])]
 Callees = Annotated[

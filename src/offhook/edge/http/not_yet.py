@@ -20,7 +20,6 @@ ACTIONS_NOT_YET = (
     "pay",
     "siprec_start",
     "siprec_stop",
-    "speak",
     "suppression_start",
     "suppression_stop",
     "switch_supervisor_role",

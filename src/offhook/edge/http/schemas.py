@@ -242,6 +242,25 @@ class PlaybackStart(CommandBody):
     cache_audio: bool = True
 
 
+class SpeakBody(CommandBody):
+    """What every command that speaks says about the text and the voice."""
+
+    payload: fields.SpokenText
+    voice: fields.VoiceName
+    payload_type: Literal["text", "ssml"] = "text"
+    service_level: Literal["basic", "premium"] = "premium"
+    language: fields.LanguageCode | None = None
+    voice_settings: dict[str, Any] | None = None
+
+
+class Speak(SpeakBody):
+    """speak."""
+
+    loop: fields.Loop = 1
+    stop: fields.Stop | None = None
+    target_legs: Literal["self", "opposite", "both"] = "self"
+
+
 class PlaybackStop(CommandBody):
     """playback_stop."""
 

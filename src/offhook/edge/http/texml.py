@@ -1,10 +1,11 @@
 """The two TeXML REST calls about streams (contract 6): start one in a call, stop it.
 
 Bodies are forms with names in CamelCase, or the same members as JSON. What happens is told by the
-webhooks of the call's application, as for `streaming_start`.
+webhooks of the call's application, as for `streaming_start`, and to `StatusCallback` as a form.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -102,10 +103,8 @@ def texml_router(
         if is_retry(request.headers) and (known := retries.reply_to(retry_key, clock.now())) is not None:
             return JSONResponse(known, headers={"offhook-duplicate": "true"})
         asked = _checked(TexmlStream, _members(request, body))
-        if asked.status_callback is not None and not rules.ignore_unsupported:
-            detail = "This server does not do `StatusCallback` yet; streaming.* webhooks tell the same."
-            raise Refusal(422, Problem("10038", detail, "/StatusCallback"))
-        reply = command(call_sid, "streaming_start", streaming_start(_as_command(asked), rules))
+        asked_for = _with_callback(streaming_start(_as_command(asked), rules), asked, account_sid)
+        reply = command(call_sid, "streaming_start", asked_for)
         answer = show(account_sid, call_sid, reply.data["stream_id"], name=asked.name, status="in-progress")
         retries.remember(retry_key, answer, clock.now())
         return JSONResponse(answer)
@@ -138,6 +137,18 @@ def _as_command(asked: TexmlStream) -> schemas.StreamingStart:
         stream_bidirectional_mode=asked.bidirectional_mode,
         stream_bidirectional_codec=asked.bidirectional_codec,
     )
+
+
+def _with_callback(command: domain.StartStream, asked: TexmlStream, account_sid: str) -> domain.StartStream:
+    if asked.status_callback is None or command.stream is None:
+        return command
+    callback = domain.StreamCallback(
+        url=asked.status_callback,
+        method=asked.status_callback_method,
+        account_sid=account_sid,
+        name=asked.name or "",
+    )
+    return replace(command, stream=replace(command.stream, callback=callback))
 
 
 def _members(request: Request, body: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Does not know how a webhook is sent, when it is tried again, or what a call is.
 
 from offhook.edge.store.applications import ApplicationRow, ApplicationTable
 from offhook.edge.store.deliveries import (
+    FORM,
     AttemptRow,
     Deliveries,
     DeliveryRow,
@@ -25,6 +26,7 @@ from offhook.edge.store.recordings import (
 from offhook.edge.store.store import Store, StoreError
 
 __all__ = [
+    "FORM",
     "ApplicationRow",
     "ApplicationTable",
     "AttemptRow",

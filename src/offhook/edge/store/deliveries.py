@@ -34,6 +34,10 @@ class Revival(Enum):
     UNKNOWN = "unknown"
 
 
+FORM = "FORM "
+"""Stands before the method of a delivery whose payload alone is sent, as a form."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
     """One event for one receiver, with all that is needed to try it again after a restart."""
@@ -52,7 +56,7 @@ class DeliveryRow:
     expires_at: float
     progress: Progress = field(default_factory=Progress)
     method: str = "POST"
-    """How the primary URL is asked; the failover URL is always posted to."""
+    """How the primary URL is asked, perhaps after `FORM`; the failover URL is always posted to."""
     retries_s: tuple[float, ...] | None = None
     """Waits between its attempts in place of the installation's schedule."""
 

@@ -24,7 +24,7 @@ from offhook.base.limits import (
     WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX,
 )
 from offhook.call.values import WebhookRoute
-from offhook.edge.store import AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
+from offhook.edge.store import FORM, AttemptRow, Deliveries, DeliveryRow, Revival, StoreError
 from offhook.edge.webhook.counters import WebhookCounters
 from offhook.proto.webhook import Event, RetrySchedule, encode_event
 
@@ -128,7 +128,7 @@ class Outbox:
             created_at=now,
             next_attempt_at=now,
             expires_at=now + self.schedule.give_up_after_s,
-            method=route.method,
+            method=f"{FORM}{route.method}" if route.form else route.method,
             retries_s=route.retries_s.get(event_type),
         )
         self.counters.taken_total += 1

@@ -17,7 +17,16 @@ from offhook.base.limits import (
     WEBHOOK_REDIRECTS_MAX,
 )
 from offhook.edge.egress import Egress, EgressRefused, EgressUnresolved
-from offhook.proto.webhook import Verdict, WebhookSigner, body_of, judge_status, query_of, read_retry_after
+from offhook.edge.store import FORM
+from offhook.proto.webhook import (
+    Verdict,
+    WebhookSigner,
+    body_of,
+    form_of,
+    judge_status,
+    query_of,
+    read_retry_after,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +88,18 @@ class Poster:
         """Send `data` as attempt number `attempt` and say what came of it.
 
         By POST it is sent in its envelope; by GET it goes into the query, and the signature covers the
-        whole query as sent (contract 3.1).
+        whole query as sent (contract 3.1). After `FORM` only the payload is sent, as a form.
         """
+        form, method = method.startswith(FORM), method.removeprefix(FORM)
+        body = None
         try:
             target = _parse(url)
             if method == "GET":
-                target = _with_query(target, query_of(data))
+                target = _with_query(target, form_of(data) if form else query_of(data))
         except _NotUsable as err:
             return PostResult(Verdict.REFUSED, reason=str(err))
-        body = body_of(data, attempt=attempt, delivered_to=url) if method == "POST" else None
+        if method == "POST":
+            body = form_of(data).encode() if form else body_of(data, attempt=attempt, delivered_to=url)
         unix_time = int(self._clock.unix_time())
         headers = self._signer.headers(
             target.raw_query_string.encode() if body is None else body,
@@ -95,6 +107,8 @@ class Poster:
             unix_time=unix_time,
             method=method,
         )
+        if form and body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         answered: list[PostResult] = []
         result = await self._try(target, body, headers, answered, timeout_s)
         if result.exchange is None:

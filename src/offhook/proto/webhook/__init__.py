@@ -3,7 +3,7 @@
 Knows bytes, headers and `now`. Does not know HTTP clients, storage, calls, or what an event means.
 """
 
-from offhook.proto.webhook.envelope import Event, body_of, encode_event, query_of
+from offhook.proto.webhook.envelope import Event, body_of, encode_event, form_of, query_of
 from offhook.proto.webhook.retry import (
     Again,
     Delivered,
@@ -32,6 +32,7 @@ __all__ = [
     "after_attempt",
     "body_of",
     "encode_event",
+    "form_of",
     "judge_status",
     "public_key_text",
     "query_of",

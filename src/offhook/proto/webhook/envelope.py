@@ -49,6 +49,14 @@ def query_of(data: bytes) -> str:
     return "&".join(f"{_quote(name)}={_quote(value)}" for name, value in pairs)
 
 
+def form_of(data: bytes) -> str:
+    """Return the payload alone as a form, for callbacks (contract 6); null is left out."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in json.loads(data)["payload"].items():
+        _flatten(str(name), value, pairs)
+    return "&".join(f"{_quote(name)}={_quote(value)}" for name, value in pairs)
+
+
 def _quote(text: str) -> str:
     return "".join(
         chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode("utf-8", "replace")
