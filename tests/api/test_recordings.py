@@ -254,7 +254,7 @@ async def test_deletions_that_name_nothing_are_refused(
 async def test_a_file_needs_its_url_and_no_key_and_all_else_needs_a_key(shelf: tuple[Api, Shelf]) -> None:
     api, kept = shelf
     (kept.folder / "a.wav").write_bytes(b"RIFF1234")
-    async with api.http(headers={}) as client:
+    async with api.http(headers={}, timeout=30) as client:
         got = await client.get("/v2/recordings/files/a.wav?expires=1&signature=s")
         assert (got.status_code, got.content, got.headers["content-type"]) == (200, b"RIFF1234", "audio/wav")
         assert got.headers["content-disposition"] == 'attachment; filename="mine-1.wav"'
