@@ -37,6 +37,11 @@ VERDICTS = {
 """What the words of `commands.md` come to."""
 RESOURCES = ("call_control_applications", "dialogflow_connections", "TeXML streams")
 """Sections of `commands.md` about what is no command."""
+MORE_VALUES = {
+    "call.fork.started": {"stream_type": "superset"},
+    "call.fork.stopped": {"stream_type": "superset"},
+}
+"""Fields with values that the SDK does not have: forks may be raw, as Telnyx's older schema says."""
 
 _HEAD = """# Compatibility
 
@@ -47,7 +52,7 @@ published schema and its official SDK. `make compatibility` writes this page, an
 |---|---|---|
 | same | as documented by Telnyx | there, of the same type |
 | partial | some values are done, others refused; or accepted without effect, because it means nothing here | |
-| superset | more is accepted than Telnyx documents, or it is ours alone | ours alone; clients never notice |
+| superset | more is accepted than Telnyx documents, or it is ours alone | ours alone, or it has more values |
 | refused | 422 with 10038 and its name; ignored under `compat.ignore_unsupported` | never there |
 
 What exactly is done with each parameter is in [commands](commands.md), when each event is told in
@@ -120,7 +125,7 @@ def answer_rows(operation: Operation) -> dict[str, str]:
 def event_rows(event_type: str, payloads: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the verdict on each field of the payload of an event."""
     told: set[str] = set().union(*(fields_told(payload) for payload in payloads))
-    return _compared(told, fields_of_event(event_type))
+    return {**_compared(told, fields_of_event(event_type)), **MORE_VALUES.get(event_type, {})}
 
 
 def theirs_of(command: str) -> set[str]:

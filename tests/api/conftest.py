@@ -31,6 +31,7 @@ class Api:
     service: LegService
     app: FastAPI
     requests: list[tuple[str, str]] = field(default_factory=list)
+    answered: list[tuple[str, str]] = field(default_factory=list)
 
     def sdk(self, **options: Any) -> telnyx.AsyncTelnyx:
         """Return the official asynchronous client; it refuses answers that do not fit its models."""
@@ -54,15 +55,19 @@ class Api:
 
 
 class _Recorder:
-    """Notes every request on its way in, so that a test can count them."""
+    """Notes every request on its way in, so that a test can count them, and on its way out."""
 
-    def __init__(self, app: ASGIApp, requests: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, app: ASGIApp, requests: list[tuple[str, str]], answered: list[tuple[str, str]]
+    ) -> None:
         self._app = app
         self._requests = requests
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._requests.append((scope["method"], scope["path"]))
         await self._app(scope, receive, send)
+        self._answered.append((scope["method"], scope["path"]))
 
 
 def no_private(ip: str) -> None:
@@ -84,10 +89,11 @@ async def running_api(**options: Any) -> AsyncIterator[Api]:
         **options,
     )
     requests: list[tuple[str, str]] = []
-    server = HttpServer(_Recorder(app, requests), host="127.0.0.1", port=0)
+    answered: list[tuple[str, str]] = []
+    server = HttpServer(_Recorder(app, requests, answered), host="127.0.0.1", port=0)
     await server.start()
     try:
-        yield Api(server.url, service, app, requests)
+        yield Api(server.url, service, app, requests, answered)
     finally:
         await server.close()
 

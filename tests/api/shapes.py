@@ -41,7 +41,7 @@ def fields_published(schema: Mapping[str, Any]) -> set[str]:
 def strict_faults(kind: Any, value: Any, excused: frozenset[str] | set[str] = frozenset()) -> list[str]:
     """Return what the SDK's model has against a value: unknown, missing and mistyped fields.
 
-    `excused` are the names of fields that may be unknown.
+    `excused` are the names of fields that may be unknown, or have values that are.
     """
     known = _within("", kind)
     unknown = fields_told(value) - known - excused
@@ -56,7 +56,7 @@ def strict_faults(kind: Any, value: Any, excused: frozenset[str] | set[str] = fr
             f"{found['type']}: {'.'.join(map(str, found['loc']))}"
             for found in error.errors(include_url=False)
             # A null stands for an absent optional field; Telnyx itself sends such (contract 3.1).
-            if found["input"] is not None
+            if found["input"] is not None and ".".join(map(str, found["loc"])) not in excused
         ]
     return faults
 

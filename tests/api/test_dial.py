@@ -9,7 +9,7 @@ import telnyx
 from offhook.call import commands as domain
 from offhook.call import effects as do
 from tests.api.conftest import Api
-from tests.fakes.call_service import CONNECTION_ID
+from tests.fakes.call_service import CONNECTION_ID, OTHER_CALL
 
 pytestmark = pytest.mark.api
 
@@ -139,3 +139,58 @@ async def test_the_blocking_sdk_dials_just_as_well(api: Api) -> None:
             return data.call_leg_id
 
     assert await asyncio.to_thread(use)
+
+
+async def test_a_bridge_and_a_transfer_through_the_sdk(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        joined = await client.calls.actions.bridge(
+            call,
+            call_control_id_to_bridge_with=OTHER_CALL,
+            park_after_unbridge="self",
+            mute_dtmf="opposite",
+            prevent_double_bridge=True,
+            command_id="b1",
+        )
+        assert joined.data is not None
+        assert joined.data.result == "ok"
+        moved = await client.calls.actions.transfer(
+            call,
+            to="sip:a@192.0.2.1",
+            timeout_secs=20,
+            early_media=False,
+            target_leg_client_state="Yg==",
+            custom_headers=[{"name": "X-A", "value": "1"}],
+        )
+        assert moved.data is not None
+        assert moved.data.result == "ok"
+    (told,) = [effect for effect in api.service.effects_of(do.Notify) if effect.event_type == "call.bridged"]
+    event = {"event_type": "call.bridged", "id": "x", "payload": told.payload, "record_type": "event"}
+    model = telnyx.types.CallBridgedWebhookEvent.model_validate({"data": event})
+    assert model.data is not None
+    assert model.data.payload is not None
+    assert model.data.payload.to == told.payload["to"]
+    bridge, transfer = (command for _, command in api.service.commands)
+    assert isinstance(bridge, domain.Bridge)
+    assert bridge.bridge.after is domain.AfterBridge.PARK
+    assert isinstance(transfer, domain.Transfer)
+    assert (transfer.plan.to, transfer.plan.client_state) == (("sip:a@192.0.2.1",), "Yg==")
+    assert transfer.plan.bridge is not None
+    assert not transfer.plan.bridge.early_media
+
+
+async def test_a_bridge_with_a_call_that_does_not_exist_is_refused_at_its_field(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    async with api.sdk() as client:
+        with pytest.raises(telnyx.UnprocessableEntityError) as caught:
+            await client.calls.actions.bridge(call, call_control_id_to_bridge_with=api.service.stranger())
+    (error,) = caught.value.body["errors"]  # type: ignore[index]
+    assert (error["code"], error["source"]) == ("90015", {"pointer": "/call_control_id"})
+
+
+async def test_what_a_dialled_bridge_needs_is_named(api: Api) -> None:
+    for name in ("bridge_intent", "bridge_on_answer"):
+        with pytest.raises(telnyx.UnprocessableEntityError) as caught:
+            await dialled(api, **{name: True})
+        (error,) = caught.value.body["errors"]  # type: ignore[index]
+        assert (error["code"], error["source"]) == ("10004", {"pointer": "/link_to"})

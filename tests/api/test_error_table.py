@@ -124,7 +124,8 @@ async def _wrong_dialogflow(api: Api, client: Client) -> None:
 async def _slow_body(api: Api, client: Client) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
-        await asyncio.sleep(0.5)  # more than the server waits here
+        while not api.answered:
+            await asyncio.sleep(0.01)
 
     path = f"/calls/{api.service.ring()}/actions/answer"
     await client.post(path, content=endless(), cast_to=object)

@@ -88,7 +88,8 @@ async def test_the_openapi_description_shows_every_command_with_its_parameters(a
         operation = description["paths"][f"/v2/calls/{{call_control_id}}/actions/{action.name}"]
         body = operation[action.method.lower()]["requestBody"]["content"]["application/json"]["schema"]
         schema = schemas[body["$ref"].removeprefix("#/components/schemas/")]
-        assert set(schema["properties"]) == set(action.body.model_fields)
+        fields = {field.alias or name for name, field in action.body.model_fields.items()}
+        assert set(schema["properties"]) == fields
         assert operation[action.method.lower()]["security"]
     assert all(path.startswith(("/v2/", "/healthz")) for path in description["paths"])
     for reference in _references(description):

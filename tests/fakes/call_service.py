@@ -1,6 +1,7 @@
 """Real call legs behind the HTTP API, with an edge that does at once whatever a leg decides."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from offhook.app.stream_book import StreamBook, StreamState
@@ -8,10 +9,10 @@ from offhook.base.ids import CallControlIds, uuid4
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
-from offhook.call.commands import Answer, Command, Dial, Reply
+from offhook.call.commands import Answer, Bridge, Command, Dial, OtherLeg, Reply
 from offhook.call.errors import CommandError
 from offhook.call.leg import CallLeg
-from offhook.call.values import LegIdentity, WebhookRoute
+from offhook.call.values import LegIdentity, LegState, WebhookRoute
 from offhook.edge.http.service import UnknownCall
 from offhook.proto.sdp import SessionDescription, negotiate
 
@@ -36,6 +37,10 @@ class SteppedClock:
     def unix_time(self) -> float:
         """Return the time set."""
         return self.seconds
+
+
+OTHER_CALL = "v3:other"
+"""A call that is always up, to be bridged to."""
 
 
 class LegService:
@@ -75,6 +80,8 @@ class LegService:
         leg = self._legs.get(call_control_id)
         if leg is None:
             raise UnknownCall
+        if isinstance(command, Bridge) and command.bridge.other == OTHER_CALL:
+            command = replace(command, found=OtherLeg(state=LegState.ANSWERED, bridged=False))
         reply, effects = leg.command(command, self.clock.now())
         self.commands.append((action, command))
         self._carry_out(leg, effects)
@@ -189,6 +196,8 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.ForkOpened(effect.fork_id)
         case do.CloseFork():
             return facts.ForkClosed(effect.fork_id)
+        case do.JoinLegs():
+            return facts.Bridged(effect.bridge.other)
         case do.OpenPlayback() | do.OpenSpeak():
             return facts.PlaybackStarted(effect.playback_id)
         case do.ClosePlayback():

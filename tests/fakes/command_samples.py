@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.edge.http.commands import ACTIONS, DIAL
-from tests.fakes.call_service import CONNECTION_ID
+from tests.fakes.call_service import CONNECTION_ID, OTHER_CALL
 
 Members = dict[str, Any]
 
@@ -41,6 +41,8 @@ LEAST: dict[str, Members] = {
     "gather": {},
     "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
+    "bridge": {"call_control_id": OTHER_CALL},
+    "transfer": {"to": "+15550100002"},
     DIAL: {"connection_id": CONNECTION_ID, "to": "+15550100002", "from": "+15550100001"},
 }
 """The least that each command may be asked with."""
@@ -185,7 +187,17 @@ _SAMPLES: dict[str, Sample] = {
     "link_to": Sample("v3:other"),
     "bridge_intent": Sample(True, {"link_to": "v3:other"}),
     "bridge_on_answer": Sample(True, {"link_to": "v3:other"}),
-    "prevent_double_bridge": Sample(True, {"link_to": "v3:other"}),
+    "prevent_double_bridge": Sample(True, {"link_to": "v3:other", "bridge_on_answer": True}),
+    "call_control_id": Sample("v3:third"),
+    "queue": Sample("support"),
+    "video_room_id": Sample("f5586561-8ff0-4291-a0ac-84fe544797bd"),
+    "video_room_context": Sample("Alice"),
+    "hold_after_unbridge": Sample(True),
+    "mute_dtmf": Sample("self"),
+    "play_ringtone": Sample(True),
+    "ringtone": Sample("uk", {"play_ringtone": True}),
+    "early_media": Sample(False),
+    "target_leg_client_state": Sample("Yg=="),
     "park_after_unbridge": Sample("self", {"link_to": "v3:other"}),
     "media_encryption": Sample("DTLS"),
     "sip_auth_username": Sample("alice"),
@@ -210,6 +222,8 @@ _OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
+    ("transfer", "media_encryption"): "DTLS",
+    ("transfer", "sip_transport_protocol"): "TLS",
     ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     (DIAL, "media_encryption"): "DTLS",
     (DIAL, "sip_transport_protocol"): "TLS",

@@ -1,6 +1,7 @@
 """Every event there is, as real legs tell it in lives that together hold everything a call can do."""
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from offhook.app.recording_urls import RecordingUrls
@@ -11,7 +12,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.values import UdpTarget
 from offhook.edge.store import RecordingRow
-from tests.fakes.legs import Desk, answered
+from tests.fakes.legs import Desk, answered, media
 from tests.unit.call.test_payloads import whole_life
 
 _AGENT = ask.StartStream(dialogflow=ask.DialogflowOptions(analyze_sentiment=True))
@@ -27,10 +28,12 @@ def with_an_agent() -> Desk:
 
 
 def with_one_target() -> Desk:
-    """Return a desk whose call was forked to one port."""
+    """Return a desk whose call was forked to one port, decrypted and raw."""
     desk = answered()
     desk.command(ask.StartFork(target=UdpTarget("192.0.2.9", 5000)))
     desk.tell(facts.ForkOpened("id-1"), facts.ForkClosed("id-1"))
+    desk.command(ask.StartFork(target=UdpTarget("192.0.2.9", 5000), fork_type=ask.ForkType.RAW))
+    desk.tell(facts.ForkOpened("id-2"), facts.ForkClosed("id-2"))
     return desk
 
 
@@ -53,7 +56,15 @@ def with_signals() -> Desk:
     return desk
 
 
-LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry, with_signals)
+def with_another_call() -> Desk:
+    """Return a desk whose call was bridged, put on hold by its phone and taken back."""
+    desk = answered()
+    desk.tell(facts.Bridged("v3:other"))
+    desk.tell(facts.MediaRenegotiated(replace(media(), sending=False)), facts.MediaRenegotiated(media()))
+    return desk
+
+
+LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry, with_signals, with_another_call)
 """A new event joins one of these, or brings its own."""
 
 

@@ -60,6 +60,7 @@ class JournalledSip:
         self.broken: set[str] = set()
         self.rejected: list[int] = []
         self.answers: list[bytes] = []
+        self.offers: list[bytes] = []
         self.invites: list[tuple[sip.OutgoingCall, bytes]] = []
         self.handles: list[sip.CallHandle] = []
         self.hung_up: list[sip.CallHandle] = []
@@ -132,6 +133,12 @@ class JournalledSip:
     async def flow_to(self, uri: str) -> sip.Flow:
         """As `SipServer.flow_to`."""
         return sip.Flow("udp", ("192.0.2.1", 5060), ("192.0.2.77", sip.SipUri.parse(uri).port or 5060))
+
+    def reinvite(self, call: sip.CallHandle, sdp: bytes) -> None:
+        """As `SipServer.reinvite`."""
+        del call
+        self.offers.append(sdp)
+        self._do("reinvite")
 
     def answer_offer(self, call: sip.CallHandle, sdp: bytes) -> None:
         """As `SipServer.answer_offer`."""

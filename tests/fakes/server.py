@@ -143,7 +143,7 @@ class App:
             if call_leg_id in (None, event["data"]["payload"].get("call_leg_id"))
         ]
 
-    async def act(self, call_control_id: str, action: str, **body: Any) -> dict[str, Any]:
+    async def act(self, call_control_id: str, action: str, /, **body: Any) -> dict[str, Any]:
         """Send a command; a refusal is kept in `refused`."""
         assert self._session is not None
         async with self._session.post(

@@ -28,6 +28,7 @@ from tests.fakes.legs import (
     media,
     memory,
     outgoing,
+    plan,
     sdp,
     start_fork,
     start_stream,
@@ -42,6 +43,11 @@ command_ids = st.none() | st.sampled_from(["a", "b"])
 client_states = st.none() | st.sampled_from(["eA==", "eQ=="])
 tracks = st.sampled_from([(Track.RX,), (Track.TX,), (Track.RX, Track.TX)])
 RECORD = ask.RecordingOptions(format=ask.RecordingFormat.WAV, dual=True)
+BRIDGE = ask.Bridge(
+    bridge=ask.BridgeOptions(other="v3:other", after=ask.AfterBridge.PARK),
+    found=ask.OtherLeg(state=LegState.ANSWERED, bridged=False),
+)
+TRANSFER = ask.Transfer(plan=plan())
 plain_commands = st.one_of(
     st.builds(
         ask.Answer,
@@ -67,6 +73,10 @@ plain_commands = st.one_of(
     st.builds(ask.UpdateClientState),
     st.builds(ask.Gather, maximum_digits=st.integers(1, 3), timeout_s=st.floats(0.001, 14_400.0)),
     st.builds(ask.StopGather),
+    st.just(BRIDGE),
+    st.just(replace(BRIDGE, bridge=ask.BridgeOptions(other="v3:other"))),
+    st.just(replace(BRIDGE, found=None)),
+    st.just(TRANSFER),
     st.builds(ask.SendInfo, content_type=st.just("text/plain"), body=st.binary(max_size=2)),
     st.builds(ask.Refer, target=st.just("sip:a@b")),
     st.builds(ask.SendDigits, digits=st.text("019#*ADwW", min_size=1, max_size=9)),
@@ -110,6 +120,9 @@ tap_commands = st.sampled_from(
         ask.StopGather(),
         ask.SendInfo(content_type="text/plain", body=b"x"),
         ask.Refer(target="sip:a@b"),
+        BRIDGE,
+        replace(BRIDGE, bridge=replace(BRIDGE.bridge, after=ask.AfterBridge.HOLD)),
+        TRANSFER,
     ]
 )
 ids = st.sampled_from([f"id-{number}" for number in range(1, 6)])
@@ -127,6 +140,10 @@ call_facts = st.one_of(
     st.builds(facts.MediaTimedOut),
     st.builds(facts.MediaClosed, st.none() | st.just(QUALITY)),
     st.builds(facts.DigitReceived, st.just("1")),
+    st.just(facts.Bridged("v3:other")),
+    st.just(facts.Unbridged()),
+    st.just(facts.MediaRenegotiated(replace(media(), sending=False))),
+    st.just(facts.MediaRenegotiated(media())),
 )
 tap_facts = st.one_of(
     st.builds(facts.StreamConnected, ids),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from offhook.app.bridging import Bridges
 from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
@@ -22,14 +23,17 @@ from offhook.base.ids import CallControlIds, system_random, uuid4
 from offhook.call import facts
 from offhook.call.commands import (
     Answer,
+    Bridge,
     Command,
     Dial,
+    OtherLeg,
     Reply,
     Speak,
     StartFork,
     StartRecording,
     StartTranscription,
     TranscriptionOptions,
+    Transfer,
 )
 from offhook.call.dedupe import CommandMemory
 from offhook.call.errors import CommandError
@@ -68,6 +72,7 @@ class Calls:
         self._ended: OrderedDict[str, tuple[float, CallLeg]] = OrderedDict()
         self._trunks = trunks or Trunks()
         self._dialled = CommandMemory(most=limits.DIAL_COMMAND_IDS_MAX)
+        self._bridges = Bridges(services.media, self._runners.get)
         self.fork_rate = ForkRate(services.settings.limits.forks_per_s)
         self._accepting = True
         self._none_left = asyncio.Event()
@@ -88,6 +93,10 @@ class Calls:
         runner = self._runners.get(call_control_id)
         if runner is not None:
             self._check_speech(command)
+            if isinstance(command, Transfer):
+                return self._transfer(runner, command)
+            if isinstance(command, Bridge):
+                command = replace(command, found=self._found(command.bridge.other))
             if not runner.leg.repeats(command, self._services.clock.now()):
                 self._take_share(command)
                 if isinstance(command, StartRecording):
@@ -142,17 +151,52 @@ class Calls:
         if known is not None:
             return known
         application, route = self._application_of_dial(plan)
-        session_id = uuid4(system_random) if plan.link_to is None else self._session_of(plan.link_to)
+        session_id = uuid4(system_random)
+        if plan.link_to is not None:
+            linked = self._linked(plan.link_to)
+            session_id = linked.leg.identity.call_session_id
+            plan = replace(plan, caller=linked.leg.caller) if plan.caller_of_link else plan
         self._check_speech(plan)
+        targets = self._targets(plan)
+        leg = self._new_leg(application, route, session_id)
+        self._place(leg, plan, targets)
+        data = {**leg.status(now), "is_alive": False, **leg.inline_ids}
+        reply = Reply(data)
+        self._dialled.remember(keyed, reply, now)
+        return reply
+
+    def _transfer(self, runner: LegRunner, command: Transfer) -> Reply:
+        """Call somebody for a leg, in the same session and for the same application."""
+        leg, identity = runner.leg, runner.leg.identity
+        plan = replace(
+            command.plan, connection_id=identity.connection_id, caller=command.plan.caller or leg.callee
+        )
+        assert plan.bridge is not None, "a transfer has a bridge"
+        plan = replace(plan, bridge=replace(plan.bridge, other=identity.call_control_id))
+        command = replace(command, plan=plan)
+        known = leg.recall(command, self._services.clock.now())
+        if known is not None:
+            return known
+        application, route = self._application_of_dial(plan)
+        targets = self._targets(plan)
+        reply = runner.command(command)
+        new = self._new_leg(application, route, identity.call_session_id)
+        self._bridges.rings_for(self._place(new, plan, targets), runner)
+        return reply
+
+    def _targets(self, plan: Dial) -> tuple[Target, ...]:
         targets = self._trunks.targets(plan)
         if not self._accepting:
             raise LimitReached("The server is about to stop and makes no more calls.")
         if len(self._runners) >= self._services.settings.limits.legs:
             raise LimitReached("The server has as many calls as its setting limits.legs allows.")
-        leg = self._new_leg(application, route, session_id)
+        return targets
+
+    def _place(self, leg: CallLeg, plan: Dial, targets: tuple[Target, ...]) -> LegRunner:
         runner = LegRunner(
             leg,
             self._services,
+            bridges=self._bridges,
             targets=targets,
             on_sip_call=self._watch,
             on_released=self._released,
@@ -160,10 +204,13 @@ class Calls:
         self._enter(runner)
         log.info("call asked for", leg=leg.identity.call_leg_id, targets=len(targets))
         runner.feed(outgoing_call(plan, targets[0]))
-        data = {**leg.status(now), "is_alive": False, **leg.inline_ids}
-        reply = Reply(data)
-        self._dialled.remember(keyed, reply, now)
-        return reply
+        return runner
+
+    def _found(self, call_control_id: str) -> OtherLeg | None:
+        """Return what a bridge is to be told of the other call."""
+        runner = self._runners.get(call_control_id)
+        leg = runner.leg if runner is not None else self._ended.get(call_control_id, (0.0, None))[1]
+        return None if leg is None else OtherLeg(state=leg.state, bridged=leg.bridged_to is not None)
 
     def active_calls(self, connection_id: str) -> list[dict[str, Any]] | None:
         """Return the calls of a connection that are up or ringing, oldest first; None: no such connection."""
@@ -195,13 +242,13 @@ class Calls:
             raise CommandError("10015", detail, "/connection_id")
         return application, route
 
-    def _session_of(self, call_control_id: str) -> str:
+    def _linked(self, call_control_id: str) -> LegRunner:
         runner = self._runners.get(call_control_id)
         if runner is None:
             raise CommandError(
                 "90015", "`link_to` is not the call_control_id of a call that is up.", "/link_to"
             )
-        return runner.leg.identity.call_session_id
+        return runner
 
     def _take_share(self, command: Command) -> None:
         """Refuse what this server has no room for, while the app is still listening."""
@@ -357,6 +404,7 @@ class Calls:
         runner = LegRunner(
             leg,
             self._services,
+            bridges=self._bridges,
             sip_call=event.call,
             local_address=event.source.local[0],
             offer=offer,

@@ -81,8 +81,8 @@ class LegAudio:
         self.is_open = False
         log.info("media closed", media_leg=self.media_leg_id, **summary)
 
-    def offer(self, wanted: NegotiatedMedia | None = None) -> bytes:
-        """Write an offer: of what is in use, or else of our codecs."""
+    def offer(self, wanted: NegotiatedMedia | None = None, *, receiving: bool = True) -> bytes:
+        """Write an offer: of what is in use, or else of our codecs; not `receiving` is hold."""
         rtp_port, rtcp_port = self._ports
         self._version += 1
         sdp = make_offer(
@@ -92,6 +92,7 @@ class LegAudio:
             rtcp_port=rtcp_port,
             session_id=self.media_leg_id,
             version=self._version,
+            receiving=receiving,
             beside=self._far_offer,
         )
         self.local_offer = SessionDescription.parse(sdp)

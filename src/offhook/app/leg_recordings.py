@@ -129,7 +129,6 @@ class LegRecordings:
 
     def _row(self, effect: do.OpenRecording) -> RecordingRow:
         now, identity, told = self._now(), self._leg.identity, self._told()
-        caller, callee = self._leg.parties
         return RecordingRow(
             recording_id=effect.recording_id,
             state="recording",
@@ -139,8 +138,8 @@ class LegRecordings:
             call_leg_id=identity.call_leg_id,
             call_session_id=identity.call_session_id,
             connection_id=identity.connection_id,
-            caller=caller,
-            callee=callee,
+            caller=self._leg.caller,
+            callee=self._leg.callee,
             file_name=_file_name(effect.options, identity.call_leg_id, now),
             initiated_by="StartCallRecordingAPI",
             told=json.dumps(told.payload),

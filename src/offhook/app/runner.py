@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from offhook.app.bridging import Bridges
 from offhook.app.dialling import Branch, Dialling
 from offhook.app.digits import LegDigits
 from offhook.app.leg_audio import LegAudio
@@ -49,6 +50,7 @@ class LegRunner:
         local_address: str = "",
         offer: SessionDescription | None = None,
         targets: tuple[Target, ...] = (),
+        bridges: Bridges,
         on_sip_call: Callable[["LegRunner", CallHandle], None] = lambda runner, call: None,
         on_released: Callable[["LegRunner"], None],
     ) -> None:
@@ -57,6 +59,7 @@ class LegRunner:
         """The dialog; None while a call of ours has none yet."""
         self.sip_calls: list[CallHandle] = [] if sip_call is None else [sip_call]
         """Every INVITE of the leg, for the registry to forget them all."""
+        self._bridges = bridges
         self._on_sip_call = on_sip_call
         self._dialling: Dialling | None = None
         self.media_leg_id = next(services.media_leg_ids)
@@ -71,7 +74,9 @@ class LegRunner:
         self._notices: dict[str, Receipt] = {}
         self._taps = LegTaps(services, self.media_leg_id, self.feed)
         self._digits = LegDigits(services, self.media_leg_id)
-        self._playback = LegPlayback(services, self.feed, lambda effect: (self.media_leg_id,))
+        self._playback = LegPlayback(
+            services, self.feed, lambda effect: bridges.hearing(self, effect.options.target_legs)
+        )
         self._recordings = LegRecordings(
             services.recordings,
             services.media,
@@ -249,6 +254,8 @@ class LegRunner:
                 self._place(effect)
             case do.EndCall():
                 self._end_call(effect)
+            case do.JoinLegs() | do.HearEarly() | do.PartLegs() | do.HoldCall():
+                self._act_on_bridge(effect)
             case do.SendDigits():
                 self._digits.send(effect)
             case do.SendInfo() | do.ReferCall() | do.ForgetReferral():
@@ -260,11 +267,7 @@ class LegRunner:
             case do.OpenRecording() | do.HoldRecording() | do.CloseRecording():
                 self._recordings.carry_out(effect)
             case do.CloseMedia():
-                await self._digits.close()
-                if self.audio.is_open:
-                    self.audio.close()
-                else:
-                    self.feed(facts.MediaClosed())
+                await self._close_media()
             case do.OpenStream():
                 self._taps.open_stream(effect)
             case do.OpenDialogflow():
@@ -283,6 +286,24 @@ class LegRunner:
                 self._taps.close_transcription(effect.transcription_id)
             case do.Release():
                 raise AssertionError("Release ends the run before it gets here")
+
+    async def _close_media(self) -> None:
+        await self._digits.close()
+        if self.audio.is_open:
+            self.audio.close()
+        else:
+            self.feed(facts.MediaClosed())
+
+    def _act_on_bridge(self, effect: do.JoinLegs | do.HearEarly | do.PartLegs | do.HoldCall) -> None:
+        match effect:
+            case do.JoinLegs():
+                self._bridges.join(self, effect.bridge)
+            case do.HearEarly():
+                self._bridges.hear_early(self, effect.bridge)
+            case do.PartLegs():
+                self._bridges.part(self)
+            case do.HoldCall():
+                self._hold(effect.hold)
 
     async def _notify(self, effect: do.Notify) -> None:
         put = self._services.outbox.put(
@@ -362,6 +383,11 @@ class LegRunner:
             # Our 200 OK has gone already, and only BYE ends the dialog; a call that is over stays over.
             sip.hangup(self._call(), headers=_pairs(effect.headers))
 
+    def _hold(self, hold: bool) -> None:
+        """Offer to send only, or again both ways (RFC 3264 8.4)."""
+        if self.audio.is_open and self.leg.media is not None:
+            self._services.sip.reinvite(self._call(), self.audio.offer(self.leg.media, receiving=not hold))
+
     async def _release(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -370,6 +396,7 @@ class LegRunner:
         await self._digits.close()
         await self._playback.close()
         await self._taps.close()
+        self._bridges.forget(self)
         self._on_released(self)
 
 

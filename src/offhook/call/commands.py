@@ -5,7 +5,15 @@ from enum import StrEnum
 from typing import Any
 
 from offhook.base import limits
-from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookMethod, WebhookWishes
+from offhook.call.values import (
+    Header,
+    LegState,
+    TargetLegs,
+    Track,
+    UdpTarget,
+    WebhookMethod,
+    WebhookWishes,
+)
 from offhook.proto.ssml import Script
 
 
@@ -114,6 +122,53 @@ class RecordingOptions:
     file_name: str | None = None
 
 
+class AfterBridge(StrEnum):
+    """What becomes of a leg whose bridge ends because the other leg has gone."""
+
+    END = "end"
+    PARK = "park"
+    """It stays up, and waits for commands."""
+    HOLD = "hold"
+    """The same, and its far end is put on hold."""
+
+
+class MuteDtmf(StrEnum):
+    """Whose keys do not go to the other leg of a bridge."""
+
+    NONE = "none"
+    BOTH = "both"
+    SELF = "self"
+    """Those of the leg that the command is about."""
+    OPPOSITE = "opposite"
+
+    def seen_from_opposite(self) -> "MuteDtmf":
+        """Return the same in the words of the other leg."""
+        match self:
+            case MuteDtmf.SELF:
+                return MuteDtmf.OPPOSITE
+            case MuteDtmf.OPPOSITE:
+                return MuteDtmf.SELF
+            case _:
+                return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeOptions:
+    """A bridge as asked for: to which call (a call_control_id), and what is to hold in it.
+
+    `after` is what becomes of the asking leg behind the bridge. With `transfers` the leg is there for
+    that call only: it ends when there is none to be bridged to, and `early_media` lets that call hear it
+    before it is answered.
+    """
+
+    other: str
+    after: AfterBridge = AfterBridge.END
+    mute_dtmf: MuteDtmf = MuteDtmf.NONE
+    prevent_double: bool = False
+    transfers: bool = False
+    early_media: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackOptions:
     """A sound to be played: a file at `url`, one of this server's by `name`, or the file itself in `content`.
@@ -148,7 +203,7 @@ class SpeakOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Command):
-    """Take an incoming call; streams and transcription may start with it."""
+    """Take an incoming call; streams and transcription may start with it, and a bridge."""
 
     preferred_codecs: tuple[str, ...] = ()
     headers: tuple[Header, ...] = ()
@@ -158,6 +213,7 @@ class Answer(Command):
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
     recording: RecordingOptions | None = None
+    bridge: BridgeOptions | None = None
 
 
 class RejectCause(StrEnum):
@@ -197,7 +253,8 @@ class Dial(Command):
 
     `to` are numbers and SIP URIs that ring at once; the first that answers gets the call.
     `digits` are keys to press after the answer, `playback` is what the called hears then.
-    `link_to` is the call whose session it joins.
+    `link_to` is the call whose session it joins, and with `caller_of_link` whose caller it shows; `bridge`
+    is what it is bridged to when it is answered, and `after_bridge` what becomes of it behind any bridge.
     """
 
     connection_id: str
@@ -208,6 +265,9 @@ class Dial(Command):
     retry_on_timeout: bool = True
     time_limit_s: float = limits.CALL_TIME_LIMIT_S
     link_to: str | None = None
+    caller_of_link: bool = False
+    bridge: BridgeOptions | None = None
+    after_bridge: AfterBridge = AfterBridge.END
     transport: Transport | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -222,6 +282,38 @@ class Dial(Command):
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
     recording: RecordingOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherLeg:
+    """What the asker of a bridge was told of the call to be bridged to, when the command came."""
+
+    state: LegState
+    bridged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge(Command):
+    """Let the far ends of two calls hear each other. A call that is not answered is answered for it.
+
+    `found` is None where there is no such call.
+    """
+
+    bridge: BridgeOptions
+    recording: RecordingOptions | None = None
+    found: OtherLeg | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Command):
+    """Call somebody, and bridge the leg to him when he answers (contract 2.4).
+
+    `plan` is the call to be made; whoever knows both legs completes it. Its `caller` is empty for the
+    number that the leg itself was called at.
+    """
+
+    plan: Dial
+    after: AfterBridge = AfterBridge.END
 
 
 class ForkType(StrEnum):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from offhook.call.commands import (
+    BridgeOptions,
     Dial,
     DialogflowOptions,
     ForkType,
@@ -183,6 +184,35 @@ class CloseTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinLegs:
+    """Let this leg and another one hear each other; answered by `Bridged` on both, or by nothing.
+
+    A leg with `transfers` ends when there is nothing to join.
+    """
+
+    bridge: BridgeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class HearEarly:
+    """Let another leg hear this one, which still rings. `JoinLegs` follows an answer."""
+
+    bridge: BridgeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PartLegs:
+    """End the bridge, for the other leg by `Unbridged`, and the calls that were made for this leg only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCall:
+    """Tell the far end by a re-INVITE that it is on hold, or no more."""
+
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendDigits:
     """Press keys and pause, after those that still wait; by telephone-event, or `in_band` by their tones.
 
@@ -298,6 +328,10 @@ Effect = (
     | CloseFork
     | OpenTranscription
     | CloseTranscription
+    | JoinLegs
+    | HearEarly
+    | PartLegs
+    | HoldCall
     | SendDigits
     | SendInfo
     | ReferCall

@@ -206,6 +206,18 @@ class RecordingEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Bridged:
+    """The leg and another call hear each other; it may have been bridged to a third one before."""
+
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unbridged:
+    """The other leg of the bridge has gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class DigitReceived:
     """The far end pressed a key; `by_info`: by SIP INFO, not within the media."""
 
@@ -282,6 +294,8 @@ Fact = (
     | TranscriptionClosed
     | AgentAnswered
     | RecordingEnded
+    | Bridged
+    | Unbridged
     | DigitReceived
     | InfoReceived
     | InfoAnswered

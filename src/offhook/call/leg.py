@@ -4,7 +4,7 @@
 | --- | --- | --- | --- |
 | new | IncomingCall | parked | Notify call.initiated |
 | | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall |
-| parked | Answer | answering | OpenMedia, AcceptCall |
+| parked | Answer, Bridge | answering | OpenMedia, AcceptCall |
 | | Reject, Hangup, time | ending | RejectCall |
 | | CallerCancelled | ending | |
 | | BYE; dialog or media broke | ending | RejectCall 487; 500 |
@@ -13,12 +13,13 @@
 | | CallerCancelled, BYE | ending | |
 | | Hangup, anything else that breaks, time | ending | EndCall |
 | dialling | CalleeRinging | dialling | ConnectMedia if it brings audio |
-| | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, taps and keys of the plan |
+| | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, what the plan begins with it |
 | | CalleeAnswered without audio | ending | EndCall |
 | | CalleeRefused | ending | |
 | | Hangup, anything that breaks, time | ending | EndCall |
 | answered | Hangup, media lost, dialog broke, time | ending | EndCall |
 | | BYE | ending | |
+| | Unbridged, and nobody wants to keep it | ending | EndCall |
 | ending | entered | | Close* of every tap, CloseMedia |
 | | the last report has come, or time | ended | Notify call.hangup, Release |
 
@@ -37,6 +38,7 @@ from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts, payloads, verdicts
 from offhook.call.ability import Ability, Compat, Decision, LegContext, Tell
+from offhook.call.bridging import Bridging
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
 from offhook.call.dialpad import Dialpad
@@ -70,6 +72,7 @@ ABILITIES: tuple[type[Ability], ...] = (
     Gathering,
     Informing,
     Referring,
+    Bridging,
 )
 """In the order in which they begin with an answer, and end with the call."""
 
@@ -147,10 +150,32 @@ class CallLeg:
         return self._context.record is None or self._context.record.direction is Direction.INCOMING
 
     @property
-    def parties(self) -> tuple[str, str]:
-        """Who calls whom."""
-        assert self._context.record is not None, "nobody calls before the call"
-        return self._context.record.call.caller, self._context.record.call.callee
+    def _bridging(self) -> Bridging:
+        return next(each for each in self._abilities if isinstance(each, Bridging))
+
+    @property
+    def _recordings(self) -> Recordings:
+        return next(each for each in self._abilities if isinstance(each, Recordings))
+
+    @property
+    def bridged_to(self) -> str | None:
+        """The call_control_id of the leg it is bridged to."""
+        return self._bridging.other
+
+    @property
+    def after_bridge(self) -> ask.AfterBridge:
+        """What becomes of the leg behind a bridge."""
+        return self._bridging.after
+
+    @property
+    def caller(self) -> str:
+        """Who calls."""
+        return "" if self._context.record is None else self._context.record.call.caller
+
+    @property
+    def callee(self) -> str:
+        """Who is called."""
+        return "" if self._context.record is None else self._context.record.call.callee
 
     def told_by_all(self) -> facts.Payload:
         """Return what every webhook of the leg says, now and after its end."""
@@ -168,7 +193,7 @@ class CallLeg:
         Raises:
             CommandError: refused; nothing has changed, not even the memory of `command_id`s.
         """
-        known = self._memory.recall(command, now)
+        known = self.recall(command, now)
         if known is not None:
             return known, []
         self._check(command, now)
@@ -180,6 +205,10 @@ class CallLeg:
         reply = ask.Reply({"result": "ok", **data})
         self._memory.remember(command, reply, now)
         return reply, effects
+
+    def recall(self, command: ask.Command, now: float) -> ask.Reply | None:
+        """Return the first reply to a command that was accepted before under its `command_id`."""
+        return self._memory.recall(command, now)
 
     def repeats(self, command: ask.Command, now: float) -> bool:
         """Say whether `command` was accepted before and will only be answered again."""
@@ -230,9 +259,9 @@ class CallLeg:
             case facts.MediaClosed():
                 return self._media_closed(fact, now)
             case facts.MediaRenegotiated():
-                if self.state is LegState.ANSWERED:
-                    self._context.media = fact.media
-                return []
+                return self._renegotiated(fact, now) if self.state is LegState.ANSWERED else []
+            case facts.Unbridged():
+                return self._unbridged(fact, now) if self.state is LegState.ANSWERED else []
             case facts.DigitReceived():
                 return self._digit(fact, now)
             case _:
@@ -280,11 +309,16 @@ class CallLeg:
             self._check_call_command(command)
         elif self.state in _OVER:
             raise _ended()
+        elif self.state is LegState.PARKED and isinstance(command, ask.Bridge | ask.Transfer):
+            self._check_call_command(_answer_for(command))
+            self._bridging.check(command, now)
         elif self.state is not LegState.ANSWERED:
             wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
             raise CommandError("90034", f"the call is {self.state.value}; {wait}")
         else:
             self._ability_for(command).check(command, now)
+            if isinstance(command, ask.Bridge) and command.recording is not None:
+                self._recordings.check(ask.StartRecording(recording=command.recording), now)
 
     def _ability_for(self, command: ask.Command) -> Ability:
         return next(each for each in self._abilities if isinstance(command, each.COMMANDS))
@@ -321,8 +355,12 @@ class CallLeg:
                 return {}, self._hang_up(command, now)
             case ask.UpdateClientState():
                 return {}, []
+            case ask.Bridge() if self.state is LegState.PARKED:
+                return {}, self._take_call(_answer_for(command), now)[1]
             case _:
                 data, decided = self._ability_for(command).carry_out(command, now)
+                if isinstance(command, ask.Bridge) and command.recording is not None:
+                    decided = [*decided, self._recordings.begin_beside(command.recording)]
                 return data, self._all_told(decided, now)
 
     def _take_call(self, command: ask.Answer, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
@@ -424,7 +462,7 @@ class CallLeg:
             self._context.media = fact.media
             effects.append(do.ConnectMedia(fact.media))
         if isinstance(fact, facts.CalleeRinging):
-            return effects
+            return effects + self._all_told(self._bridging.ringing(plan, fact), now)
         if fact.media is None:
             return self._end(verdicts.NO_COMMON_MEDIA, now, do.EndCall())
         assert self._context.record is not None, "a leg that dials has a call"
@@ -491,6 +529,24 @@ class CallLeg:
         told = {"digit": fact.digit, **payloads.parties(record)}
         return [self._notify("call.dtmf.received", told, now), *self._by_ability(fact, now)]
 
+    def _renegotiated(self, fact: facts.MediaRenegotiated, now: float) -> list[do.Effect]:
+        record, media = self._context.known()
+        self._context.media = fact.media
+        if fact.media.held is media.held:
+            return []
+        if fact.media.held:
+            return [self._notify("call.hold", payloads.parties(record), now)]
+        return [self._notify("call.unhold", payloads.parties(record), now)]
+
+    def _unbridged(self, fact: facts.Unbridged, now: float) -> list[do.Effect]:
+        if self._bridging.other is None:
+            return []
+        effects = self._by_ability(fact, now)
+        if self._bridging.stays:
+            return effects
+        verdict = verdicts.ENDED_BY_APP if self._plan is None else verdicts.ENDED_BY_CALLING_APP
+        return effects + self._end(verdict, now, do.EndCall())
+
     # The end
 
     def _end(self, verdict: Verdict, now: float, *first: do.Effect) -> list[do.Effect]:
@@ -547,6 +603,13 @@ class CallLeg:
         if route is not None:
             return do.Notify(event_type, {**payload, "Timestamp": iso_time(now)}, now, route)
         return do.Notify(event_type, {**self.told_by_all(), **payload}, now, self.route)
+
+
+def _answer_for(command: ask.Bridge | ask.Transfer) -> ask.Answer:
+    """Return the answer to a call that is answered only to be bridged."""
+    if isinstance(command, ask.Transfer):
+        return ask.Answer()
+    return ask.Answer(bridge=command.bridge, recording=command.recording)
 
 
 def _ended() -> CommandError:

@@ -130,6 +130,10 @@ class Recordings(Ability):
             detail = f"this call cannot be recorded: {why_opaque(media.codec_name)}"
             raise CommandError("10038", detail)
 
+    def begin_beside(self, options: RecordingOptions) -> OpenRecording:
+        """Record an answered leg because another command asked for that, too."""
+        return self._start(self._leg.new_id(), options)
+
     def _start(self, recording_id: str, options: RecordingOptions) -> OpenRecording:
         _, media = self._leg.known()
         self._open[recording_id] = _Recording()

@@ -12,55 +12,14 @@ from offhook.call import commands as ask
 from offhook.call.errors import CommandError
 from offhook.call.values import WebhookWishes
 from offhook.proto import sip
-from offhook.proto.sdp import SessionDescription, make_answer, negotiate
-from tests.fakes.runners import HandClock, House
+from tests.fakes.far_ends import APPLICATION, ONE, TWO, Far, plan
+from tests.fakes.runners import HandClock
 
 pytestmark = pytest.mark.unit
-
-APPLICATION = "1000000000000000001"
-ONE, TWO = "sip:a@192.0.2.21:5070", "sip:b@192.0.2.22"
-
-
-def plan(*to: str, **changes: Any) -> ask.Dial:
-    return ask.Dial(connection_id=APPLICATION, to=to or (ONE,), caller="+15550001111", **changes)
 
 
 def trunk(**changes: Any) -> TrunkSettings:
     return TrunkSettings(**{"name": "t", "address": "pbx.example:5080", **changes})
-
-
-class Far:
-    """The far ends of a house: what was sent to them, and what they say."""
-
-    def __init__(self, **flags: Any) -> None:
-        self.house = House(**flags)
-        self.house.egress.answer.set()
-        self.sip = self.house.sip
-
-    async def dial(self, *to: str, **changes: Any) -> str:
-        """Dial and let the INVITEs go out; return the call_control_id."""
-        reply = self.house.calls.dial(plan(*to, **changes))
-        await self.house.settle()
-        return str(reply.data["call_control_id"])
-
-    async def say(self, event: sip.UserAgentEvent) -> None:
-        self.house.calls.on_sip_event(event)
-        await self.house.settle()
-
-    def answer(self, number: int) -> bytes:
-        offer = SessionDescription.parse(self.sip.invites[number][1])
-        agreed = negotiate(offer, ("PCMA",))
-        assert agreed is not None
-        return make_answer(
-            offer, agreed, address="192.0.2.21", rtp_port=4000, rtcp_port=4001, session_id=1, version=1
-        )
-
-    def call(self, number: int) -> sip.CallHandle:
-        return self.sip.handles[number]
-
-    def told(self, event_type: str) -> dict[str, Any]:
-        events = [event for leg in self.house.outbox.by_leg.values() for event in leg]
-        return next(payload for kind, payload in events if kind == event_type)
 
 
 async def test_a_dial_sends_an_invite_with_our_offer_and_ends_with_nothing_left() -> None:

@@ -10,6 +10,7 @@ from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.codecs import CodecPolicy
 from offhook.call.errors import CommandError
+from offhook.call.values import LegState
 from tests.fakes.legs import QUALITY, Desk, answered, answering, incoming, picked_up, ringing, sdp, told
 
 pytestmark = pytest.mark.unit
@@ -137,3 +138,21 @@ def test_what_every_webhook_says_is_known_after_the_end_too() -> None:
     desk.command(ask.Hangup())
     desk.tell(facts.MediaClosed(QUALITY))
     assert desk.leg.told_by_all()["client_state"] == "eA=="
+
+
+def test_a_bridge_may_begin_a_recording_of_the_asking_leg() -> None:
+    found = ask.OtherLeg(state=LegState.ANSWERED, bridged=False)
+    bridge = ask.Bridge(bridge=ask.BridgeOptions(other="v3:other"), recording=options(), found=found)
+    desk = answered()
+    assert [type(effect) for effect in desk.command(bridge)] == [do.JoinLegs, do.OpenRecording]
+    for _ in range(limits.RECORDINGS_PER_LEG_MAX - 1):
+        recording(desk)
+    with pytest.raises(CommandError, match="10027"):
+        desk.command(bridge)
+    parked = ringing()
+    parked.command(bridge)
+    effects = parked.tell(facts.AckReceived())
+    assert [type(effect) for effect in effects if not isinstance(effect, do.Notify)] == [
+        do.OpenRecording,
+        do.JoinLegs,
+    ]

@@ -43,6 +43,8 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra["speak"] = {"payload": "Hello.", "voice": "female"}
     extra["send_sip_info"] = {"content_type": "text/plain", "body": "hi"}
     extra["refer"] = {"sip_address": "sip:desk@pbx.example"}
+    extra["bridge"] = {"call_control_id": "v3:other"}
+    extra["transfer"] = {"to": "+15550100002"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}
     extra["record_start"] = {"format": "mp3", "channels": "single"}
     for name in ACTION:

@@ -177,9 +177,6 @@ def test_a_required_parameter_is_named(missing: str) -> None:
 
 
 LATER = {
-    "bridge_intent": True,
-    "bridge_on_answer": True,
-    "park_after_unbridge": "self",
     "stream_establish_before_call_originate": True,
     "supervise_call_control_id": "v3:x",
     "conference_config": {"conference_name": "x"},

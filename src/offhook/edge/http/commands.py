@@ -16,6 +16,14 @@ from offhook.call import commands as domain
 from offhook.call.codecs import MP3, STREAM_RATES_HZ
 from offhook.call.values import Header, TargetLegs, Track, UdpTarget, WebhookWishes
 from offhook.edge.http import fields, schemas
+from offhook.edge.http.bridging import (
+    BridgeBody,
+    TransferBody,
+    after_bridge_of_dial,
+    bridge,
+    bridge_of_dial,
+    transferred,
+)
 from offhook.edge.http.building import common, not_yet, refusal, refuse_asked
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import GatherBody, gather, gather_stop
@@ -103,6 +111,9 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         retry_on_timeout=body.retry_on_timeout,
         time_limit_s=float(body.time_limit_secs),
         link_to=body.link_to,
+        caller_of_link=body.bridge_intent,
+        bridge=bridge_of_dial(body),
+        after_bridge=after_bridge_of_dial(body),
         transport=domain.Transport(body.sip_transport_protocol.lower()) if says_transport else None,
         username=body.sip_auth_username,
         password=body.sip_auth_password,
@@ -118,6 +129,11 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         transcription=_inline_transcription(body, rules),
         recording=inline_recording(body),
     )
+
+
+def transfer(body: TransferBody, rules: Rules) -> domain.Transfer:
+    """Return the command of a transfer: the call it makes is a dial."""
+    return transferred(body, dial(body.as_dial(), rules))
 
 
 def _preferred_codecs(body: schemas.Answer) -> tuple[str, ...]:
@@ -232,6 +248,8 @@ ACTIONS = (
     Action("hangup", schemas.Hangup, hangup),
     Action("streaming_start", schemas.StreamingStart, streaming_start, answer=schemas.StreamCommandAnswer),
     Action("streaming_stop", schemas.StreamingStop, streaming_stop),
+    Action("bridge", BridgeBody, bridge),
+    Action("transfer", TransferBody, transfer),
     Action("fork_start", schemas.ForkStart, fork_start),
     Action("fork_stop", schemas.ForkStop, fork_stop),
     Action("transcription_start", schemas.TranscriptionStart, transcription_start),
@@ -358,9 +376,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     asked = {
         "media_encryption": body.media_encryption != "disabled",
         "sip_transport_protocol": body.sip_transport_protocol == "TLS",
-        "bridge_intent": body.bridge_intent,
-        "bridge_on_answer": body.bridge_on_answer,
-        "park_after_unbridge": body.park_after_unbridge is not None,
         "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),

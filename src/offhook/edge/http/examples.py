@@ -25,6 +25,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "speak": {"payload": "Thank you for calling.", "voice": "female"},
     "send_dtmf": {"digits": "1www2WABCDw9", "duration_millis": 250},
     "send_sip_info": {"content_type": "application/json", "body": '{"queue": 3}'},
+    "bridge": {"call_control_id": "v3:MdI91X4lWFEs7IgbBEOT9M4AigoY08M0WWZFISt1Yw2axZ_IiE4pqg"},
+    "transfer": {"to": "sip:desk@pbx.example", "timeout_secs": 20, "park_after_unbridge": "self"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {"gather_id": "pin", "minimum_digits": 4, "maximum_digits": 4, "terminating_digit": "#"},
     "gather_stop": {},

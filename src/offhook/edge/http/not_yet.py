@@ -9,7 +9,6 @@ ACTIONS_NOT_YET = (
     "ai_assistant_join",
     "ai_assistant_start",
     "ai_assistant_stop",
-    "bridge",
     "conversation_relay_start",
     "conversation_relay_stop",
     "enqueue",
@@ -23,6 +22,5 @@ ACTIONS_NOT_YET = (
     "suppression_start",
     "suppression_stop",
     "switch_supervisor_role",
-    "transfer",
 )
 """Names below `/calls/{call_control_id}/actions/`, all by POST."""

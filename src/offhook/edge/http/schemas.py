@@ -182,7 +182,7 @@ class Dial(Answer):
     bridge_intent: bool = False
     bridge_on_answer: bool = False
     prevent_double_bridge: bool = False
-    park_after_unbridge: str | None = None
+    park_after_unbridge: Literal["self"] | None = None
     audio_url: fields.WebUrl | None = None
     media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
