@@ -44,15 +44,14 @@ connect_retry_s = []
 """
 WALKED = {
     "webhook_url", "webhook_urls", "webhook_event_url", "webhook_event_failover_url", "stream_url", "Url",
-    "rx", "tx", "target", "audio_url", "to",
+    "StatusCallback", "rx", "tx", "target", "audio_url", "to",
 }  # fmt: skip
 """Parameters that this test points at the canary."""
 NOT_CONTACTED = {
-    "webhook_url_method", "webhook_urls_method",  # no places
+    "webhook_url_method", "webhook_urls_method", "StatusCallbackMethod",  # no places
     "link_to",  # a call of ours
     "token_uri",  # of a service account: tokens are signed here
     "sip_address",  # of refer: it is the phone that calls there
-    "StatusCallback", "StatusCallbackMethod",  # goes where webhooks go
 }  # fmt: skip
 
 
@@ -173,7 +172,10 @@ async def named_by_commands(api: Api, call: str, place: str, moved: str) -> None
     for body in ({"target": f"udp:{place}"}, {"rx": f"udp:{place}", "tx": "udp:127.0.0.1:9"}):
         status, told = await api.post(f"{actions}/fork_start", body)
         assert (status, told["errors"][0]["code"]) == (422, "10015")
-    status, told = await api.post(f"/texml/Accounts/x/Calls/{call}/Streams.json", {"Url": f"ws://{place}/"})
+    status, told = await api.post(
+        f"/texml/Accounts/x/Calls/{call}/Streams.json",
+        {"Url": f"ws://{place}/", "StatusCallback": f"http://{place}/"},
+    )
     assert status == 200, told
 
 

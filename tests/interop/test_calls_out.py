@@ -1,6 +1,7 @@
 """Calls out to sipp as the phone and as the trunk, from the request to the last webhook."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 
+from offhook.edge.sip import Listen
+from offhook.kit.answering import AnsweringPhone, AnswerPlan
+from offhook.kit.audio import Sound
 from tests.fakes.server import (
     API_KEY,
     App,
@@ -18,6 +24,7 @@ from tests.fakes.server import (
     start_offhook,
     stop_offhook,
 )
+from tests.interop.test_two_way import tone
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -190,3 +197,62 @@ async def test_nobody_at_the_address_is_told(app: App, tmp_path: Path) -> None:
         await dial(server, "sip:bob@nowhere.invalid")
         hangup = await hangup_of(app)
     assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("unspecified", "unspecified")
+
+
+async def test_a_stream_is_open_before_anybody_is_rung_and_hears_from_the_answer_on(
+    app: App, tmp_path: Path
+) -> None:
+    order: list[str] = []
+    frames: list[dict[str, Any]] = []
+
+    def opening(connection: ServerConnection, request: Request) -> None:
+        order.append("open")
+
+    async def listen(connection: ServerConnection) -> None:
+        async for message in connection:
+            frame = json.loads(message)
+            frames.append(frame)
+            if frame["event"] != "media":
+                order.append(frame["event"])
+
+    plan = AnswerPlan(ring_s=2.0, play=Sound(tone(440, 1_000), 8_000), duration_s=2.0)
+    phone = AnsweringPhone(
+        plan, Listen("udp", "127.0.0.1", 0), on_event=lambda event: order.append(f"phone {event.kind}")
+    )
+    async with (
+        phone,
+        serve(listen, "127.0.0.1", 0, process_request=opening) as streams,
+        running_server(app, tmp_path) as server,
+    ):
+        port = next(iter(streams.sockets)).getsockname()[1]
+        await dial(
+            server,
+            phone.uri,
+            stream_url=f"ws://127.0.0.1:{port}/",
+            stream_establish_before_call_originate=True,
+        )
+        await hangup_of(app)
+    steps = [step for step in order if step in ("open", "start", "stop", "phone ringing", "phone answered")]
+    assert steps[:2] == ["open", "phone ringing"]
+    assert steps.index("phone answered") < steps.index("start") < steps.index("stop")
+    media = [frame["media"] for frame in frames if frame["event"] == "media"]
+    assert int(media[0]["timestamp"]) < 500, "time counts from the answer"
+    assert int(media[0]["chunk"]) == 1
+    assert 1_000 <= len(media) * 20 <= 2_500, "nothing was kept of the ringing"
+    assert app.types() == [
+        "call.initiated", "call.answered", "streaming.started", "streaming.stopped", "call.hangup",
+    ]  # fmt: skip
+
+
+async def test_a_call_is_made_though_its_stream_cannot_be_opened(app: App, tmp_path: Path) -> None:
+    async with running_server(app, tmp_path) as server, callee(tmp_path, "-sn", "uas") as port:
+        call = await dial(
+            server,
+            f"sip:bob@127.0.0.1:{port}",
+            stream_url=f"ws://127.0.0.1:{free_port()}/",
+            stream_establish_before_call_originate=True,
+        )
+        await app.wait_for(lambda app: "call.answered" in app.types(), timeout_s=25)
+        await app.act(call["call_control_id"], "hangup")
+        await hangup_of(app)
+    assert app.types() == ["call.initiated", "streaming.failed", "call.answered", "call.hangup"]

@@ -25,6 +25,8 @@ CALL_TIME_LIMIT_S = 14_400.0
 """How long an answered call may last."""
 DIAL_TIMEOUT_S = 30.0
 """How long a call we make may ring when the app does not say (contract 2.3)."""
+PREPARING_TIMEOUT_S = 20.0
+"""How long a call we make waits for the stream that should be open before it."""
 DIAL_TARGETS_MAX = 16
 """Addresses that one call may ring at once."""
 DIAL_COMMAND_IDS_MAX = 20_000
@@ -59,6 +61,8 @@ GATHER_DIGITS_MAX = 128
 """Keys of one entry (contract 2.4)."""
 GATHER_MS_MAX = 14_400_000
 """How long one may wait for keys: as long as a call lasts."""
+GATHER_TRIES_MAX = 128
+"""How often one may be asked for an entry."""
 GATHER_ID_CHARACTERS_MAX = 40
 RECORDINGS_PER_LEG_MAX = 4
 """Recordings of one leg at a time."""

@@ -255,6 +255,7 @@ class Dial(Command):
     `digits` are keys to press after the answer, `playback` is what the called hears then.
     `link_to` is the call whose session it joins, and with `caller_of_link` whose caller it shows; `bridge`
     is what it is bridged to when it is answered, and `after_bridge` what becomes of it behind any bridge.
+    With `stream_first` the socket of `stream` is opened before anybody is rung.
     """
 
     connection_id: str
@@ -279,6 +280,7 @@ class Dial(Command):
     silence_when_idle: bool = False
     webhooks: WebhookWishes = field(default_factory=WebhookWishes)
     stream: StreamOptions | None = None
+    stream_first: bool = False
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
     recording: RecordingOptions | None = None
@@ -409,6 +411,9 @@ class Gather(Command):
 
     `terminating_digit` ends the entry, and is empty for none. `initial_timeout_s` is for the first key,
     `inter_digit_timeout_s` for each one after it, `timeout_s` for all of them.
+
+    With a `prompt` the caller is asked first, up to `tries` times while the entry is not valid, and hears
+    `invalid_prompt` before the next time when keys were pressed; `initial_timeout_s` begins when all is said.
     """
 
     gather_id: str | None = None
@@ -419,6 +424,9 @@ class Gather(Command):
     timeout_s: float = 60.0
     inter_digit_timeout_s: float = 5.0
     initial_timeout_s: float = 5.0
+    prompt: PlaybackOptions | SpeakOptions | None = None
+    invalid_prompt: PlaybackOptions | SpeakOptions | None = None
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 | state | by | next | effects, in order |
 | --- | --- | --- | --- |
 | new | IncomingCall | parked | Notify call.initiated |
-| | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall |
+| | OutgoingCall | dialling | Notify call.initiated, OpenMedia, PlaceCall or first what is to be ready |
 | parked | Answer, Bridge | answering | OpenMedia, AcceptCall |
 | | Reject, Hangup, time | ending | RejectCall |
 | | CallerCancelled | ending | |
@@ -12,7 +12,8 @@
 | | MediaFailed | ending | RejectCall 500 |
 | | CallerCancelled, BYE | ending | |
 | | Hangup, anything else that breaks, time | ending | EndCall |
-| dialling | CalleeRinging | dialling | ConnectMedia if it brings audio |
+| dialling | all is ready, or time | dialling | PlaceCall |
+| | CalleeRinging | dialling | ConnectMedia if it brings audio |
 | | CalleeAnswered | answered | ConnectMedia if due, Notify call.answered, what the plan begins with it |
 | | CalleeAnswered without audio | ending | EndCall |
 | | CalleeRefused | ending | |
@@ -120,6 +121,7 @@ class CallLeg:
         self._time_limit_s = time_limit_s
         self._answer: ask.Answer | None = None
         self._plan: ask.Dial | None = None
+        self._placed = False
         self._memory = CommandMemory()
         self._keys = Keypresses()
         self._media_open = False
@@ -265,7 +267,8 @@ class CallLeg:
             case facts.DigitReceived():
                 return self._digit(fact, now)
             case _:
-                return self._by_ability(fact, now) + self._finish_when_done(now)
+                effects = self._by_ability(fact, now) + self._place_when_ready(now)
+                return effects + self._finish_when_done(now)
 
     def _by_ability(self, fact: facts.Fact, now: float) -> list[do.Effect]:
         concerned = (each for each in self._abilities if isinstance(fact, each.FACTS))
@@ -289,6 +292,8 @@ class CallLeg:
         match self.state:
             case LegState.PARKED:
                 return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
+            case LegState.DIALLING if not self._placed:
+                return self._place(now)
             case LegState.DIALLING:
                 assert self._plan is not None, "a leg that dials has a plan"
                 verdict = verdicts.rang_too_long(487, retry_on_timeout=self._plan.retry_on_timeout)
@@ -432,7 +437,6 @@ class CallLeg:
     def _dial(self, call: facts.OutgoingCall, now: float) -> list[do.Effect]:
         plan = self._plan = call.plan
         self.state = LegState.DIALLING
-        self._deadline = now + plan.timeout_s
         self._time_limit_s = plan.time_limit_s
         self._context.client_state = plan.client_state
         self.route = plan.webhooks.applied_to(self.route)
@@ -441,11 +445,27 @@ class CallLeg:
         self._media_open = True
         codecs = self._context.codecs.offered(plan.preferred_codecs)
         told = payloads.initiated(self._context.record, self._context.codecs.spoken, codecs)
-        return [
+        effects: list[do.Effect] = [
             self._notify("call.initiated", told, now),
             do.OpenMedia(None, codecs, plan.silence_when_idle),
-            do.PlaceCall(plan),
         ]
+        prepared = [item for each in self._abilities for item in each.prepare(plan, self.inline_ids, codecs)]
+        self._deadline = now + limits.PREPARING_TIMEOUT_S
+        return effects + self._all_told(prepared, now) + self._place_when_ready(now)
+
+    def _place_when_ready(self, now: float) -> list[do.Effect]:
+        """Place a call of ours once, when what should be ready before it is."""
+        if self.state is not LegState.DIALLING or self._placed:
+            return []
+        if any(each.preparing() for each in self._abilities):
+            return []
+        return self._place(now)
+
+    def _place(self, now: float) -> list[do.Effect]:
+        assert self._plan is not None, "a leg that dials has a plan"
+        self._placed = True
+        self._deadline = now + self._plan.timeout_s
+        return [do.PlaceCall(self._plan)]
 
     def _far_end(
         self, fact: facts.CalleeRinging | facts.CalleeAnswered | facts.CalleeRefused, now: float
@@ -458,6 +478,8 @@ class CallLeg:
             )
             return self._end(verdict, now)
         effects: list[do.Effect] = []
+        if isinstance(fact, facts.CalleeRinging) and plan.stream_first:
+            return []  # the stream is open already, and what it is sent begins with the answer
         if fact.media is not None and fact.media != self.media:
             self._context.media = fact.media
             effects.append(do.ConnectMedia(fact.media))

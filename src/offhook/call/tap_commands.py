@@ -1,5 +1,7 @@
 """The commands about taps: whether one may be carried out, and the effect that opens a tap."""
 
+from collections.abc import Sequence
+
 from offhook.base import limits
 from offhook.call import payloads
 from offhook.call.ability import Compat, LegContext
@@ -21,7 +23,7 @@ from offhook.call.errors import CommandError
 from offhook.call.facts import Payload
 from offhook.call.taps import Taps, speaks_rtp
 from offhook.call.values import TargetLegs, WebhookRoute
-from offhook.proto.sdp import NegotiatedMedia
+from offhook.proto.sdp import NegotiatedMedia, SessionDescription, make_offer, negotiate
 
 WIDE_BAND_HZ = 16_000
 
@@ -104,13 +106,30 @@ def check_audio(
         raise CommandError("10038", detail, "/stream_bidirectional_codec")
 
 
-def opened_stream(stream_id: str, options: StreamOptions, leg: LegContext) -> OpenStream:
+def expected_media(codecs: Sequence[str], opaque: frozenset[str]) -> NegotiatedMedia:
+    """Return what a call that offers these will be in if the far end has no other wish.
+
+    A stream that is opened before the answer is in this codec; it is transcoded if the call is in another.
+    """
+    wanted = next((name for name in codecs if name not in opaque), codecs[0])
+    offer = make_offer((wanted,), address="0.0.0.0", rtp_port=9, rtcp_port=9, session_id=1)
+    media = negotiate(SessionDescription.parse(offer), (wanted,))
+    assert media is not None, "we can do what we offer"
+    return media
+
+
+def opened_stream(
+    stream_id: str, options: StreamOptions, leg: LegContext, expected: NegotiatedMedia | None = None
+) -> OpenStream:
     """Return the effect that opens a stream, with what its start and stop frames will say.
 
-    MP3 is what apps speak that did not ask to speak at all, so where nothing can be played into the
-    call, the app only listens.
+    `expected` is what the call will be in, where that is not agreed on yet. MP3 is what apps speak that
+    did not ask to speak at all, so where nothing can be played into the call, the app only listens.
     """
-    record, media = leg.known()
+    record = leg.record
+    media = expected or leg.media
+    assert record is not None, "a leg that streams has a call"
+    assert media is not None, "a leg that streams has media, or expects some"
     app_codec = None if media.codec_name in leg.codecs.opaque else options.app_codec
     codec = codec_to_app(options, media)
     rate_hz = stream_rate_hz(codec, options, media)

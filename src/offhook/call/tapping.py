@@ -1,11 +1,14 @@
 """A leg's ability to be listened in on: streams, forks, transcriptions and agents."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from offhook.call import commands as ask
 from offhook.call import facts, tap_commands
 from offhook.call.ability import Ability, Decision, LegContext
 from offhook.call.effects import OpenTranscription
+from offhook.call.errors import CommandError
 from offhook.call.taps import Taps
 from offhook.proto.sdp import NegotiatedMedia
 
@@ -90,10 +93,29 @@ class Tapping(Ability):
         """See `Ability`."""
         return self._ids(plan)
 
+    def prepare(self, plan: ask.Dial, ids: dict[str, str], codecs: Sequence[str]) -> list[Decision]:
+        """See `Ability`."""
+        if plan.stream is None or not plan.stream_first:
+            return []
+        expected = tap_commands.expected_media(codecs, self._leg.codecs.opaque)
+        effect = tap_commands.opened_stream(ids["stream_id"], plan.stream, self._leg, expected)
+        callback = tap_commands.callback_of(ids["stream_id"], plan.stream, self._leg)
+        return [*self._taps.open_stream(effect, callback, early=True)]
+
+    def preparing(self) -> bool:
+        """See `Ability`."""
+        return self._taps.opening_early()
+
     def begin(self, plan: ask.Answer | ask.Dial, ids: dict[str, str], now: float) -> list[Decision]:
         """See `Ability`."""
         del now
-        decided = self._open_streams(plan, ids)
+        decided: list[Decision] = []
+        if isinstance(plan, ask.Dial) and plan.stream is not None and plan.stream_first:
+            decided += self._begin_early(ids["stream_id"], plan.stream)
+            if plan.dialogflow is not None:
+                decided += self._open_streams(replace(plan, stream=None), ids)
+        else:
+            decided += self._open_streams(plan, ids)
         if plan.transcription is not None:
             decided += self._open_transcription(plan.transcription)
         return decided
@@ -115,6 +137,15 @@ class Tapping(Ability):
         if command.dialogflow is not None:
             ids["dialogflow_stream_id" if ids else "stream_id"] = self._leg.new_id()
         return ids
+
+    def _begin_early(self, stream_id: str, options: ask.StreamOptions) -> list[Decision]:
+        """Let a stream begin that was opened before the call was placed, if the call's codec allows it."""
+        _, media = self._leg.known()
+        try:
+            tap_commands.check_audio(media, self._leg.codecs.opaque, stream=options)
+        except CommandError as error:
+            return [*self._taps.refuse_early(stream_id, error.problem.detail)]
+        return [*self._taps.begin_early(stream_id)]
 
     def _open_streams(
         self, command: ask.Answer | ask.Dial | ask.StartStream, ids: dict[str, str]

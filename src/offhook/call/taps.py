@@ -83,6 +83,10 @@ class Stream:
     two_way: bool = False
     callback: tuple[WebhookRoute, Payload] | None = None
     """Where it tells of itself beside the webhooks, and what it says there each time."""
+    early: bool = False
+    """Its socket is opened before the call has begun; until then nothing is told of it but a failure."""
+    ready: bool = False
+    """Of an early one: the socket is open."""
     connected: bool = False
     closing: bool = False
     held: OpenStream | OpenDialogflow | None = None
@@ -181,8 +185,32 @@ class Taps:
         """Return the transcription that nobody has asked to end; there is at most one."""
         return next((each for each in self.transcriptions.values() if not each.closing), None)
 
+    def opening_early(self) -> bool:
+        """Return whether a stream that should be there before its call is not open yet."""
+        return any(stream.early and not stream.ready for stream in self.streams.values())
+
+    def begin_early(self, stream_id: str) -> list[Effect | Tell]:
+        """Let an early stream begin: its call has been answered."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return []  # it has failed, which was told
+        stream.early = False
+        return self._connected(stream) if stream.ready else []
+
+    def refuse_early(self, stream_id: str, detail: str) -> list[Effect | Tell]:
+        """End an early stream that the call, now that it is answered, leaves no way for."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return []
+        stream.closing = True
+        return [*stream.failure(CONNECTION_FAILED, detail), CloseStream(stream_id, "failed")]
+
     def open_stream(
-        self, effect: OpenStream, callback: tuple[WebhookRoute, Payload] | None = None
+        self,
+        effect: OpenStream,
+        callback: tuple[WebhookRoute, Payload] | None = None,
+        *,
+        early: bool = False,
     ) -> list[Effect]:
         """Keep book of a stream from now on."""
         self.streams[effect.stream_id] = Stream(
@@ -192,6 +220,7 @@ class Taps:
             effect.codec,
             two_way=speaks_rtp(effect.app_codec),
             callback=callback,
+            early=early,
         )
         return [effect]
 
@@ -340,6 +369,12 @@ class Taps:
         stream = self.streams.get(fact.stream_id)
         if stream is None or stream.connected or stream.held:
             return []
+        if stream.early:
+            stream.ready = True
+            return []
+        return self._connected(stream)
+
+    def _connected(self, stream: Stream) -> list[Effect | Tell]:
         stream.connected = True
         told = stream.started()
         return [*told] if stream.closing else [*told, BeginStream(stream.stream_id)]

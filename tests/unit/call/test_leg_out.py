@@ -221,3 +221,86 @@ def test_a_silent_far_end_is_given_up_after_the_usual_time() -> None:
     desk.wait(limits.DIAL_TIMEOUT_S)
     assert told(desk.done) == ["call.initiated"]
     assert desk.leg.state is LegState.ENDING
+
+
+# A stream that is opened before the call
+
+
+def streaming_first(**changes: object) -> Desk:
+    """Return a desk whose call waits for its stream."""
+    desk = Desk()
+    effects = desk.tell(outgoing(stream=stream(), stream_first=True, **changes))
+    assert kinds(effects) == [do.Notify, do.OpenMedia, do.OpenStream]
+    return desk
+
+
+def opened(desk: Desk) -> do.OpenStream:
+    (effect,) = [each for each in desk.done if isinstance(each, do.OpenStream)]
+    return effect
+
+
+def test_nobody_is_rung_before_the_stream_is_open_and_it_begins_with_the_answer() -> None:
+    desk = streaming_first(timeout_s=5.0)
+    assert (opened(desk).codec, opened(desk).stream_id) == ("PCMU", desk.leg.inline_ids["stream_id"])
+    desk.wait(10.0)
+    assert kinds(desk.tell(facts.StreamConnected("id-1"))) == [do.PlaceCall]
+    assert desk.leg.poll_timeout() == desk.now + 5.0, "the time to ring begins now"
+    assert desk.tell(facts.CalleeRinging(media())) == [], "early media is no part of the stream"
+    effects = desk.tell(facts.CalleeAnswered("+15550002222", media()))
+    assert kinds(effects) == [do.ConnectMedia, do.Notify, do.Notify, do.BeginStream]
+    assert told(effects) == ["call.answered", "streaming.started"]
+    desk.tell(facts.StreamClosed("id-1", "app_closed"))
+    assert desk.events[-1] == "streaming.stopped"
+
+
+def test_a_stream_that_cannot_be_opened_is_told_and_the_call_is_made() -> None:
+    desk = streaming_first()
+    effects = desk.tell(facts.StreamFailed("id-1", "connection_failed", "no such host"))
+    assert told(effects) == ["streaming.failed"]
+    assert kinds(effects) == [do.Notify, do.PlaceCall]
+    effects = desk.tell(facts.CalleeAnswered("+15550002222", media()))
+    assert kinds(effects) == [do.ConnectMedia, do.Notify], "it is not tried again"
+
+
+def test_a_stream_that_is_lost_while_it_rings_is_told_once() -> None:
+    desk = streaming_first()
+    desk.tell(facts.StreamConnected("id-1"))
+    assert told(desk.tell(facts.StreamFailed("id-1", "connection_lost", "reset"))) == ["streaming.failed"]
+    assert told(desk.tell(facts.CalleeAnswered("+15550002222", media()))) == ["call.answered"]
+
+
+def test_a_stream_that_takes_too_long_holds_the_call_up_no_longer() -> None:
+    desk = streaming_first()
+    assert kinds(desk.wait(limits.PREPARING_TIMEOUT_S)) == [do.PlaceCall]
+    assert desk.tell(facts.CalleeAnswered("+15550002222", media()))[-1:] != [do.BeginStream("id-1")]
+    effects = desk.tell(facts.StreamConnected("id-1"))
+    assert told(effects) == ["streaming.started"]
+    assert effects[-1] == do.BeginStream("id-1")
+
+
+def test_nothing_is_told_of_a_stream_whose_call_nobody_takes() -> None:
+    desk = streaming_first()
+    desk.tell(facts.StreamConnected("id-1"))
+    effects = desk.tell(facts.CalleeRefused(486))
+    assert effects[0] == do.CloseStream("id-1", "call_ended", "user_busy")
+    desk.tell(facts.StreamClosed("id-1", "call_ended"))
+    over(desk)
+    assert desk.events == ["call.initiated", "call.hangup"]
+
+
+def test_a_call_that_is_given_up_while_it_waits_for_its_stream_is_never_placed() -> None:
+    desk = streaming_first()
+    assert kinds(desk.command(ask.Hangup())) == [do.EndCall, do.CloseStream, do.CloseMedia]
+    assert desk.tell(facts.StreamConnected("id-1")) == []
+    desk.tell(facts.StreamClosed("id-1", "call_ended"))
+    assert over(desk)["hangup_cause"] == "originator_cancel"
+    assert do.PlaceCall not in kinds(desk.done)
+
+
+def test_a_stream_that_the_call_turns_out_to_leave_no_way_for_fails() -> None:
+    desk = Desk(codecs=CodecPolicy(("PCMU", "PCMA"), opaque=frozenset({"PCMA"})))
+    desk.tell(outgoing(stream=stream(codec="PCMU"), stream_first=True), facts.StreamConnected("id-1"))
+    effects = desk.tell(facts.CalleeAnswered("+15550002222", media("PCMA")))
+    assert told(effects) == ["call.answered", "streaming.failed"]
+    assert effects[-1] == do.CloseStream("id-1", "failed")
+    assert desk.tell(facts.StreamClosed("id-1", "failed")) == []

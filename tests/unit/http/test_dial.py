@@ -177,12 +177,19 @@ def test_a_required_parameter_is_named(missing: str) -> None:
 
 
 LATER = {
-    "stream_establish_before_call_originate": True,
     "supervise_call_control_id": "v3:x",
     "conference_config": {"conference_name": "x"},
     "answering_machine_detection": "detect",
     "assistant": {"id": "x"},
 }
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_stream_may_be_opened_before_the_call(early: bool) -> None:
+    body = Dial.model_validate(
+        {**BASE, "stream_url": "wss://app.example/", "stream_establish_before_call_originate": early}
+    )
+    assert dial(body, Rules(check_ip=public_only)).stream_first is early
 
 
 @pytest.mark.parametrize(

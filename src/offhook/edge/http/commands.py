@@ -26,7 +26,15 @@ from offhook.edge.http.bridging import (
 )
 from offhook.edge.http.building import common, not_yet, refusal, refuse_asked
 from offhook.edge.http.events import EVENT_TYPES
-from offhook.edge.http.gathering import GatherBody, gather, gather_stop
+from offhook.edge.http.gathering import (
+    GatherBody,
+    GatherUsingAudio,
+    GatherUsingSpeak,
+    gather,
+    gather_stop,
+    gather_using_audio,
+    gather_using_speak,
+)
 from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.recording import (
@@ -125,6 +133,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         silence_when_idle=_silence_when_idle(body, rules),
         webhooks=_webhooks(body),
         stream=_stream(body),
+        stream_first=body.stream_establish_before_call_originate,
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
         recording=inline_recording(body),
@@ -261,6 +270,8 @@ ACTIONS = (
     Action("send_sip_info", SendSipInfo, send_sip_info),
     Action("refer", Refer, refer),
     Action("gather", GatherBody, gather),
+    Action("gather_using_audio", GatherUsingAudio, gather_using_audio),
+    Action("gather_using_speak", GatherUsingSpeak, gather_using_speak),
     Action("gather_stop", schemas.CommandBody, gather_stop),
     Action("record_start", RecordStart, record_start, answer=schemas.RecordingCommandAnswer),
     Action("record_stop", RecordingNamed, record_stop),
@@ -376,7 +387,6 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     asked = {
         "media_encryption": body.media_encryption != "disabled",
         "sip_transport_protocol": body.sip_transport_protocol == "TLS",
-        "stream_establish_before_call_originate": body.stream_establish_before_call_originate,
         "supervise_call_control_id": body.supervise_call_control_id is not None,
         "conference_config": bool(body.conference_config),
         "answering_machine_detection": body.answering_machine_detection != "disabled",
