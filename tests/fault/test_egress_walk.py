@@ -196,6 +196,15 @@ async def named_by_a_dial(api: Api, connection_id: str, place: str) -> None:
         assert status in (200, 422), told
 
 
+async def named_by_a_transfer(api: Api, call: str, place: str) -> None:
+    """Hand a call over to the place."""
+    status, told = await api.post(
+        f"/calls/{call}/actions/transfer",
+        {"to": f"sip:bob@{place}", "audio_url": f"http://{place}/a.wav", "webhook_url": f"http://{place}/"},
+    )
+    assert status in (200, 422), told
+
+
 async def application_at(api: Api, name: str, url: str, failover: str) -> str:
     status, told = await api.post(
         "/call_control_applications",
@@ -228,6 +237,7 @@ async def test_nothing_that_an_app_can_name_leads_to_a_forbidden_address(tmp_pat
                 await named_by_commands(api, plain, place, moved)
                 inward = await application_at(api, f"inward{number}", f"http://{place}/", moved)
                 calls.append(up_and_running(phone, server, inward))
+                await named_by_a_transfer(api, answered, place)
                 await named_by_a_dial(api, inward, place)
             await app.wait_for(lambda app: app.types().count("call.playback.ended") == 3 * len(SPELLINGS), 30)
             await app.wait_for(lambda app: app.types().count("streaming.failed") >= 2 * len(SPELLINGS), 30)
