@@ -1,6 +1,7 @@
 """Actions on a call through the official SDK: what reaches the leg, and what is refused with which code."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ import telnyx
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call.values import Header, TargetLegs
+from offhook.proto.ssml import script_of_text
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.api
+
+URL = "https://app.example/hello.wav"
 
 
 def problem(error: telnyx.APIStatusError) -> tuple[str, str | None]:
@@ -181,6 +185,100 @@ async def test_a_gather_that_cannot_be_is_refused_by_name(
     assert api.service.commands == []
 
 
+async def test_every_parameter_of_a_prompt_reaches_the_leg(api: Api) -> None:
+    call = api.service.ring(answered=True)
+    wanted: dict[str, Any] = {
+        "minimum_digits": 4,
+        "maximum_digits": 6,
+        "maximum_tries": 2,
+        "terminating_digit": "*",
+        "valid_digits": "0123",
+        "timeout_millis": 7_000,
+        "inter_digit_timeout_millis": 1_500,
+        "client_state": "c3RhdGU=",
+        "command_id": "once",
+    }
+    expected = ask.Gather(
+        minimum_digits=4,
+        maximum_digits=6,
+        tries=2,
+        terminating_digit="*",
+        valid_digits="0123",
+        initial_timeout_s=7.0,
+        inter_digit_timeout_s=1.5,
+        timeout_s=14_400.0,
+        client_state="c3RhdGU=",
+        command_id="once",
+    )
+    async with api.sdk() as client:
+        actions = client.calls.actions
+        await actions.gather_using_audio(
+            call, audio_url=URL, invalid_audio_url="https://app.example/wrong.wav", **wanted
+        )
+        await actions.gather_using_speak(
+            call, payload="Your PIN?", invalid_payload="Wrong.", voice="female", language="en-GB", **wanted
+        )
+        await actions.gather_using_audio(call, audio_url=URL)
+    wrong = ask.PlaybackOptions(url="https://app.example/wrong.wav")
+    said = [
+        ask.SpeakOptions(script=script_of_text(text), voice="female", language="en-GB")
+        for text in ("Your PIN?", "Wrong.")
+    ]
+    assert [command for _, command in api.service.commands] == [
+        replace(expected, prompt=ask.PlaybackOptions(url=URL), invalid_prompt=wrong),
+        replace(expected, prompt=said[0], invalid_prompt=said[1]),
+        ask.Gather(prompt=ask.PlaybackOptions(url=URL), tries=3, initial_timeout_s=60.0, timeout_s=14_400.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "members", "expected"),
+    [
+        ("gather_using_audio", {}, ("10004", "/audio_url")),
+        ("gather_using_audio", {"audio_url": "ftp://h/x"}, ("10003", "/audio_url")),
+        ("gather_using_audio", {"audio_url": URL, "media_name": "x"}, ("10015", "/media_name")),
+        ("gather_using_audio", {"media_name": "x"}, ("10038", "/media_name")),
+        (
+            "gather_using_audio",
+            {"audio_url": URL, "invalid_audio_url": URL, "invalid_media_name": "x"},
+            ("10015", "/invalid_media_name"),
+        ),
+        (
+            "gather_using_audio",
+            {"audio_url": URL, "invalid_media_name": "x"},
+            ("10038", "/invalid_media_name"),
+        ),
+        ("gather_using_audio", {"audio_url": URL, "maximum_tries": 0}, ("90024", "/maximum_tries")),
+        (
+            "gather_using_audio",
+            {"audio_url": URL, "minimum_digits": 3, "maximum_digits": 2},
+            ("90023", "/maximum_digits"),
+        ),
+        ("gather_using_speak", {"voice": "female"}, ("10004", "/payload")),
+        ("gather_using_speak", {"payload": "x"}, ("10004", "/voice")),
+        (
+            "gather_using_speak",
+            {
+                "payload": "<speak>x</speak>",
+                "invalid_payload": "<speak>",
+                "payload_type": "ssml",
+                "voice": "female",
+            },
+            ("90010", "/invalid_payload"),
+        ),
+    ],
+)
+async def test_a_prompt_that_cannot_be_is_refused_by_name(
+    api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    call = api.service.ring(answered=True)
+    async with api.http() as client:
+        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
+    [entry] = answer.json()["errors"]
+    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert api.service.commands == []
+
+
 async def test_an_info_is_sent_once_a_command_id(api: Api) -> None:
     call = api.service.ring(answered=True)
     async with api.sdk() as client:
@@ -277,7 +375,6 @@ async def test_a_signal_that_cannot_be_is_refused_by_name(
 
 
 WAV = b"RIFF\x00\x00\x00\x00WAVE"
-URL = "https://app.example/hello.wav"
 
 
 async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:

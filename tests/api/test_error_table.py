@@ -167,6 +167,7 @@ ROWS: dict[tuple[int, str], Ask] = {
     (422, "90018"): command("hangup", "hangup"),
     (422, "90022"): command("gather", minimum_digits=0),
     (422, "90023"): command("gather", maximum_digits=129),
+    (422, "90024"): command("gather_using_audio", maximum_tries=0),
     (422, "90025"): command("gather", timeout_millis=0),
     (422, "90026"): command("gather", inter_digit_timeout_millis=0),
     (422, "90027"): command("send_dtmf", duration_millis=99),

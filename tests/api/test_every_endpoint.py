@@ -48,7 +48,7 @@ class Visit:
         await asyncio.to_thread(self.world.keep_calls_up)
         call = (self.world.ringing if command in WHILE_RINGING else self.world.answered)[0]
         for name in (*BEFORE.get(command, ()), command):
-            members = sdk_arguments(name, localised(LEAST[name], self.world))
+            members = sdk_arguments(name, localised(LEAST[name], self.world, call=call))
             await getattr(self.client.calls.actions, sdk_method(name))(call, **members)
         kept = self.answers[-1]
         if command not in ("hangup", "reject"):

@@ -35,6 +35,8 @@ LEAST: dict[str, Members] = {
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {},
+    "gather_using_audio": {"audio_url": SOUND},
+    "gather_using_speak": {"payload": "Hello.", "voice": "female"},
     "gather_stop": {},
     "client_state_update": {"client_state": "eA=="},
     "bridge": {"call_control_id": OTHER_CALL},
@@ -139,12 +141,6 @@ _SAMPLES: dict[str, Sample] = {
     "cache_audio": Sample(False),
     "digits": Sample("9"),
     "duration_millis": Sample(300),
-    # texts
-    "payload": Sample("Goodbye."),
-    "payload_type": Sample("ssml", {"payload": "<speak>Hello.</speak>"}),
-    "voice": Sample("AWS.Polly.Joanna"),
-    "voice_settings": Sample({"type": "telnyx", "voice_speed": 1.5}),
-    "service_level": Sample("basic"),
     "minimum_digits": Sample(2),
     "maximum_digits": Sample(4),
     "terminating_digit": Sample("*"),
@@ -153,10 +149,20 @@ _SAMPLES: dict[str, Sample] = {
     "inter_digit_timeout_millis": Sample(1000),
     "initial_timeout_millis": Sample(2000),
     "gather_id": Sample("pin"),
+    "maximum_tries": Sample(2),
+    "invalid_audio_url": Sample("https://app.example/wrong.wav"),
+    "invalid_media_name": Sample("wrong"),
+    "invalid_payload": Sample("Once more."),
     # signals
     "content_type": Sample("text/plain"),
     "body": Sample("hello"),
     "sip_address": Sample("sip:sales@pbx.example"),
+    # texts
+    "payload": Sample("Goodbye."),
+    "payload_type": Sample("ssml", {"payload": "<speak>Hello.</speak>"}),
+    "voice": Sample("AWS.Polly.Joanna"),
+    "voice_settings": Sample({"type": "telnyx", "voice_speed": 1.5}),
+    "service_level": Sample("basic"),
     # calls
     "cause": Sample("NOT_FOUND"),
     "reason": Sample("done"),
@@ -204,6 +210,7 @@ _OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
 """Where a parameter means something else than in the other commands."""
 
 REFUSED_VALUES: dict[tuple[str, str], Any] = {
+    ("gather_using_speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},
     ("transfer", "media_encryption"): "DTLS",
     ("transfer", "sip_transport_protocol"): "TLS",
     ("speak", "voice_settings"): {"type": "elevenlabs", "api_key_ref": "mine"},

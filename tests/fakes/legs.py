@@ -33,7 +33,7 @@ URL = "wss://app.example/audio?token=t"
 def memory(leg: CallLeg) -> dict[str, Any]:
     """Return a copy of all that a leg and its abilities keep, which compares by value."""
     kept = {name: value for name, value in vars(leg).items() if name not in ("_abilities", "_context")}
-    known = {name: getattr(leg._context, name) for name in LegContext.__slots__}
+    known = {name: getattr(leg._context, name) for name in LegContext.__slots__ if name != "player"}
     abilities = [
         {name: value for name, value in vars(ability).items() if name != "_leg"} for ability in leg._abilities
     ]

@@ -3,10 +3,18 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from offhook.proto.sip import CallHandle, Flow, Headers, UserAgent, UserAgentConfig, UserAgentEvent
+from offhook.proto.sip import (
+    CallHandle,
+    Flow,
+    Headers,
+    OutgoingCall,
+    UserAgent,
+    UserAgentConfig,
+    UserAgentEvent,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,22 @@ class SimulatedSip:
     def hangup(self, call: CallHandle, *, headers: Headers = ()) -> None:
         """As `SipServer.hangup`."""
         self.agent.hangup(call, self._loop.time(), headers=headers)
+        self.pump()
+
+    def invite(self, call: OutgoingCall, sdp: bytes) -> CallHandle:
+        """As `SipServer.invite`."""
+        handle = self.agent.invite(call, sdp, self._loop.time())
+        self.pump()
+        return handle
+
+    def flow_at(self, transport: str, hosts: Sequence[str], port: int) -> Flow:
+        """As `SipServer.flow_at`."""
+        del transport
+        return self.flow_to((hosts[0], port))
+
+    def reinvite(self, call: CallHandle, sdp: bytes) -> None:
+        """As `SipServer.reinvite`."""
+        self.agent.reinvite(call, sdp, self._loop.time())
         self.pump()
 
     def answer_offer(self, call: CallHandle, sdp: bytes) -> None:

@@ -148,12 +148,12 @@ async def running_world(folder: Path, **env: Any) -> AsyncIterator[World]:
         await runner.cleanup()
 
 
-def localised(value: Any, world: World) -> Any:
-    """Return a value whose addresses are those of this world, not of the examples."""
+def localised(value: Any, world: World, *, call: str | None = None) -> Any:
+    """Return a value whose addresses are those of this world, not of the examples; another call is not `call`."""
     if isinstance(value, dict):
-        return {key: localised(member, world) for key, member in value.items()}
+        return {key: localised(member, world, call=call) for key, member in value.items()}
     if isinstance(value, list):
-        return [localised(member, world) for member in value]
+        return [localised(member, world, call=call) for member in value]
     if not isinstance(value, str):
         return value
     host = world.url
@@ -165,8 +165,8 @@ def localised(value: Any, world: World) -> Any:
         return "udp:127.0.0.1:9"
     if value.startswith("sip:alice@") or value == LEAST["dial"]["to"]:
         return world.phone_uri
-    if value == "v3:other":
-        return random.choice(world.answered or ["v3:none"])
+    if value in ("v3:other", "v3:third"):
+        return random.choice([other for other in world.answered if other != call] or ["v3:none"])
     return value
 
 

@@ -215,3 +215,54 @@ async def dial(app: App, **parameters: Any) -> None:
     body = {"connection_id": "1000000000000000001", "from": "+15550100001", **parameters}
     async with app._session.post(f"{app.api}/calls", json=body) as answer:
         assert answer.status == 200, await answer.text()
+
+
+async def test_the_two_parties_of_a_bridge_hear_what_each_is_to_hear(tmp_path: Path) -> None:
+    sounds = {"self": 500, "opposite": 1_000, "both": 2_000}
+    up: list[str] = []
+
+    async def on_event(app: App, event: dict[str, Any]) -> None:
+        data = event["data"]
+        call = data["payload"]["call_control_id"]
+        if data["event_type"] == "call.initiated":
+            await app.act(call, "answer")
+        elif data["event_type"] == "call.answered":
+            up.append(call)
+            if len(up) == 2:
+                await app.act(up[0], "bridge", call_control_id=call)
+        elif data["event_type"] == "call.bridged" and call == up[0]:
+            for target_legs, hz in sounds.items():
+                content = base64.b64encode(pcm_wav(tone(hz, 500))).decode()
+                await app.act(call, "playback_start", playback_content=content, target_legs=target_legs)
+        elif playbacks(app).count(("content", "completed")) == 3 and "call.hangup" not in app.types():
+            await app.act(up[0], "hangup")
+
+    heard: dict[str, list[bytes]] = {"a": [], "b": []}
+    async with running_app(on_event) as app, Phone() as phone:
+        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+        app.api = server.api
+        try:
+            async with asyncio.TaskGroup() as calls:
+                for caller, ear in heard.items():
+                    plan = CallPlan(
+                        uri=f"sip:app@127.0.0.1:{server.sip_port}",
+                        caller=caller,
+                        codecs=("PCMU",),
+                        record=ear.append,
+                        hang_up_after_play=False,
+                        duration_s=15,
+                    )
+                    calls.create_task(phone.call(plan))
+                    await app.wait_for(lambda app: "call.answered" in app.types())
+            await app.wait_for(lambda app: app.types().count("call.hangup") == 2)
+        finally:
+            assert await stop_offhook(server) == 0
+        assert app.refused == []
+    for caller, wanted in (("a", {"self", "both"}), ("b", {"opposite", "both"})):
+        pcm = b"".join(heard[caller])
+        for target_legs, hz in sounds.items():
+            lasts_ms = len(heard_ms(pcm, hz)) * WINDOW_MS
+            expected_ms = 500 if target_legs in wanted else 0
+            assert abs(lasts_ms - expected_ms) <= 2 * WINDOW_MS, (
+                f"{caller} hears {target_legs}: {lasts_ms} ms"
+            )

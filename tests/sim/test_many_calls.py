@@ -26,7 +26,7 @@ from offhook.edge.http.service import UnknownCall
 from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.speech.service import SpeechService
 from offhook.proto import sip
-from offhook.proto.sdp import make_offer
+from offhook.proto.sdp import SessionDescription, make_answer, make_offer, negotiate
 from offhook.proto.ssml import Pause, Words
 from tests.fakes.network import SimulatedNetwork, SimulatedSip, Weather
 from tests.fakes.outbox import RecordedOutbox
@@ -59,6 +59,16 @@ STARTED_BY = {
 }
 
 
+def agreed_with(offer: bytes) -> bytes:
+    """Return a phone's answer to an offer."""
+    theirs = SessionDescription.parse(offer)
+    agreed = negotiate(theirs, ("PCMU",))
+    assert agreed is not None
+    return make_answer(
+        theirs, agreed, address=CALLER[0], rtp_port=40_002, rtcp_port=40_003, session_id=1, version=1
+    )
+
+
 class Simulation:
     """One server, one crowd of callers, one app."""
 
@@ -71,6 +81,7 @@ class Simulation:
         self.voice = VoiceInMemory(speaks_per_worker_max=1_000)
         self.refusals: Counter[str] = Counter()
         self.verdicts: dict[sip.CallHandle, list[str]] = {}
+        self.up: set[str] = set()
         self.sip = SimulatedSip(
             self.network, loop, SERVER, lambda event: self.calls.on_sip_event(event), seed=seed + 1
         )
@@ -133,12 +144,54 @@ class Simulation:
             case sip.CallAccepted():
                 if self.random.random() < 0.5:
                     self.loop.call_later(self.random.uniform(0.0, 8.0), self._give_up, event.call)
+            case sip.IncomingCall():
+                self._called(event)
+            case sip.OfferReceived(sdp=sdp) if sdp is not None:
+                with suppress(sip.CallStateError):
+                    self.callers.answer_offer(event.call, agreed_with(sdp))
             case sip.CallRejected() | sip.CallEnded() | sip.CallCancelled():
                 self.verdicts[event.call].append(type(event).__name__)
             case _:
                 pass
 
+    def _called(self, call: sip.IncomingCall) -> None:
+        """Take a call that was made for another one, refuse it, or let it ring."""
+        self.verdicts[call.call] = []
+        self.callers.ring(call.call)
+        choice = self.random.random()
+        delay_s = self.random.uniform(0.0, 2.0)
+        if choice < 0.6 and call.sdp is not None:
+            self.loop.call_later(delay_s, self._pick_up, call.call, agreed_with(call.sdp))
+        elif choice < 0.8:
+            self.loop.call_later(delay_s, self._refuse, call.call)
+
+    def _pick_up(self, call: sip.CallHandle, sdp: bytes) -> None:
+        with suppress(sip.CallStateError):
+            self.callers.accept(call, sdp)
+            self.loop.call_later(self.random.uniform(0.0, 8.0), self._give_up, call)
+
+    def _refuse(self, call: sip.CallHandle) -> None:
+        with suppress(sip.CallStateError):
+            self.callers.reject(call, 486)
+
     # The app
+
+    def _join(self, call: str) -> None:
+        """Bridge a call to another one, or transfer it."""
+        others = [other for other in self.up if other != call]
+        after = self.random.choice(list(ask.AfterBridge))
+        if others and self.random.random() < 0.6:
+            options = ask.BridgeOptions(other=self.random.choice(others), after=after)
+            self._ask(call, ask.Bridge(bridge=options))
+            return
+        plan = ask.Dial(
+            connection_id="",
+            to=(f"sip:bob@{CALLER[0]}:{CALLER[1]}",),
+            caller="",
+            timeout_s=5.0,
+            bridge=ask.BridgeOptions(other="", transfers=True, early_media=True),
+        )
+        self._ask(call, ask.Transfer(plan=plan, after=after))
 
     def _app(self, event_type: str, payload: dict[str, Any]) -> None:
         call = payload["call_control_id"]
@@ -148,7 +201,12 @@ class Simulation:
             if self.random.random() < 0.1:
                 first = ask.Reject(cause=self.random.choice(list(ask.RejectCause)))
             self.loop.call_later(delay_s, self._ask, call, first)
+        elif event_type == "call.hangup":
+            self.up.discard(call)
         elif event_type == "call.answered":
+            self.up.add(call)
+            if self.random.random() < 0.4:
+                self.loop.call_later(self.random.uniform(0.0, 3.0), self._join, call)
             for command in self._plan():
                 self.loop.call_later(self.random.uniform(0.0, 3.0), self._ask, call, command)
             self.loop.call_later(self.random.uniform(4.0, 10.0), self._ask, call, ask.Hangup())
@@ -224,7 +282,7 @@ def test_a_thousand_calls_keep_every_promise_and_leave_nothing(seed: int, loss: 
     sim = Simulation(loop, seed, Weather(loss=loss, duplication=0.02, delay_ms=(1.0, 60.0)))
     run_simulation(sim.run(CALLS), loop)
 
-    assert len(sim.verdicts) == CALLS
+    assert len(sim.verdicts) > CALLS, "some were called, too"
     assert all(len(told) == 1 for told in sim.verdicts.values()), "each caller hears exactly one verdict"
     for leg, events in sim.outbox.by_leg.items():
         check_promises(leg, events)
@@ -236,11 +294,13 @@ def test_a_thousand_calls_keep_every_promise_and_leave_nothing(seed: int, loss: 
         "call.transcription",
         "call.playback.ended",
         "call.speak.ended",
+        "call.bridged",
     ):
         assert kinds[kind] > 20, f"the simulation must exercise {kind}: {kinds}"
     assert kinds["call.hangup"] == kinds["call.initiated"] == len(sim.outbox.by_leg)
 
-    assert len(sim.calls) == 0
+    assert len(sim.calls) == len(sim.calls._bridges) == 0
+    assert not sim.calls._bridges._ringing
     assert len(sim.services.tasks) == 0, "tasks"
     sim.media.assert_no_leaks()
     assert sim.voice.open == 0, "texts"

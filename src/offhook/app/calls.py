@@ -16,7 +16,7 @@ from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
 from offhook.app.trunks import Target, Trunks
-from offhook.app.voice import check_voice, warm_up_voice
+from offhook.app.voice import check_voice, texts_of, warm_up_voice
 from offhook.base import limits
 from offhook.base.errors import LimitReached
 from offhook.base.ids import CallControlIds, system_random, uuid4
@@ -28,7 +28,6 @@ from offhook.call.commands import (
     Dial,
     OtherLeg,
     Reply,
-    Speak,
     StartFork,
     StartTranscription,
     TranscriptionOptions,
@@ -249,13 +248,10 @@ class Calls:
 
     def _take_share(self, command: Command) -> None:
         """Refuse what this server has no room for, while the app is still listening."""
-        match command:
-            case StartFork():
-                self.fork_rate.take(command, self._services.clock.now())
-            case Speak():
-                check_voice(self._services.voice, command.speak)
-            case _:
-                pass
+        if isinstance(command, StartFork):
+            self.fork_rate.take(command, self._services.clock.now())
+        for text in texts_of(command):
+            check_voice(self._services.voice, text)
 
     def _check_speech(self, command: Command) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""

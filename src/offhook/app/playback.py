@@ -36,7 +36,9 @@ class _Item:
     """Nothing more of it will be given to the core."""
     heard: bool = False
     completed: bool = True
-    """No play of it was stopped."""
+    """No play of it was stopped; of a text: somebody is left who hears it."""
+    gone: set[int] = field(default_factory=set)
+    """Legs where a play of it was stopped."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """It is heard, or never will be, and of a text all is in the core: the next one may be fetched."""
 
@@ -112,20 +114,25 @@ class LegPlayback:
             url=options.url, name=options.name, content=options.content, cache=options.cache
         ) as sound:
             item.whole = True
-            self._play(item, sound.pcm, sound.sample_rate_hz, loops=options.loop or 0)
+            targets = self._targets(item.effect)
+            self._play(item, targets, sound.pcm, sound.sample_rate_hz, loops=options.loop or 0)
             await self._until_at_most(item, 0)
 
     async def _say(self, item: _Item, effect: do.OpenSpeak) -> None:
         """Give the core one piece ahead of the one that is heard, until all have been."""
         options, voice = effect.options, self._services.voice
         rate_hz = voice.check(options.voice, options.language).sample_rate_hz
+        targets = self._targets(effect)
         async with aclosing(spoken_pieces(voice, options)) as pieces:
             async for pcm in pieces:
-                await self._until_at_most(item, (PIECES_AHEAD - 1) * len(self._targets(effect)))
-                if not item.completed:
-                    break  # the leg is gone, and with it who would listen
-                self._play(item, pcm, rate_hz)
+                await self._until_at_most(item, (PIECES_AHEAD - 1) * len(targets))
+                # Who hung up hears no more of it; the others hear it to its end.
+                targets = tuple(leg for leg in targets if leg not in item.gone)
+                if not targets:
+                    break
+                self._play(item, targets, pcm, rate_hz)
         item.whole = True
+        item.completed = bool(targets)
         item.begun.set()
         self._end_when_heard(item)
 
@@ -135,9 +142,11 @@ class LegPlayback:
             item.play_ended.clear()
             await item.play_ended.wait()
 
-    def _play(self, item: _Item, pcm: bytes, sample_rate_hz: int, *, loops: int = 1) -> None:
+    def _play(
+        self, item: _Item, targets: tuple[int, ...], pcm: bytes, sample_rate_hz: int, *, loops: int = 1
+    ) -> None:
         try:
-            for media_leg_id in self._targets(item.effect):
+            for media_leg_id in targets:
                 play_id = self._services.plays.start(
                     media_leg_id,
                     lambda event: self._on_event(item, event),
@@ -163,6 +172,8 @@ class LegPlayback:
             return
         item.plays.discard(event.play_id)
         item.completed &= event.completed
+        if not event.completed:
+            item.gone.add(event.leg_id)
         item.play_ended.set()
         # At once, or the start of the next sound would be told first.
         self._end_when_heard(item)

@@ -4,7 +4,7 @@ import structlog
 
 from offhook.app.settings import VoiceSettings
 from offhook.base.errors import ConfigError, LimitReached
-from offhook.call.commands import SpeakOptions
+from offhook.call.commands import Command, Gather, Speak, SpeakOptions
 from offhook.call.errors import CommandError
 from offhook.edge.voice.protocol import (
     LanguageUnsupported,
@@ -63,6 +63,18 @@ def check_voice(voice: VoiceService, speak: SpeakOptions) -> None:
         raise CommandError("10038", f"{_sentence(error)}.", "/voice") from None
     except LimitReached as error:
         raise CommandError("10027", f"{_sentence(error)}.") from None
+
+
+def texts_of(command: Command) -> list[SpeakOptions]:
+    """Return what a command wants a voice to say."""
+    match command:
+        case Speak():
+            return [command.speak]
+        case Gather():
+            texts = (command.prompt, command.invalid_prompt)
+            return [text for text in texts if isinstance(text, SpeakOptions)]
+        case _:
+            return []
 
 
 def voice_problem(error: Exception) -> str:

@@ -61,6 +61,8 @@ GATHER_DIGITS_MAX = 128
 """Keys of one entry (contract 2.4)."""
 GATHER_MS_MAX = 14_400_000
 """How long one may wait for keys: as long as a call lasts."""
+GATHER_TRIES_MAX = 128
+"""How often one may be asked for an entry."""
 GATHER_ID_CHARACTERS_MAX = 40
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""

@@ -7,10 +7,10 @@ a line in `leg.ABILITIES`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from offhook.call.codecs import CodecPolicy
-from offhook.call.commands import Answer, Command, Dial
+from offhook.call.commands import Answer, Command, Dial, PlaybackOptions, SpeakOptions
 from offhook.call.effects import Effect
 from offhook.call.facts import Fact, Payload
 from offhook.call.payloads import CallRecord
@@ -45,6 +45,19 @@ class Tell:
 Decision = Effect | Tell
 
 
+class Player(Protocol):
+    """What the ability that plays does for the others."""
+
+    def check_room(self) -> None:
+        """Raise `CommandError` when the call cannot be played to, or has too much to play."""
+
+    def play(self, options: PlaybackOptions | SpeakOptions) -> tuple[str, Decision]:
+        """Play after what waits; return the id, whose `PlaybackEnded` everybody is told, and the effect."""
+
+    def cancel(self, playback_ids: Sequence[str]) -> list[Decision]:
+        """Stop these, whether they are heard or wait."""
+
+
 @dataclass(slots=True)
 class LegContext:
     """What a leg and its abilities know in common. Only the leg writes it."""
@@ -57,6 +70,7 @@ class LegContext:
     client_state: str | None = None
     record: CallRecord | None = None
     media: NegotiatedMedia | None = None
+    player: Player | None = None
 
     def known(self) -> tuple[CallRecord, NegotiatedMedia]:
         """Return the call and its audio, of a leg that is answered."""

@@ -5,6 +5,8 @@ Two legs are joined by `app.bridging`, which tells both; each decides for itself
 | bridge | by | next | effects |
 | --- | --- | --- | --- |
 | none | Bridge, an answer that was to be bridged | none | JoinLegs |
+| | the same of a transfer whose called hears a sound first | none | |
+| | PlaybackEnded, of that sound | none | JoinLegs |
 | | CalleeRinging with audio, of a transfer's leg | none | HearEarly |
 | | Bridged | there | Notify call.bridged |
 | there | Bridged to another | there | Notify call.bridged |
@@ -17,10 +19,10 @@ from typing import Any
 
 from offhook.call import payloads
 from offhook.call.ability import Ability, Decision, LegContext, Tell
-from offhook.call.commands import AfterBridge, Answer, Bridge, Command, Dial, Transfer
+from offhook.call.commands import AfterBridge, Answer, Bridge, BridgeOptions, Command, Dial, Transfer
 from offhook.call.effects import HearEarly, HoldCall, JoinLegs, PartLegs
 from offhook.call.errors import CommandError
-from offhook.call.facts import Bridged, CalleeRinging, Fact, Unbridged
+from offhook.call.facts import Bridged, CalleeRinging, Fact, PlaybackEnded, Unbridged
 from offhook.call.values import LegState
 
 
@@ -28,7 +30,7 @@ class Bridging(Ability):
     """One leg's side of a bridge."""
 
     COMMANDS = (Bridge, Transfer)
-    FACTS = (Bridged, Unbridged)
+    FACTS = (Bridged, Unbridged, PlaybackEnded)
 
     def __init__(self, leg: LegContext) -> None:
         super().__init__(leg)
@@ -40,6 +42,8 @@ class Bridging(Ability):
         """What becomes of the leg behind its next bridge, or the one it is in."""
         self._held = False
         self._transferring = False
+        self._after_sound: BridgeOptions | None = None
+        """The bridge that waits for the sound of its transfer."""
 
     def __len__(self) -> int:
         return 0
@@ -79,7 +83,12 @@ class Bridging(Ability):
             self.after = plan.after_bridge
         elif plan.bridge is not None:
             self.after = plan.bridge.after
-        return [] if plan.bridge is None else [JoinLegs(plan.bridge)]
+        if plan.bridge is None:
+            return []
+        if isinstance(plan, Dial) and plan.playback is not None and plan.bridge.transfers:
+            self._after_sound = plan.bridge
+            return []
+        return [JoinLegs(plan.bridge)]
 
     def ringing(self, plan: Dial, fact: CalleeRinging) -> list[Decision]:
         """Let the call that is being transferred hear what the far end sends before it answers."""
@@ -91,6 +100,9 @@ class Bridging(Ability):
         """See `Ability`."""
         del now
         record, _ = self._leg.known()
+        if isinstance(fact, PlaybackEnded):
+            bridge, self._after_sound = self._after_sound, None
+            return [] if bridge is None else [JoinLegs(bridge)]
         if isinstance(fact, Bridged):
             self.other, self.stays = fact.other, False
             held, self._held = self._held, False
@@ -106,6 +118,6 @@ class Bridging(Ability):
         """See `Ability`."""
         del hangup_cause, now
         parts = self.other is not None or self._transferring
-        self.other = None
+        self.other = self._after_sound = None
         self._transferring = False
         return [PartLegs()] if parts else []

@@ -382,6 +382,9 @@ class Gather(Command):
 
     `terminating_digit` ends the entry, and is empty for none. `initial_timeout_s` is for the first key,
     `inter_digit_timeout_s` for each one after it, `timeout_s` for all of them.
+
+    With a `prompt` the caller is asked first, up to `tries` times while the entry is not valid, and hears
+    `invalid_prompt` before the next time when keys were pressed; `initial_timeout_s` begins when all is said.
     """
 
     gather_id: str | None = None
@@ -392,6 +395,9 @@ class Gather(Command):
     timeout_s: float = 60.0
     inter_digit_timeout_s: float = 5.0
     initial_timeout_s: float = 5.0
+    prompt: PlaybackOptions | SpeakOptions | None = None
+    invalid_prompt: PlaybackOptions | SpeakOptions | None = None
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

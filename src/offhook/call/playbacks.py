@@ -15,6 +15,7 @@ other is seen to where they are played; here they are all open.
 | | PlaybackEnded | call.playback.ended | |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,7 @@ class Playbacks(Ability):
     def __init__(self, leg: LegContext) -> None:
         super().__init__(leg)
         self._open: dict[str, _Playback] = {}
+        leg.player = self
 
     def __len__(self) -> int:
         return len(self._open)
@@ -85,13 +87,21 @@ class Playbacks(Ability):
     def check(self, command: Command, now: float) -> None:
         """See `Ability`."""
         del now
-        if not isinstance(command, StartPlayback | Speak):
-            return
-        _, media = self._leg.known()
-        if media.codec_name in self._leg.codecs.opaque:
-            raise CommandError("10038", f"nothing can be played here: {why_opaque(media.codec_name)}")
-        if len(self) >= limits.PLAYBACKS_PER_LEG_MAX and command.stop is not StopWhich.ALL:
-            raise CommandError("10027", f"a call has at most {limits.PLAYBACKS_PER_LEG_MAX} sounds to play")
+        if isinstance(command, StartPlayback | Speak):
+            self._check_room(stop=command.stop)
+
+    def check_room(self) -> None:
+        """See `Player`."""
+        self._check_room(stop=None)
+
+    def play(self, options: PlaybackOptions | SpeakOptions) -> tuple[str, Decision]:
+        """See `Player`."""
+        effect = self._start(options)
+        return effect.playback_id, effect
+
+    def cancel(self, playback_ids: Sequence[str]) -> list[Decision]:
+        """See `Player`."""
+        return self._close([self._open[each] for each in playback_ids if each in self._open], CANCELLED)
 
     def carry_out(self, command: Command, now: float) -> tuple[dict[str, Any], list[Decision]]:
         """See `Ability`."""
@@ -152,9 +162,19 @@ class Playbacks(Ability):
     def _stop(self, which: StopWhich, status: str = CANCELLED, *, overlay: bool) -> list[Decision]:
         """End the first sound of a queue, or all of them."""
         queue = [item for item in self._open.values() if item.effect.options.overlay == overlay]
+        return self._close(queue[:1] if which is StopWhich.CURRENT else queue, status)
+
+    def _close(self, items: Sequence[_Playback], status: str) -> list[Decision]:
         decided: list[Decision] = []
-        for item in queue[:1] if which is StopWhich.CURRENT else queue:
+        for item in items:
             if item.closing is None:
                 item.closing = status
                 decided.append(ClosePlayback(item.effect.playback_id))
         return decided
+
+    def _check_room(self, *, stop: StopWhich | None) -> None:
+        _, media = self._leg.known()
+        if media.codec_name in self._leg.codecs.opaque:
+            raise CommandError("10038", f"nothing can be played here: {why_opaque(media.codec_name)}")
+        if len(self) >= limits.PLAYBACKS_PER_LEG_MAX and stop is not StopWhich.ALL:
+            raise CommandError("10027", f"a call has at most {limits.PLAYBACKS_PER_LEG_MAX} sounds to play")

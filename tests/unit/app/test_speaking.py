@@ -28,6 +28,7 @@ class Core:
     def __init__(self, house: House) -> None:
         self._house = house
         self.waiting: dict[int, bytes] = {}
+        self.legs: dict[int, int] = {}
         self.given: list[bytes] = []
         self.most = 0
         self.full = False
@@ -39,6 +40,7 @@ class Core:
             raise MediaError("too much waits to be played")
         assert sample_rate_hz in (SAMPLE_RATE_HZ, 8_000)
         self.waiting[play_id] = pcm
+        self.legs[play_id] = leg_id
         self.given.append(pcm)
         self.most = max(self.most, len(self.waiting))
 
@@ -50,7 +52,8 @@ class Core:
         heard = []
         for _ in range(count):
             play_id = next(iter(self.waiting))
-            self._house.calls.on_media_event(media_events.PlayStarted(self._leg_id, play_id))
+            begun = media_events.PlayStarted(self.legs[play_id], play_id)
+            self._house.services.plays.on_media_event(begun)
             heard.append(self.waiting[play_id])
             self._end(play_id, completed=True)
             await self._house.settle()
@@ -58,12 +61,13 @@ class Core:
 
     def _end(self, play_id: int, *, completed: bool) -> None:
         if self.waiting.pop(play_id, None) is not None:
-            event = media_events.PlayEnded(self._leg_id, play_id, 500, completed)
-            self._house.calls.on_media_event(event)
+            event = media_events.PlayEnded(self.legs[play_id], play_id, 500, completed)
+            self._house.services.plays.on_media_event(event)
 
-    @property
-    def _leg_id(self) -> int:
-        return self._house.calls._runners[self._house.call_control_id].media_leg_id
+    def hang_up(self, leg_id: int) -> None:
+        """End what one leg still plays, as its end does."""
+        for play_id in [each for each in self.waiting if self.legs[each] == leg_id]:
+            self._end(play_id, completed=False)
 
 
 Scene = Callable[[House, Core, VoiceInMemory], Awaitable[None]]
@@ -227,6 +231,26 @@ async def test_the_end_of_the_call_ends_the_text_in_the_middle() -> None:
     house = await play(scene)
     assert told(house) == ["call.speak.started", "call.speak.ended"]
     assert last(house)["status"] == "call_hangup"
+
+
+@pytest.mark.parametrize(("gone", "status", "heard"), [((77,), "completed", 6), ((77, 1), "call_hangup", 4)])
+async def test_a_text_for_two_is_heard_by_who_stays(gone: tuple[int, ...], status: str, heard: int) -> None:
+    async def scene(house: House, core: Core, voice: VoiceInMemory) -> None:
+        runner = house.calls._runners[house.call_control_id]
+        assert runner.media_leg_id == 1
+        runner._playback._targets = lambda effect: (1, 77)
+        await speak(house, "a bb ccc dddd")
+        assert core.given == [spoken("a"), spoken("a"), spoken("bb"), spoken("bb")]
+        for leg_id in gone:
+            core.hang_up(leg_id)
+        await house.settle()
+        while core.waiting:
+            await core.hear()
+        assert len(core.given) == heard
+        assert told(house)[-1] == "call.speak.ended"
+        assert last(house)["status"] == status
+
+    await play(scene)
 
 
 async def test_a_text_is_made_again_for_each_round() -> None:

@@ -55,6 +55,26 @@ def test_a_bridge_is_told_when_both_hear_each_other() -> None:
     assert desk.leg.bridged_to == OTHER
 
 
+@pytest.mark.parametrize("status", ["completed", "file_not_found", "cancelled"])
+def test_a_transfer_with_a_sound_is_bridged_behind_it_however_it_ends(status: str) -> None:
+    options = ask.BridgeOptions(other=OTHER, transfers=True)
+    desk = dialling(bridge=options, playback=ask.PlaybackOptions(name="hello"))
+    effects = desk.tell(facts.CalleeAnswered("+15550002222", media()))
+    assert kinds(effects)[-1] is do.OpenPlayback
+    assert do.JoinLegs(options) not in effects
+    desk.tell(facts.PlaybackStarted("id-1"))
+    assert do.JoinLegs(options) in desk.tell(facts.PlaybackEnded("id-1", status))
+    desk.command(ask.StartPlayback(playback=ask.PlaybackOptions(name="bye")))
+    assert kinds(desk.tell(facts.PlaybackEnded("id-2", "completed"))) == [do.Notify]
+
+
+def test_a_transfer_that_ends_with_its_sound_is_not_bridged() -> None:
+    options = ask.BridgeOptions(other=OTHER, transfers=True)
+    desk = dialling(bridge=options, playback=ask.PlaybackOptions(name="hello"))
+    desk.tell(facts.CalleeAnswered("+15550002222", media()), facts.PeerHungUp())
+    assert do.JoinLegs(options) not in desk.tell(facts.PlaybackEnded("id-1", "cancelled"))
+
+
 @pytest.mark.parametrize(
     ("found", "code"),
     [

@@ -40,9 +40,11 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra = {"reject": {"cause": "USER_BUSY"}, "streaming_start": {"stream_url": URL}}
     extra["fork_start"] = {"target": "udp:192.0.2.1:5000"}
     extra["send_dtmf"] = {"digits": "1"}
-    extra["speak"] = {"payload": "Hello.", "voice": "female"}
     extra["send_sip_info"] = {"content_type": "text/plain", "body": "hi"}
     extra["refer"] = {"sip_address": "sip:desk@pbx.example"}
+    extra["gather_using_audio"] = {"audio_url": "https://app.example/hello.wav"}
+    extra["gather_using_speak"] = {"payload": "Hello.", "voice": "female"}
+    extra["speak"] = {"payload": "Hello.", "voice": "female"}
     extra["bridge"] = {"call_control_id": "v3:other"}
     extra["transfer"] = {"to": "+15550100002"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}

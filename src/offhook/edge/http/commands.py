@@ -26,7 +26,15 @@ from offhook.edge.http.bridging import (
 )
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.events import EVENT_TYPES
-from offhook.edge.http.gathering import GatherBody, gather, gather_stop
+from offhook.edge.http.gathering import (
+    GatherBody,
+    GatherUsingAudio,
+    GatherUsingSpeak,
+    gather,
+    gather_stop,
+    gather_using_audio,
+    gather_using_speak,
+)
 from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
@@ -251,6 +259,8 @@ ACTIONS = (
     Action("send_sip_info", SendSipInfo, send_sip_info),
     Action("refer", Refer, refer),
     Action("gather", GatherBody, gather),
+    Action("gather_using_audio", GatherUsingAudio, gather_using_audio),
+    Action("gather_using_speak", GatherUsingSpeak, gather_using_speak),
     Action("gather_stop", schemas.CommandBody, gather_stop),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )

@@ -29,6 +29,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "transfer": {"to": "sip:desk@pbx.example", "timeout_secs": 20, "park_after_unbridge": "self"},
     "refer": {"sip_address": "sip:desk@pbx.example"},
     "gather": {"gather_id": "pin", "minimum_digits": 4, "maximum_digits": 4, "terminating_digit": "#"},
+    "gather_using_audio": {"audio_url": "https://app.example/pin.wav", "maximum_digits": 4},
+    "gather_using_speak": {"payload": "Your PIN, please.", "voice": "female", "maximum_digits": 4},
     "gather_stop": {},
     "client_state_update": {"client_state": "aGVsbG8="},
     DIAL: {

@@ -1,4 +1,4 @@
-"""The parameters of `gather` and `gather_stop` (contract 2.4), and the commands they become."""
+"""The parameters of the commands that gather keys (contract 2.4), and the commands they become."""
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,9 +7,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from offhook.base import limits
 from offhook.call import commands as domain
+from offhook.edge.http import fields
 from offhook.edge.http.building import common, refusal
 from offhook.edge.http.fields import refuse
-from offhook.edge.http.schemas import CommandBody
+from offhook.edge.http.playback import check_sound_folder
+from offhook.edge.http.schemas import CommandBody, SpeakBody
+from offhook.edge.http.speaking import speak_options
 
 if TYPE_CHECKING:
     from offhook.edge.http.commands import Rules
@@ -73,6 +76,27 @@ class GatherBody(EntryBody):
     initial_timeout_millis: Annotated[int, _millis("initial_timeout_millis", "90056")] = 5_000
 
 
+class PromptedBody(EntryBody):
+    """What may be asked of an entry that the caller is asked for."""
+
+    maximum_tries: Annotated[int, _integer("maximum_tries", "90024", limits.GATHER_TRIES_MAX)] = 3
+
+
+class GatherUsingAudio(PromptedBody):
+    """gather_using_audio: one of `audio_url` and `media_name`."""
+
+    audio_url: fields.WebUrl | None = None
+    media_name: str | None = None
+    invalid_audio_url: fields.WebUrl | None = None
+    invalid_media_name: str | None = None
+
+
+class GatherUsingSpeak(PromptedBody, SpeakBody):
+    """gather_using_speak."""
+
+    invalid_payload: fields.SpokenText | None = None
+
+
 def gather(body: GatherBody, rules: "Rules") -> domain.Gather:
     """Return the command that waits for keys."""
     del rules
@@ -84,10 +108,58 @@ def gather(body: GatherBody, rules: "Rules") -> domain.Gather:
     )
 
 
+def gather_using_audio(body: GatherUsingAudio, rules: "Rules") -> domain.Gather:
+    """Return the command that plays a sound and waits for keys."""
+    prompt = _sound(body, "audio_url", "media_name", rules)
+    if prompt is None:
+        detail = "One of `audio_url` and `media_name` is required."
+        raise refusal("10004", detail, "/audio_url")
+    invalid = _sound(body, "invalid_audio_url", "invalid_media_name", rules)
+    return _prompted(body, prompt, invalid)
+
+
+def gather_using_speak(body: GatherUsingSpeak, rules: "Rules") -> domain.Gather:
+    """Return the command that says a text and waits for keys."""
+    prompt = speak_options(body, rules)
+    invalid = None
+    if body.invalid_payload is not None:
+        other = body.model_copy(update={"payload": body.invalid_payload})
+        invalid = speak_options(other, rules, name="invalid_payload")
+    return _prompted(body, prompt, invalid)
+
+
 def gather_stop(body: CommandBody, rules: "Rules") -> domain.StopGather:
     """Return the command that waits for no more keys."""
     del rules
     return domain.StopGather(**common(body))
+
+
+def _prompted(
+    body: PromptedBody,
+    prompt: domain.PlaybackOptions | domain.SpeakOptions,
+    invalid_prompt: domain.PlaybackOptions | domain.SpeakOptions | None,
+) -> domain.Gather:
+    # `timeout_millis` is the wait after a prompt here; the keys have no time in common.
+    entry = {**_entry(body), "timeout_s": limits.CALL_TIME_LIMIT_S}
+    return domain.Gather(
+        **common(body),
+        **entry,
+        initial_timeout_s=body.timeout_millis / 1000,
+        prompt=prompt,
+        invalid_prompt=invalid_prompt,
+        tries=body.maximum_tries,
+    )
+
+
+def _sound(
+    body: GatherUsingAudio, url_field: str, name_field: str, rules: "Rules"
+) -> domain.PlaybackOptions | None:
+    url, name = getattr(body, url_field), getattr(body, name_field)
+    if url is not None and name is not None:
+        raise refusal("10015", f"Give either `{url_field}` or `{name_field}`.", f"/{name_field}")
+    if name is not None:
+        check_sound_folder(name_field, rules)
+    return None if url is None and name is None else domain.PlaybackOptions(url=url, name=name)
 
 
 def _entry(body: EntryBody) -> dict[str, Any]:

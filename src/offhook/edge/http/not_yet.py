@@ -13,8 +13,6 @@ ACTIONS_NOT_YET = (
     "conversation_relay_stop",
     "enqueue",
     "gather_using_ai",
-    "gather_using_audio",
-    "gather_using_speak",
     "leave_queue",
     "pay",
     "record_pause",

@@ -54,9 +54,16 @@ def check_one_source(body: Any, rules: "Rules") -> None:
     given = [name for name in _SOURCES if getattr(body, name, None) is not None]
     if len(given) > 1:
         raise refusal("10015", f"Give either `{given[0]}` or `{given[1]}`.", f"/{given[1]}")
-    if given == ["media_name"] and not rules.has_sound_folder:
-        detail = "This server has no sounds of its own: [media] folder is not set. Give `audio_url`."
-        raise refusal("10038", detail, "/media_name")
+    if given == ["media_name"]:
+        check_sound_folder("media_name", rules)
+
+
+def check_sound_folder(name: str, rules: "Rules") -> None:
+    """Refuse a sound by its name, given in the parameter `name`, on a server that has none."""
+    if not rules.has_sound_folder:
+        instead = name.replace("media_name", "audio_url")
+        detail = f"This server has no sounds of its own: [media] folder is not set. Give `{instead}`."
+        raise refusal("10038", detail, f"/{name}")
 
 
 def _content(body: schemas.PlaybackStart) -> bytes | None:

@@ -38,8 +38,9 @@ def speak_options(
     *,
     loop: int | None = 1,
     target_legs: TargetLegs = TargetLegs.SELF,
+    name: str = "payload",
 ) -> domain.SpeakOptions:
-    """Return what is to be said, by which voice and in which language.
+    """Return what is to be said, by which voice and in which language; `name` is the text's parameter.
 
     Raises:
         Refusal: the markup cannot be spoken, or a value has no effect here.
@@ -48,7 +49,7 @@ def speak_options(
         _check_basic(body)
     speed = _speed(body.voice_settings or {}, rules)
     return domain.SpeakOptions(
-        script=_script(body, speed),
+        script=_script(body, speed, name),
         voice=body.voice,
         language=_language(body),
         loop=loop,
@@ -64,13 +65,13 @@ def _check_basic(body: schemas.SpeakBody) -> None:
         raise refusal("10015", "With `service_level` basic `language` can only be en-US.", "/language")
 
 
-def _script(body: schemas.SpeakBody, speed: float) -> Script:
+def _script(body: schemas.SpeakBody, speed: float, name: str) -> Script:
     if body.payload_type == "text":
         return script_of_text(body.payload, rate=speed)
     try:
         return parse_ssml(body.payload, rate=speed)
     except SsmlError as error:
-        raise refusal("90010", f"`payload` cannot be spoken: {error}.", "/payload") from None
+        raise refusal("90010", f"`{name}` cannot be spoken: {error}.", f"/{name}") from None
 
 
 def _language(body: schemas.SpeakBody) -> str:
