@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use offhook_codec::{ByteOrder, Codec, Format, OpusSettings};
-use offhook_rtp::{RtpHeader, SeqNo};
+use offhook_rtp::{RtpHeader, SeqNo, TelephoneEvent};
 use serde_json::Value;
 
 use crate::app_frame::{self, AppFrame};
 use crate::frame::FrameWriter;
 use crate::{
     AppFormat, AppHeard, Event, ForkParams, FrameKind, InbandDtmf, LegParams, MediaLeg, PlayId, PlayParams,
-    Port, Sink, SpeechParams, StreamParams, TapId, Track,
+    Port, Relayed, Sink, SpeechParams, StreamParams, TapId, Track,
 };
 
 /// A mark that is understood comes back under the same name.
@@ -99,9 +99,39 @@ impl Run {
             11 if b & 3 == 3 => self.leg.stream_lost(now, tap),
             11 => self.leg.stream_writable(now, tap, b & 1 == 0, watch),
             12 => self.pass_time(u64::from(b) * u64::from(c) / 16),
+            13 => self.bridge(a, b, c),
             _ => self.packet(op, a, b, c),
         }
         rest
+    }
+
+    /// Bridge the leg, part it, or give it something of another leg.
+    fn bridge(&mut self, a: u8, b: u8, c: u8) {
+        let (seq, timestamp) = (u16::from_be_bytes([a & 1, b]), u32::from_be_bytes([a, b, c, b]));
+        let payload: Vec<u8> = (0..b).map(|n| n ^ c).collect();
+        let pcm = vec![i16::from(c) << 8; usize::from(b) * 4];
+        let at = u64::from(a) * u64::from(b) * 100_000;
+        let format = match c % 4 {
+            0 => Codec::Pcma.into(),
+            1 => Format::Opus { sample_rate_hz: 48_000 },
+            _ => Codec::Pcmu.into(),
+        };
+        let event =
+            TelephoneEvent { event: b & 31, end: c & 1 == 0, volume: 10, duration: u16::from(c) * 200 };
+        let item = match a % 8 {
+            0 => {
+                // Refused once it is closed.
+                let _ = self.leg.bridge(self.now, b & 1 == 0);
+                return;
+            }
+            1 => return self.leg.unbridge(self.now),
+            2 | 3 => Relayed::Packet { marker: b & 1 == 0, seq, timestamp, format, payload: &payload },
+            4 => Relayed::Audio { here: at, at: at / 2, ticks: 141_120, format, payload: &payload },
+            5 => Relayed::Key { seq, timestamp, clock_rate_hz: u32::from(c) * 1000, event },
+            6 => Relayed::Gap { seq },
+            _ => Relayed::Said { rate_hz: played_rate_hz(c), pcm: &pcm },
+        };
+        self.leg.receive_relayed(self.now, item, &mut self.watch);
     }
 
     fn play(&mut self, a: u8, b: u8, c: u8) {
