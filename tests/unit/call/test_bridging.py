@@ -160,6 +160,14 @@ def test_the_end_of_a_leg_parts_it_first() -> None:
     assert desk.tell(facts.Unbridged()) == []
 
 
+def test_a_call_that_ends_is_bridged_no_more() -> None:
+    desk = answered()
+    desk.command(bridge())
+    desk.command(ask.Hangup())
+    assert desk.tell(facts.Bridged(OTHER)) == []
+    assert desk.leg.bridged_to is None
+
+
 def test_a_call_that_was_never_bridged_does_not_end_by_that() -> None:
     desk = answered()
     assert desk.tell(facts.Unbridged()) == []
