@@ -85,3 +85,37 @@ async def test_a_prompt_is_heard_until_a_key_and_again_after_a_wrong_entry(tmp_p
     assert ends == ["cancelled"] * 3, "the prompt, the reproach and the prompt again"
     tones_ms = heard_ms(b"".join(heard), 440)
     assert 300 <= len(tones_ms) * WINDOW_MS <= 1_500, "the first key ends it"
+
+
+@pytest.mark.speech
+async def test_a_text_is_said_until_a_key(tmp_path: Path) -> None:
+    pytest.importorskip("hibari", reason="needs the extra offhook[voice]")
+    asked = asyncio.Event()
+
+    async def on_event(app: App, event: dict[str, Any]) -> None:
+        call = event["data"]["payload"]["call_control_id"]
+        kind = event["data"]["event_type"]
+        if kind == "call.initiated":
+            await app.act(call, "answer")
+        elif kind == "call.answered":
+            text = "Thank you for calling the city library. Please enter the number of your card."
+            await app.act(call, "gather_using_speak", payload=text, voice="female", maximum_digits=2)
+        elif kind == "call.speak.started":
+            asked.set()
+
+    async with running_app(on_event) as app, Phone() as phone:
+        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+        app.api = server.api
+        try:
+            plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="42", tail_s=0.5)
+            async with asyncio.timeout(40):
+                await phone.call(plan, play_when=asked)
+            await app.wait_for(lambda app: "call.hangup" in app.types())
+        finally:
+            assert await stop_offhook(server) == 0
+        assert "library" not in server.log()
+    assert app.refused == []
+    told = [kind for kind in app.types() if kind != "call.dtmf.received"]
+    assert sorted(told[2:5]) == ["call.gather.ended", "call.speak.ended", "call.speak.started"]
+    [end] = [event["data"]["payload"] for event in app.events if "gather" in event["data"]["event_type"]]
+    assert (end["status"], end["digits"]) == ("valid", "42")
