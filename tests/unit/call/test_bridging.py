@@ -218,3 +218,7 @@ def test_hold_and_unhold_are_told_once_each() -> None:
 
 def _directed(*, sending: bool) -> NegotiatedMedia:
     return replace(media(), sending=sending)
+
+
+def test_a_sound_that_ends_before_the_answer_is_nothing_to_a_bridge() -> None:
+    assert dialling().tell(facts.PlaybackEnded("id-1", "completed")) == []
