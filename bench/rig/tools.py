@@ -131,11 +131,13 @@ class Program:
 def server(directory: Path, key: str, *, workers: int | None = None, busy: bool = False) -> Program:
     """The whole server on the bench's ports; it loads no speech model, as no call asks for one.
 
+    All forks may go to one sink.
+
     A busy one has Python work to do beside its own.
     """
     low, high = ports.SERVER_RTP
     config = directory / "offhook.toml"
-    config.write_text("[speech]\nwarm_up = false\n")
+    config.write_text("[speech]\nwarm_up = false\n\n[limits]\nforks_per_s = 0\n")
     settings = {
         "OFFHOOK_CONFIG": str(config),
         "OFFHOOK_HTTP_LISTEN": f"{ports.HOST}:{ports.HTTP}",

@@ -19,6 +19,7 @@ from telnyx.types import (
 from telnyx.types import (
     call_control_application_update_response as application_changed,
 )
+from telnyx.types.recordings import action_delete_response as recordings_deleted
 from telnyx.types.texml.accounts import call_streams_json_response as texml_started
 from telnyx.types.texml.accounts.calls import stream_streaming_sid_json_response as texml_stopped
 
@@ -28,7 +29,7 @@ from offhook.edge.http.commands import ACTIONS, DIAL, Rules
 from tests.api.reference import sdk_type
 from tests.fakes.call_service import LegService
 
-OURS_ALONE = frozenset({"public_key", "streams", "webhook_deliveries.resend", "healthz"})
+OURS_ALONE = frozenset({"public_key", "streams", "webhook_deliveries.resend", "recordings.file", "healthz"})
 """Endpoints that Telnyx does not have."""
 
 SDK_ANSWERS: dict[str, Any] = {
@@ -49,6 +50,10 @@ SDK_ANSWERS: dict[str, Any] = {
     "dialogflow_connections.delete": None,
     "webhook_deliveries.list": sdk.WebhookDelivery,
     "webhook_deliveries.retrieve": sdk.WebhookDeliveryRetrieveResponse,
+    "recordings.list": sdk.RecordingResponseData,
+    "recordings.retrieve": sdk.RecordingResponse,
+    "recordings.delete": sdk.RecordingResponse,
+    "recordings.actions.delete": recordings_deleted.ActionDeleteResponse,
     "texml.streams.start": texml_started.CallStreamsJsonResponse,
     "texml.streams.update": texml_stopped.StreamStreamingSidJsonResponse,
 }
@@ -70,6 +75,7 @@ def whole_app() -> FastAPI:
         dialogflow=absent,
         deliveries=absent,
         applications=absent,
+        recordings=absent,
     )
 
 

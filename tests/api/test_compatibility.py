@@ -78,7 +78,7 @@ def test_every_answer_of_every_endpoint_is_described_with_an_example_of_each_err
     for operation in operations():
         for status, answer in operation.described["responses"].items():
             assert answer["description"]
-            if status == "204":
+            if status == "204" or (operation.name == "recordings.file" and status != "404"):
                 continue
             content = answer["content"]["application/json"]
             assert content["schema"], f"{operation.name}: {status}"

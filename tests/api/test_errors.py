@@ -75,7 +75,7 @@ PARAMETERS = [
     ("update_client_state", {"client_state": "%"}, ("90017", "/client_state")),
     ("hangup", {"command_id": "x" * 256}, ("10025", "/command_id")),
     ("answer", {"webhook_urls": {"call.sneezed": ["https://h"]}}, ("90057", "/webhook_urls")),
-    ("answer", {"record": "record-from-answer"}, ("10038", "/record")),
+    ("answer", {"sound_modifications": {"pitch": 2}}, ("10038", "/sound_modifications")),
     ("reject", {"cause": "BORED"}, ("10032", "/cause")),
 ]
 

@@ -202,6 +202,8 @@ def _outcome(effect: do.Effect) -> facts.Fact | None:
             return facts.PlaybackStarted(effect.playback_id)
         case do.ClosePlayback():
             return facts.PlaybackEnded(effect.playback_id, "cancelled")
+        case do.CloseRecording():
+            return facts.RecordingEnded(effect.recording_id, "command")
         case do.CloseTranscription():
             return facts.TranscriptionClosed(effect.transcription_id)
         case _:

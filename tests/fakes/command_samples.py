@@ -30,6 +30,10 @@ LEAST: dict[str, Members] = {
     "transcription_stop": {},
     "playback_start": {"audio_url": SOUND},
     "playback_stop": {},
+    "record_start": {"format": "wav", "channels": "dual"},
+    "record_stop": {},
+    "record_pause": {},
+    "record_resume": {},
     "speak": {"payload": "Hello.", "voice": "female"},
     "send_dtmf": {"digits": "12"},
     "send_sip_info": {"content_type": "application/json", "body": "{}"},
@@ -121,6 +125,19 @@ _SAMPLES: dict[str, Sample] = {
     "language": Sample("de"),
     "interim_results": Sample(True),
     # recordings
+    "format": Sample("mp3"),
+    "channels": Sample("single"),
+    "recording_track": Sample("inbound"),
+    "play_beep": Sample(True),
+    "max_length": Sample(60),
+    "trim": Sample("trim-silence"),
+    "custom_file_name": Sample("mine"),
+    "recording_id": Sample("32de0dea-53cb-4b21-89a4-9e1819c043bc"),
+    "transcription_language": Sample("de-DE"),
+    "transcription_profanity_filter": Sample(True),
+    "transcription_speaker_diarization": Sample(True),
+    "transcription_min_speaker_count": Sample(3),
+    "transcription_max_speaker_count": Sample(4),
     "record": Sample("record-from-answer"),
     "record_channels": Sample("single", _RECORD),
     "record_format": Sample("wav", _RECORD),
@@ -205,6 +222,7 @@ _SAMPLES: dict[str, Sample] = {
     "answering_machine_detection_config": Sample({"total_analysis_time_millis": 5000}),
 }
 _OF_ONE_COMMAND: dict[tuple[str, str], Sample] = {
+    ("record_start", "transcription_engine"): Sample("B"),
     ("speak", "language"): Sample("de-DE"),
 }
 """Where a parameter means something else than in the other commands."""

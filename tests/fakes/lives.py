@@ -4,10 +4,14 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+from offhook.app.recording_urls import RecordingUrls
+from offhook.app.recordings import failed, saved
+from offhook.base.clock import SystemClock
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
 from offhook.call.values import UdpTarget
+from offhook.edge.store import RecordingRow
 from tests.fakes.legs import Desk, answered, media
 from tests.unit.call.test_payloads import whole_life
 
@@ -64,6 +68,37 @@ LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry, with_signals
 """A new event joins one of these, or brings its own."""
 
 
+def of_recordings() -> dict[str, list[dict[str, Any]]]:
+    """Return what is told of recordings, which is not told by their leg."""
+    leg = answered().leg.told_by_all()
+    row = RecordingRow(
+        recording_id="9fa2b1a0-0000-4000-8000-000000000000",
+        state="completed",
+        format="mp3",
+        channels="dual",
+        call_control_id=leg["call_control_id"],
+        call_leg_id=leg["call_leg_id"],
+        call_session_id=leg["call_session_id"],
+        connection_id=leg["connection_id"],
+        caller="+15550100001",
+        callee="+15550100002",
+        file_name="mine-1",
+        initiated_by="StartCallRecordingAPI",
+        told="{}",
+        route="{}",
+        started_at=1_790_000_000.0,
+        ended_at=1_790_000_060.0,
+        updated_at=1_790_000_060.0,
+        duration_ms=60_000,
+        size_bytes=480_000,
+    )
+    urls = RecordingUrls(b"secret", SystemClock(), "http://127.0.0.1:8080")
+    return {
+        "call.recording.saved": [{**leg, **saved(row, urls)}],
+        "call.recording.error": [{**leg, **failed(row)}],
+    }
+
+
 def payloads_told() -> dict[str, list[dict[str, Any]]]:
     """Return the payloads of all events of all lives, by event type."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -71,4 +106,4 @@ def payloads_told() -> dict[str, list[dict[str, Any]]]:
         for effect in live().done:
             if isinstance(effect, do.Notify):
                 found[effect.event_type].append(effect.payload)
-    return dict(found)
+    return {**found, **of_recordings()}

@@ -15,6 +15,7 @@ from offhook.edge.egress import EgressUnresolved
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.fake import FakeEngine
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.store import RecordingTable
 from offhook.edge.voice.service import VoiceService
 from offhook.proto import sip
 from offhook.proto.sdp import make_offer
@@ -206,6 +207,7 @@ class House:
         *,
         flags: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
+        recording_table: RecordingTable | None = None,
         voice: VoiceService | None = None,
     ) -> None:
         self.journal = Journal()
@@ -224,6 +226,7 @@ class House:
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=self.egress,  # type: ignore[arg-type]
             applications=Applications(settings, self.clock),
+            recording_table=recording_table,
             voice=voice or VoiceInMemory(),
         )
         self.calls = Calls(

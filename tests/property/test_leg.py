@@ -42,6 +42,7 @@ pytestmark = pytest.mark.property
 command_ids = st.none() | st.sampled_from(["a", "b"])
 client_states = st.none() | st.sampled_from(["eA==", "eQ=="])
 tracks = st.sampled_from([(Track.RX,), (Track.TX,), (Track.RX, Track.TX)])
+RECORD = ask.RecordingOptions(format=ask.RecordingFormat.WAV, dual=True)
 BRIDGE = ask.Bridge(
     bridge=ask.BridgeOptions(other="v3:other", after=ask.AfterBridge.PARK),
     found=ask.OtherLeg(state=LegState.ANSWERED, bridged=False),
@@ -54,6 +55,7 @@ plain_commands = st.one_of(
         stream=st.none() | st.builds(stream, tracks=tracks),
         dialogflow=st.none() | st.builds(ask.DialogflowOptions, tracks=tracks),
         transcription=st.none() | st.builds(ask.TranscriptionOptions, tracks=tracks),
+        recording=st.none() | st.just(RECORD),
     ),
     st.builds(ask.Reject, cause=st.sampled_from(ask.RejectCause)),
     st.builds(ask.Hangup),
@@ -105,6 +107,13 @@ tap_commands = st.sampled_from(
         ask.StopPlayback(),
         ask.StopPlayback(overlay=True),
         ask.StopPlayback(stop=ask.StopWhich.CURRENT),
+        ask.StartRecording(recording=RECORD),
+        ask.StartRecording(recording=RECORD),
+        ask.PauseRecording(),
+        ask.ResumeRecording(),
+        ask.PauseRecording(recording_id="id-2"),
+        ask.StopRecording(recording_id="id-1"),
+        ask.StopRecording(),
         ask.SendDigits(digits="W" * 100),
         ask.Gather(maximum_digits=2),
         ask.Gather(timeout_s=0.5),
@@ -148,6 +157,7 @@ tap_facts = st.one_of(
     st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
     st.builds(facts.PlaybackStarted, ids),
     st.builds(facts.PlaybackEnded, ids, st.just("completed")),
+    st.builds(facts.RecordingEnded, ids, st.sampled_from(["max_length", "failed"])),
     st.builds(facts.DigitReceived, st.sampled_from("12#"), st.booleans()),
     st.builds(facts.InfoReceived, st.just("text/plain"), st.just("x")),
     st.builds(facts.InfoAnswered, st.sampled_from([200, 408])),
@@ -161,6 +171,7 @@ TERMINAL = {
     facts.ForkClosed: lambda fact: ("fork", fact.fork_id),
     facts.TranscriptionClosed: lambda fact: ("transcription", fact.transcription_id),
     facts.PlaybackEnded: lambda fact: ("playback", fact.playback_id),
+    facts.RecordingEnded: lambda fact: ("recording", fact.recording_id),
     facts.MediaClosed: lambda _: ("media", ""),
 }
 OPENS = {
@@ -169,6 +180,7 @@ OPENS = {
     do.OpenFork: lambda effect: ("fork", effect.fork_id),
     do.OpenTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.OpenPlayback: lambda effect: ("playback", effect.playback_id),
+    do.OpenRecording: lambda effect: ("recording", effect.recording_id),
     do.OpenSpeak: lambda effect: ("playback", effect.playback_id),
     do.OpenMedia: lambda _: ("media", ""),
 }
@@ -177,9 +189,15 @@ CLOSES = {
     do.CloseFork: lambda effect: ("fork", effect.fork_id),
     do.CloseTranscription: lambda effect: ("transcription", effect.transcription_id),
     do.ClosePlayback: lambda effect: ("playback", effect.playback_id),
+    do.CloseRecording: lambda effect: ("recording", effect.recording_id),
     do.CloseMedia: lambda _: ("media", ""),
 }
-TAP_BOUND = limits.STREAMS_PER_LEG_MAX + limits.FORKS_PER_LEG_MAX + limits.TRANSCRIPTIONS_PER_LEG_MAX
+TAP_BOUND = (
+    limits.STREAMS_PER_LEG_MAX
+    + limits.FORKS_PER_LEG_MAX
+    + limits.TRANSCRIPTIONS_PER_LEG_MAX
+    + limits.RECORDINGS_PER_LEG_MAX
+)
 
 
 @dataclass
@@ -384,11 +402,15 @@ class Observer:
                     | do.OpenFork()
                     | do.OpenTranscription()
                     | do.OpenPlayback()
+                    | do.OpenRecording()
                     | do.OpenSpeak()
                 ):
                     early = isinstance(effect, do.OpenStream) and do.PlaceCall not in seen
                     assert early or "call.answered" in self.desk.events
                     assert do.CloseMedia not in seen
+                case do.HoldRecording():
+                    recording = ("recording", effect.recording_id)
+                    assert recording in self.opened
                 case do.BeginStream():
                     assert seen[-1] is do.Notify, "streaming.started comes just before the start frame"
                 case do.RejectCall() | do.EndCall():
@@ -502,6 +524,7 @@ class LegMachine(RuleBasedStateMachine):
                 facts.PlaybackStarted(tap_id),
                 facts.PlaybackEnded(tap_id, "completed"),
             ],
+            "recording": [facts.RecordingEnded(tap_id, "silence")],
             "transcription": [transcript(), facts.TranscriptionClosed(tap_id)],
         }
         self.observer.tell(data.draw(st.sampled_from(choices[kind])))

@@ -217,6 +217,7 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
     documented = {name for cell in first_column(table) for name in re.findall(r"`([a-z.]+)`", cell)}
     leg = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src/offhook/call").glob("*.py"))
     told = set(re.findall(r'(?:_notify|Tell)\(\s*"([a-z.]+)"', leg))
+    told |= set(re.findall(r'_tell\(running, "([a-z.]+)"', text_of("src/offhook/app/recordings.py")))
     assert documented == told
 
 

@@ -29,6 +29,7 @@ from offhook.call.commands import (
     OtherLeg,
     Reply,
     StartFork,
+    StartRecording,
     StartTranscription,
     TranscriptionOptions,
     Transfer,
@@ -86,7 +87,7 @@ class Calls:
         Raises:
             UnknownCall: no such call, ever or any more.
             CommandError: refused.
-            LimitReached: too many forks to one host.
+            LimitReached: there is no room for a recording, or too many forks to one host.
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
@@ -97,6 +98,8 @@ class Calls:
                 command = replace(command, found=self._found(command.bridge.other))
             if not runner.leg.repeats(command, self._services.clock.now()):
                 self._take_share(command)
+                if isinstance(command, StartRecording):
+                    self._services.recordings.check_room()
             return runner.command(command)
         self._forget_old()
         if call_control_id in self._ended:
@@ -315,6 +318,9 @@ class Calls:
 
     def on_media_event(self, event: media_events.MediaEvent) -> None:
         """Take what the media core reports."""
+        if isinstance(event, media_events.RecordingClosed):
+            # A disk that is slow may close a file after its leg is gone.
+            self._services.recordings.on_closed(event)
         runner = self._by_media_leg.get(event.leg_id)
         if runner is not None:
             runner.on_media_event(event)

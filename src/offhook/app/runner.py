@@ -15,6 +15,7 @@ from offhook.app.bridging import Bridges
 from offhook.app.dialling import Branch, Dialling
 from offhook.app.digits import LegDigits
 from offhook.app.leg_audio import LegAudio
+from offhook.app.leg_recordings import LegRecordings
 from offhook.app.playback import LegPlayback
 from offhook.app.quality import quality_of
 from offhook.app.services import Services
@@ -76,6 +77,16 @@ class LegRunner:
         self._playback = LegPlayback(
             services, self.feed, lambda effect: bridges.hearing(self, effect.options.target_legs)
         )
+        self._recordings = LegRecordings(
+            services.recordings,
+            services.media,
+            services.plays,
+            leg,
+            self.media_leg_id,
+            new_tap_id=lambda: next(services.tap_ids),
+            now=services.clock.now,
+            feed=self.feed,
+        )
         self._log = log.bind(leg=leg.identity.call_leg_id)
         if targets:
             self._dialling = Dialling(
@@ -119,6 +130,8 @@ class LegRunner:
                 self.feed(facts.MediaClosed(quality_of(event.stats)))
             case media_events.MediaStarted():
                 pass
+            case media_events.RecordingClosed():
+                self._recordings.on_closed(event)
             case media_events.PlayStarted() | media_events.PlayEnded():
                 self._services.plays.on_media_event(event)
             case _:
@@ -251,12 +264,10 @@ class LegRunner:
                 self._playback.open(effect)
             case do.ClosePlayback():
                 self._playback.stop(effect.playback_id)
+            case do.OpenRecording() | do.HoldRecording() | do.CloseRecording():
+                self._recordings.carry_out(effect)
             case do.CloseMedia():
-                await self._digits.close()
-                if self.audio.is_open:
-                    self.audio.close()
-                else:
-                    self.feed(facts.MediaClosed())
+                await self._close_media()
             case do.OpenStream():
                 self._taps.open_stream(effect)
             case do.OpenDialogflow():
@@ -275,6 +286,13 @@ class LegRunner:
                 self._taps.close_transcription(effect.transcription_id)
             case do.Release():
                 raise AssertionError("Release ends the run before it gets here")
+
+    async def _close_media(self) -> None:
+        await self._digits.close()
+        if self.audio.is_open:
+            self.audio.close()
+        else:
+            self.feed(facts.MediaClosed())
 
     def _act_on_bridge(self, effect: do.JoinLegs | do.HearEarly | do.PartLegs | do.HoldCall) -> None:
         match effect:

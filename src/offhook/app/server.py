@@ -22,6 +22,7 @@ from offhook.app.dialogflow import Agents
 from offhook.app.keys import InstallationKeys, follow_keys, load_or_create_keys
 from offhook.app.metrics import make_registry
 from offhook.app.preflight import find_warnings
+from offhook.app.recording_log import RecordingLog
 from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
@@ -45,7 +46,7 @@ from offhook.edge.http.server import HttpServer
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
-from offhook.edge.store import ApplicationTable, Deliveries, DialogflowConnections, Store
+from offhook.edge.store import ApplicationTable, Deliveries, DialogflowConnections, RecordingTable, Store
 from offhook.edge.webhook import Outbox, Poster, SigningKeys, WebhookSender
 from offhook.edge.webhook.sender import SenderSettings
 from offhook.proto.sdp import CODECS
@@ -151,6 +152,8 @@ class _Server:
                 egress.resolve,
                 lambda connection_id: applications.find(connection_id) is not None,
             ),
+            recording_table=RecordingTable(store),
+            recording_secret=store.lasting_bytes("recording_url_secret", 32, system_random),
             tasks=TaskSet(),
         )
         self._calls = Calls(
@@ -166,6 +169,7 @@ class _Server:
         stack.push_async_callback(services.tasks.close)
         stack.push_async_callback(services.agents.close)
         stack.push_async_callback(services.sounds.close)
+        stack.push_async_callback(services.recordings.close)
         services.tasks.start(services.agents.warm_up(), name="warm up dialogflow")
         services.tasks.start(trunk_addresses.follow(), name="follow the addresses of trunks")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
@@ -173,6 +177,8 @@ class _Server:
         http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
         await http.start()
         stack.push_async_callback(http.close)
+        services.recordings.urls.base_url = settings.http.public_url or http.url
+        await services.recordings.start()
         await sip.start([Listen(*listen) for listen in settings.sip.listeners])
         stack.push_async_callback(sip.close)
         self._tell_first_start(keys)
@@ -226,6 +232,7 @@ class _Server:
             raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
     def _http(self, services: Services, keys: InstallationKeys, log_of_deliveries: DeliveryLog) -> HttpServer:
+        assert services.recording_table is not None, "a server remembers its recordings"
         api = create_app(
             self._calls,
             auth=ApiKeys(keys.api_keys),
@@ -240,6 +247,7 @@ class _Server:
             dialogflow=services.agents,
             deliveries=log_of_deliveries,
             applications=services.applications,
+            recordings=RecordingLog(services.recordings, services.recording_table),
             rate_limit=self._rate_limit(),
         )
         host, port = self._settings.http.address

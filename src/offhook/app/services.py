@@ -10,6 +10,8 @@ from typing import Any
 from offhook.app.applications import Applications
 from offhook.app.dialogflow import Agents
 from offhook.app.plays import Plays
+from offhook.app.recording_urls import RecordingUrls
+from offhook.app.recordings import FOLDER, Recordings
 from offhook.app.settings import DialogflowSettings, Settings
 from offhook.app.stream_book import StreamBook
 from offhook.base import limits
@@ -21,6 +23,7 @@ from offhook.edge.media.engine import MediaEngine, MediaError
 from offhook.edge.sip import SipServer
 from offhook.edge.sounds import SoundError, SoundLibrary
 from offhook.edge.speech.service import SpeechService
+from offhook.edge.store import RecordingTable
 from offhook.edge.voice.service import VoiceService
 from offhook.edge.webhook.outbox import Outbox
 
@@ -30,6 +33,8 @@ LEG_COUNTERS = (
     "events_stored_late_total",
     "digits_dropped_total",
     "playbacks_failed_total",
+    "recordings_failed_total",
+    "recordings_not_stored_total",
 )
 
 
@@ -52,6 +57,8 @@ class Services:
     applications: Applications
     codecs: CodecPolicy = field(default_factory=CodecPolicy)
     agents: Agents = field(default_factory=lambda: Agents(None, DialogflowSettings(), _nowhere))
+    recording_table: RecordingTable | None = None
+    recording_secret: bytes = b""
     voice: VoiceService = field(default_factory=VoiceService)
     tasks: TaskSet = field(default_factory=TaskSet)
     media_leg_ids: "count[int]" = field(default_factory=lambda: count(1))
@@ -61,9 +68,10 @@ class Services:
     stream_book: StreamBook = field(init=False)
     sounds: SoundLibrary = field(init=False)
     plays: Plays = field(init=False)
+    recordings: Recordings = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the books of streams and plays, which look into the media core, and the library of sounds."""
+        """Open the books of streams, plays and recordings, and the library of sounds."""
         object.__setattr__(self, "stream_book", StreamBook(self.clock, self._tap_counters))
         folder = self.settings.media.folder
         library = SoundLibrary(
@@ -71,6 +79,17 @@ class Services:
         )
         object.__setattr__(self, "sounds", library)
         object.__setattr__(self, "plays", Plays(self.media))
+        recordings = Recordings(
+            table=self.recording_table,
+            media=self.media,
+            outbox=self.outbox,
+            clock=self.clock,
+            settings=self.settings.recordings,
+            folder=self.settings.data_dir / FOLDER,
+            urls=RecordingUrls(self.recording_secret, self.clock, self.settings.http.public_url),
+            counters=self.counters,
+        )
+        object.__setattr__(self, "recordings", recordings)
 
     def _decode_sound(self, data: bytes) -> tuple[bytes, int]:
         try:

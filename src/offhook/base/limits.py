@@ -64,10 +64,33 @@ GATHER_MS_MAX = 14_400_000
 GATHER_TRIES_MAX = 128
 """How often one may be asked for an entry."""
 GATHER_ID_CHARACTERS_MAX = 40
+RECORDINGS_PER_LEG_MAX = 4
+"""Recordings of one leg at a time."""
+RECORDING_IDS_KEPT = 64
+"""Recordings of one leg that have ended and may still be named by a command that came too late."""
 PLAYBACKS_PER_LEG_MAX = 32
 """Sounds that are played and wait on one leg."""
 HEADERS_PER_COMMAND_MAX = 50
 HEADER_CHARACTERS_MAX = 1_024
+
+# Recordings
+RECORDING_URL_VALID_S = 600.0
+"""How long the URL of a file can be used (contract 3.4)."""
+RECORDINGS_FINISHING_MAX = 2
+"""Files that are encoded at a time; the others wait."""
+RECORDINGS_CLOSE_GRACE_S = 3.0
+"""How long a server that stops waits for files being encoded; the next start finishes the others."""
+RECORDINGS_KEPT_S = 30 * 86_400.0
+RECORDINGS_BYTES_MAX = 20 * 1024**3
+"""What all files may take together before no more recordings begin."""
+RECORDINGS_FREE_BYTES_MIN = 512 * 1024**2
+"""What must be free on the disk for a recording to begin."""
+RECORDINGS_SWEEP_S = 3_600.0
+"""How often old files are looked for."""
+RECORDINGS_PER_SWEEP_MAX = 1_000
+RECORDINGS_PER_DELETE_MAX = 100
+"""Recordings that one request may delete."""
+RECORDING_FILE_NAME_CHARACTERS_MAX = 40
 
 # Streams (contract 4.1)
 STREAM_CONNECT_TIMEOUT_S = 5.0

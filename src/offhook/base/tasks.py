@@ -25,6 +25,11 @@ class TaskSet:
         task.add_done_callback(self._ended)
         return task
 
+    async def wait(self, *, timeout_s: float) -> None:
+        """Wait until all of it has ended, or for so long."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=timeout_s)
+
     async def close(self) -> None:
         """Cancel what still runs and wait until all of it has ended."""
         for task in tuple(self._tasks):

@@ -96,6 +96,32 @@ class TranscriptionOptions:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class RecordingFormat(StrEnum):
+    """What file becomes of a recording."""
+
+    WAV = "wav"
+    MP3 = "mp3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingOptions:
+    """A recording as asked for (contract 2.3, 2.4).
+
+    With `dual` the far end is on the first channel and what it hears on the second; else they are added
+    up. It ends by itself after `max_s`, and when nothing was heard for `silence_timeout_s` after
+    something was; 0 is never. `file_name` is how a downloaded file begins, None for the leg's id.
+    """
+
+    format: RecordingFormat
+    dual: bool
+    tracks: tuple[Track, ...] = (Track.RX, Track.TX)
+    max_s: int = 0
+    silence_timeout_s: int = 0
+    trim_silence: bool = False
+    beep: bool = False
+    file_name: str | None = None
+
+
 class AfterBridge(StrEnum):
     """What becomes of a leg whose bridge ends because the other leg has gone."""
 
@@ -186,6 +212,7 @@ class Answer(Command):
     stream: StreamOptions | None = None
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+    recording: RecordingOptions | None = None
     bridge: BridgeOptions | None = None
 
 
@@ -256,6 +283,7 @@ class Dial(Command):
     stream_first: bool = False
     dialogflow: DialogflowOptions | None = None
     transcription: TranscriptionOptions | None = None
+    recording: RecordingOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +302,7 @@ class Bridge(Command):
     """
 
     bridge: BridgeOptions
+    recording: RecordingOptions | None = None
     found: OtherLeg | None = None
 
 
@@ -434,6 +463,34 @@ class StopPlayback(Command):
 
     stop: StopWhich = StopWhich.ALL
     overlay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecording(Command):
+    """Record the leg's audio to a file."""
+
+    recording: RecordingOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecording(Command):
+    """End one recording, or all when `recording_id` is None."""
+
+    recording_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRecording(Command):
+    """Leave out of one recording, or of all, what is heard from now on."""
+
+    recording_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRecording(Command):
+    """Go on with one recording, or with all."""
+
+    recording_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from offhook.call.commands import (
     DialogflowOptions,
     ForkType,
     PlaybackOptions,
+    RecordingOptions,
     SpeakOptions,
     TranscriptionOptions,
 )
@@ -273,6 +274,30 @@ class ClosePlayback:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRecording:
+    """Record to a file; answered by `RecordingEnded` in the end. What became of the file is told by webhook."""
+
+    recording_id: str
+    options: RecordingOptions
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecording:
+    """Leave out what is heard from now on, or with `held` False go on."""
+
+    recording_id: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRecording:
+    """End a recording; answered by `RecordingEnded`."""
+
+    recording_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Tell the app by webhook. `payload` is complete; `occurred_at` is seconds since 1970."""
 
@@ -314,6 +339,9 @@ Effect = (
     | OpenPlayback
     | OpenSpeak
     | ClosePlayback
+    | OpenRecording
+    | HoldRecording
+    | CloseRecording
     | Notify
     | Release
 )

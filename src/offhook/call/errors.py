@@ -23,6 +23,9 @@ TITLES = {
     "10032": "Invalid enumerated value",
     "10033": "Value outside of range",
     "10038": "Feature not permitted",
+    "90000": "Invalid value for format",
+    "90001": "Invalid value for channels",
+    "90002": "Invalid value for timeout",
     "90007": "Invalid value for terminating_digit",
     "90008": "Invalid value for valid_digits",
     "90009": "Invalid value for loop",
@@ -48,6 +51,7 @@ TITLES = {
     "90055": "Call transcription can not be stopped",
     "90056": "Invalid value for initial_timeout_millis",
     "90057": "Invalid call control event type for webhook_urls",
+    "90059": "Invalid value for recording_track",
     "90102": "Command is invalid",
     "100001": "Invalid Dialogflow API",
 }

@@ -198,6 +198,14 @@ class TranscriptionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """A recording has ended: by command, by itself, with the call, or because the file could not be written."""
+
+    recording_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bridged:
     """The leg and another call hear each other; it may have been bridged to a third one before."""
 
@@ -285,6 +293,7 @@ Fact = (
     | TranscriptReady
     | TranscriptionClosed
     | AgentAnswered
+    | RecordingEnded
     | Bridged
     | Unbridged
     | DigitReceived

@@ -49,6 +49,7 @@ from offhook.call.informing import Informing
 from offhook.call.keypresses import Keypresses
 from offhook.call.payloads import CallRecord
 from offhook.call.playbacks import Playbacks
+from offhook.call.recordings import Recordings
 from offhook.call.referring import Referring
 from offhook.call.tapping import Tapping
 from offhook.call.values import (
@@ -66,6 +67,7 @@ __all__ = ["CallLeg", "Compat"]
 
 ABILITIES: tuple[type[Ability], ...] = (
     Tapping,
+    Recordings,
     Playbacks,
     Dialpad,
     Gathering,
@@ -154,6 +156,10 @@ class CallLeg:
         return next(each for each in self._abilities if isinstance(each, Bridging))
 
     @property
+    def _recordings(self) -> Recordings:
+        return next(each for each in self._abilities if isinstance(each, Recordings))
+
+    @property
     def bridged_to(self) -> str | None:
         """The call_control_id of the leg it is bridged to."""
         return self._bridging.other
@@ -172,6 +178,11 @@ class CallLeg:
     def callee(self) -> str:
         """Who is called."""
         return "" if self._context.record is None else self._context.record.call.callee
+
+    def told_by_all(self) -> facts.Payload:
+        """Return what every webhook of the leg says, now and after its end."""
+        assert self._context.record is not None, "nothing is told before the call"
+        return payloads.common(self._context.record, self.client_state)
 
     # What may be asked
 
@@ -306,13 +317,15 @@ class CallLeg:
         elif self.state in _OVER:
             raise _ended()
         elif self.state is LegState.PARKED and isinstance(command, ask.Bridge | ask.Transfer):
-            self._check_call_command(ask.Answer())
+            self._check_call_command(_answer_for(command))
             self._bridging.check(command, now)
         elif self.state is not LegState.ANSWERED:
             wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
             raise CommandError("90034", f"the call is {self.state.value}; {wait}")
         else:
             self._ability_for(command).check(command, now)
+            if isinstance(command, ask.Bridge) and command.recording is not None:
+                self._recordings.check(ask.StartRecording(recording=command.recording), now)
 
     def _ability_for(self, command: ask.Command) -> Ability:
         return next(each for each in self._abilities if isinstance(command, each.COMMANDS))
@@ -350,9 +363,11 @@ class CallLeg:
             case ask.UpdateClientState():
                 return {}, []
             case ask.Bridge() if self.state is LegState.PARKED:
-                return {}, self._take_call(ask.Answer(bridge=command.bridge), now)[1]
+                return {}, self._take_call(_answer_for(command), now)[1]
             case _:
                 data, decided = self._ability_for(command).carry_out(command, now)
+                if isinstance(command, ask.Bridge) and command.recording is not None:
+                    decided = [*decided, self._recordings.begin_beside(command.recording)]
                 return data, self._all_told(decided, now)
 
     def _take_call(self, command: ask.Answer, now: float) -> tuple[dict[str, Any], list[do.Effect]]:
@@ -609,11 +624,16 @@ class CallLeg:
     def _notify(
         self, event_type: str, payload: facts.Payload, now: float, route: WebhookRoute | None = None
     ) -> do.Notify:
-        assert self._context.record is not None, "nothing is told before the call"
         if route is not None:
             return do.Notify(event_type, {**payload, "Timestamp": iso_time(now)}, now, route)
-        common = payloads.common(self._context.record, self.client_state)
-        return do.Notify(event_type, {**common, **payload}, now, self.route)
+        return do.Notify(event_type, {**self.told_by_all(), **payload}, now, self.route)
+
+
+def _answer_for(command: ask.Bridge | ask.Transfer) -> ask.Answer:
+    """Return the answer to a call that is answered only to be bridged."""
+    if isinstance(command, ask.Transfer):
+        return ask.Answer()
+    return ask.Answer(bridge=command.bridge, recording=command.recording)
 
 
 def _ended() -> CommandError:

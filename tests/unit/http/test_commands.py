@@ -48,6 +48,7 @@ def test_every_command_carries_client_state_and_command_id() -> None:
     extra["bridge"] = {"call_control_id": "v3:other"}
     extra["transfer"] = {"to": "+15550100002"}
     extra["playback_start"] = {"audio_url": "https://app.example/hello.wav"}
+    extra["record_start"] = {"format": "mp3", "channels": "single"}
     for name in ACTION:
         command = build(name, client_state="YQ==", command_id="id-1", **extra.get(name, {}))
         assert (command.client_state, command.command_id) == ("YQ==", "id-1"), name
@@ -357,7 +358,6 @@ def test_features_of_later_versions_that_are_off_are_harmless(members: dict[str,
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("record", "record-from-answer"),
         ("sound_modifications", {"semitone": -2}),
         ("deepfake_detection", {"enabled": True}),
         ("assistant", {"id": "assistant-1"}),
@@ -398,5 +398,5 @@ def test_the_installation_decides_on_silence_where_the_app_does_not(
 
 def test_features_of_later_versions_are_ignored_where_the_operator_says_so() -> None:
     rules = Rules(check_ip=public_only, ignore_unsupported=True)
-    asked = {"record": "record-from-answer", "assistant": {"id": "x"}}
+    asked = {"sound_modifications": {"pitch": 0.5}, "assistant": {"id": "x"}}
     assert build("answer", rules, **asked) == build("answer")

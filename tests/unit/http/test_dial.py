@@ -180,7 +180,6 @@ LATER = {
     "supervise_call_control_id": "v3:x",
     "conference_config": {"conference_name": "x"},
     "answering_machine_detection": "detect",
-    "record": "record-from-answer",
     "assistant": {"id": "x"},
 }
 

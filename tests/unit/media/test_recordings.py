@@ -79,7 +79,8 @@ async def test_each_track_has_its_channel(world: World, tmp_path: Path) -> None:
     assert min(rx) == max(tx) == 0
     first_rx = next(n for n, sample in enumerate(rx) if sample > 7000)
     first_tx = next(n for n, sample in enumerate(tx) if sample < -7000)
-    assert abs(first_tx - first_rx - 1600) < 400, "one came 200 ms after the other"
+    # A busy machine may be later, never sooner.
+    assert first_tx - first_rx >= 1500, "one came 200 ms after the other"
     world.engine.close_leg(1)
     await world.until(lambda told: any(isinstance(event, events.LegClosed) for event in told))
 

@@ -7,6 +7,7 @@ from offhook.app.settings.load import load_settings
 from offhook.app.settings.model import DEFAULT_APPLICATION_ID, ENVIRONMENT, Settings
 from offhook.app.settings.sections import (
     DialogflowSettings,
+    RecordingSettings,
     RouteSettings,
     SpeechSettings,
     TrunkSettings,
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_APPLICATION_ID",
     "ENVIRONMENT",
     "DialogflowSettings",
+    "RecordingSettings",
     "RouteSettings",
     "Settings",
     "SpeechSettings",

@@ -14,6 +14,7 @@ from offhook.app.settings.sections import (
     LimitSettings,
     LogSettings,
     MediaSettings,
+    RecordingSettings,
     RouteSettings,
     SipSettings,
     SpeechSettings,
@@ -30,6 +31,7 @@ DEFAULT_APPLICATION_ID = "1000000000000000001"
 ENVIRONMENT = {
     "OFFHOOK_HTTP_LISTEN": ("http", "listen"),
     "OFFHOOK_API_KEYS": ("http", "api_keys"),
+    "OFFHOOK_PUBLIC_URL": ("http", "public_url"),
     "OFFHOOK_SIP_LISTEN": ("sip", "listen"),
     "OFFHOOK_PUBLIC_ADDRESS": ("sip", "public_address"),
     "OFFHOOK_RTP_PORTS": ("media", "rtp_ports"),
@@ -61,6 +63,7 @@ class Settings(BaseSettings):
     sip: SipSettings = Field(default_factory=SipSettings)
     media: MediaSettings = Field(default_factory=MediaSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)
+    recordings: RecordingSettings = Field(default_factory=RecordingSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
     voice: VoiceSettings = Field(default_factory=VoiceSettings)

@@ -33,6 +33,11 @@ class HttpSettings(_Section):
         description="Comma list of accepted bearer keys. Empty: one is made at the first start, "
         "printed once and kept in the data directory.",
     )
+    public_url: str = Field(
+        "",
+        description="How apps reach the API, as in https://calls.example; the URLs of recordings begin with it. "
+        "Empty: http and the address of listen.",
+    )
 
     @property
     def address(self) -> HostPort:
@@ -44,6 +49,15 @@ class HttpSettings(_Section):
     def _check_listen(cls, value: str) -> str:
         host_port(value)
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        if value:
+            url = AnyHttpUrl(value)
+            if url.query or url.fragment or url.username:
+                raise ValueError(f"{value!r} is more than scheme, host, port and path")
+        return value.rstrip("/")
 
 
 class SipSettings(_Section):
@@ -195,6 +209,24 @@ class StreamSettings(_Section):
         ge=0,
         le=3600,
         description="A WebSocket ping so often; without a pong by the next one the socket is lost. 0: never.",
+    )
+
+
+class RecordingSettings(_Section):
+    """Recordings of calls, in the data directory."""
+
+    kept_s: float = Field(
+        limits.RECORDINGS_KEPT_S, ge=0, description="How long files are kept after their end. 0: for ever."
+    )
+    bytes_max: int = Field(
+        limits.RECORDINGS_BYTES_MAX,
+        ge=0,
+        description="What all files may take together; beyond it no recording begins. 0: any.",
+    )
+    free_bytes_min: int = Field(
+        limits.RECORDINGS_FREE_BYTES_MIN,
+        ge=0,
+        description="What must be free on their disk for a recording to begin.",
     )
 
 

@@ -34,6 +34,7 @@ from offhook.edge.http.openapi import complete_openapi
 from offhook.edge.http.pages import PAGE_PARAMETERS, Page, choice, parameter
 from offhook.edge.http.problems import Refusal, envelope, problems_of
 from offhook.edge.http.rates import RateLimit
+from offhook.edge.http.recordings import RecordingService, recordings_router
 from offhook.edge.http.retries import RetryMemory, is_retry, request_key
 from offhook.edge.http.schemas import (
     ActiveCallsAnswer,
@@ -111,6 +112,7 @@ def create_app(
     dialogflow: DialogflowService | None = None,
     deliveries: DeliveryService | None = None,
     applications: ApplicationService | None = None,
+    recordings: RecordingService | None = None,
     rate_limit: RateLimit | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
@@ -125,6 +127,7 @@ def create_app(
         dialogflow: keeps the Dialogflow agents of applications; None: there is no such resource.
         deliveries: keeps the log of webhook deliveries; None: there is no such resource.
         applications: keeps the Call Control applications; None: there is no such resource.
+        recordings: keeps the recordings of calls; None: there is no such resource.
         rate_limit: how many requests each key may send; None: any number.
     """
     api = _Api(service, auth, rules, clock, RetryMemory(), rate_limit)
@@ -147,6 +150,8 @@ def create_app(
     if applications is not None:
         telnyx.include_router(applications_router(applications, key, clock=clock, retries=api.retries))
         telnyx.include_router(connections_router(applications, key))
+    if recordings is not None:
+        telnyx.include_router(recordings_router(recordings, key))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))

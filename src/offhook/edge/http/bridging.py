@@ -10,6 +10,7 @@ from offhook.call import commands as domain
 from offhook.edge.http import fields, schemas
 from offhook.edge.http.building import common, not_yet, refusal
 from offhook.edge.http.problems import Refusal
+from offhook.edge.http.recording import inline_recording
 
 if TYPE_CHECKING:
     from offhook.edge.http.commands import Rules
@@ -117,8 +118,6 @@ def bridge(body: BridgeBody, rules: "Rules") -> domain.Bridge:
     for name in ("queue", "video_room_id", "video_room_context"):
         if getattr(body, name) is not None and not rules.ignore_unsupported:
             raise Refusal(422, not_yet(name, "give the `call_control_id` of a call"))
-    if body.record is not None and not rules.ignore_unsupported:
-        raise Refusal(422, not_yet("record", "leave it out"))
     after = domain.AfterBridge.HOLD if body.hold_after_unbridge else _after(body.park_after_unbridge)
     options = domain.BridgeOptions(
         other=body.call_control_id,
@@ -126,7 +125,7 @@ def bridge(body: BridgeBody, rules: "Rules") -> domain.Bridge:
         mute_dtmf=domain.MuteDtmf(body.mute_dtmf),
         prevent_double=body.prevent_double_bridge,
     )
-    return domain.Bridge(**common(body), bridge=options)
+    return domain.Bridge(**common(body), bridge=options, recording=inline_recording(body))
 
 
 def transferred(body: TransferBody, plan: domain.Dial) -> domain.Transfer:

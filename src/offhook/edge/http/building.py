@@ -2,8 +2,12 @@
 
 from typing import Any, TypedDict
 
+import structlog
+
 from offhook.call.errors import Problem
 from offhook.edge.http.problems import Refusal
+
+log = structlog.get_logger(__name__)
 
 
 class Common(TypedDict):
@@ -22,6 +26,19 @@ def common(body: Any) -> Common:
 def not_yet(name: str, instead: str) -> Problem:
     """Return the problem of a valid value that this server does not do."""
     return Problem("10038", f"This server does not do this value of `{name}` yet; {instead}.", f"/{name}")
+
+
+def refuse_asked(asked: dict[str, bool], *, ignored: bool) -> None:
+    """Refuse the values that are asked for and not done here, unless such values are `ignored`.
+
+    Raises:
+        Refusal: names them.
+    """
+    later = [name for name, active in asked.items() if active]
+    if later and ignored:
+        log.warning("what this server does not do yet is ignored", parameters=later)
+    elif later:
+        raise Refusal(422, *(not_yet(name, "leave it out") for name in later))
 
 
 def refusal(code: str, detail: str, pointer: str) -> Refusal:

@@ -24,7 +24,7 @@ from offhook.edge.http.bridging import (
     bridge_of_dial,
     transferred,
 )
-from offhook.edge.http.building import common, not_yet, refusal
+from offhook.edge.http.building import common, not_yet, refusal, refuse_asked
 from offhook.edge.http.events import EVENT_TYPES
 from offhook.edge.http.gathering import (
     GatherBody,
@@ -37,6 +37,15 @@ from offhook.edge.http.gathering import (
 )
 from offhook.edge.http.playback import inline_playback, playback_start, playback_stop
 from offhook.edge.http.problems import Refusal
+from offhook.edge.http.recording import (
+    RecordingNamed,
+    RecordStart,
+    inline_recording,
+    record_pause,
+    record_resume,
+    record_start,
+    record_stop,
+)
 from offhook.edge.http.signalling import Refer, SendSipInfo, refer, send_sip_info
 from offhook.edge.http.speaking import speak
 from offhook.edge.http.transcription import transcription_options
@@ -83,6 +92,7 @@ def answer(body: schemas.Answer, rules: Rules) -> domain.Answer:
         stream=_stream(body),
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
+        recording=inline_recording(body),
     )
 
 
@@ -126,6 +136,7 @@ def dial(body: schemas.Dial, rules: Rules) -> domain.Dial:
         stream_first=body.stream_establish_before_call_originate,
         dialogflow=_dialogflow(body),
         transcription=_inline_transcription(body, rules),
+        recording=inline_recording(body),
     )
 
 
@@ -241,7 +252,7 @@ class Action:
 
 
 ACTIONS = (
-    Action("answer", schemas.Answer, answer, answer=schemas.StreamCommandAnswer),
+    Action("answer", schemas.Answer, answer, answer=schemas.AnswerAnswer),
     Action("reject", schemas.Reject, reject),
     Action("hangup", schemas.Hangup, hangup),
     Action("streaming_start", schemas.StreamingStart, streaming_start, answer=schemas.StreamCommandAnswer),
@@ -262,6 +273,10 @@ ACTIONS = (
     Action("gather_using_audio", GatherUsingAudio, gather_using_audio),
     Action("gather_using_speak", GatherUsingSpeak, gather_using_speak),
     Action("gather_stop", schemas.CommandBody, gather_stop),
+    Action("record_start", RecordStart, record_start, answer=schemas.RecordingCommandAnswer),
+    Action("record_stop", RecordingNamed, record_stop),
+    Action("record_pause", RecordingNamed, record_pause),
+    Action("record_resume", RecordingNamed, record_resume),
     Action("client_state_update", schemas.ClientStateUpdate, client_state_update, method="PUT"),
 )
 
@@ -358,13 +373,12 @@ def _webhooks(body: schemas.Answer) -> WebhookWishes:
 def _refuse_later_features(body: schemas.Answer, rules: Rules) -> None:
     sound = body.sound_modifications
     asked = {
-        "record": body.record is not None,
         "sound_modifications": sound is not None and any((sound.pitch, sound.semitone, sound.octaves)),
         "deepfake_detection": body.deepfake_detection is not None and body.deepfake_detection.enabled,
         "assistant": bool(body.assistant),
         "conversation_relay_config": bool(body.conversation_relay_config),
     }
-    _refuse_asked(asked, rules)
+    refuse_asked(asked, ignored=rules.ignore_unsupported)
 
 
 def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Rules) -> None:
@@ -383,7 +397,7 @@ def _refuse_later_dialling(body: schemas.Dial, uris: Sequence[SipUri], rules: Ru
     for name in ("media_encryption", "sip_transport_protocol"):
         if asked.pop(name):
             raise Refusal(422, not_yet(name, "leave it out"))
-    _refuse_asked(asked, rules)
+    refuse_asked(asked, ignored=rules.ignore_unsupported)
 
 
 def _check_sip_host(uri: SipUri, rules: Rules) -> None:
@@ -398,11 +412,3 @@ def _check_sip_host(uri: SipUri, rules: Rules) -> None:
             "OFFHOOK_ALLOW_PRIVATE_EGRESS=true lets this server call there."
         )
         raise refusal("10015", detail, "/to") from None
-
-
-def _refuse_asked(asked: dict[str, bool], rules: Rules) -> None:
-    later = [name for name, active in asked.items() if active]
-    if later and rules.ignore_unsupported:
-        log.warning("what this server does not do yet is ignored", parameters=later)
-    elif later:
-        raise Refusal(422, *(not_yet(name, "leave it out") for name in later))

@@ -32,6 +32,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "gather_using_audio": {"audio_url": "https://app.example/pin.wav", "maximum_digits": 4},
     "gather_using_speak": {"payload": "Your PIN, please.", "voice": "female", "maximum_digits": 4},
     "gather_stop": {},
+    "record_start": {"format": "mp3", "channels": "dual", "play_beep": True, "max_length": 3600},
+    "record_stop": {},
+    "record_pause": {},
+    "record_resume": {},
     "client_state_update": {"client_state": "aGVsbG8="},
     DIAL: {
         "connection_id": "1000000000000000001",

@@ -301,6 +301,30 @@ class StreamCommandAnswer(BaseModel):
     data: StreamResult
 
 
+class AnswerResult(StreamResult):
+    """What an answer is told, which may begin a recording, too."""
+
+    recording_id: str | None = None
+
+
+class AnswerAnswer(BaseModel):
+    """The answer to an accepted answer."""
+
+    data: AnswerResult
+
+
+class RecordingResult(CommandResult):
+    """What a command is told that has begun a recording."""
+
+    recording_id: str
+
+
+class RecordingCommandAnswer(BaseModel):
+    """The answer to an accepted command that has begun a recording."""
+
+    data: RecordingResult
+
+
 class ErrorSource(BaseModel):
     """Which part of the request is at fault."""
 
@@ -345,10 +369,11 @@ class CallResource(BaseModel):
 
 
 class DialledCall(CallResource):
-    """A call leg that was just made, and the streams that begin with its answer."""
+    """A call leg that was just made, and the streams and the recording that begin with its answer."""
 
     stream_id: str | None = None
     dialogflow_stream_id: str | None = None
+    recording_id: str | None = None
 
 
 class DialAnswer(BaseModel):

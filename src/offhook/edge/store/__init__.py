@@ -1,7 +1,7 @@
 """What must outlive the process: one SQLite file in the data directory, with one writer thread.
 
-Keeps webhook deliveries with the log of their attempts, applications and their Dialogflow connections, and
-small facts about the installation.
+Keeps webhook deliveries with the log of their attempts, applications and their Dialogflow connections, what is
+known of recordings, and small facts about the installation.
 Does not know how a webhook is sent, when it is tried again, or what a call is.
 """
 
@@ -16,6 +16,13 @@ from offhook.edge.store.deliveries import (
     Revival,
 )
 from offhook.edge.store.dialogflow import DialogflowConnections, DialogflowRow
+from offhook.edge.store.recordings import (
+    FILTER_COLUMNS,
+    RecordingFilter,
+    RecordingRow,
+    RecordingState,
+    RecordingTable,
+)
 from offhook.edge.store.store import Store, StoreError
 
 __all__ = [
@@ -29,6 +36,11 @@ __all__ = [
     "DeliveryView",
     "DialogflowConnections",
     "DialogflowRow",
+    "FILTER_COLUMNS",
+    "RecordingFilter",
+    "RecordingRow",
+    "RecordingState",
+    "RecordingTable",
     "Revival",
     "Store",
     "StoreError",

@@ -79,6 +79,32 @@ MIGRATIONS: tuple[str, ...] = (
         updated_at TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE recordings (
+        recording_id TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ('recording', 'completed', 'failed')),
+        format TEXT NOT NULL,
+        channels TEXT NOT NULL,
+        call_control_id TEXT NOT NULL,
+        call_leg_id TEXT NOT NULL,
+        call_session_id TEXT NOT NULL,
+        connection_id TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        callee TEXT NOT NULL,
+        file_name TEXT NOT NULL,
+        initiated_by TEXT NOT NULL,
+        told TEXT NOT NULL,
+        route TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        updated_at REAL NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL
+    );
+    CREATE INDEX recordings_started ON recordings (started_at);
+    CREATE INDEX recordings_ended ON recordings (ended_at);
+    CREATE INDEX recordings_of_leg ON recordings (call_leg_id);
+    """,
 )
 
 
