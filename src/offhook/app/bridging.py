@@ -47,8 +47,10 @@ class Bridges:
 
     def join(self, leg: "LegRunner", bridge: BridgeOptions) -> None:
         """Bridge a leg as asked for, in place of whom each of both was bridged to before."""
-        other = self._find(bridge.other)
         self._no_longer_rings(leg)
+        if leg.leg.state is not LegState.ANSWERED:
+            return  # it has ended while this waited its turn
+        other = self._find(bridge.other)
         if other is not None and other.leg.state is LegState.PARKED and self._answer_for(other, leg, bridge):
             return  # it joins us when its answer has been acknowledged
         refused = bridge.prevent_double and other in self._others

@@ -99,10 +99,10 @@ class Bridging(Ability):
     def handle(self, fact: Fact, now: float) -> list[Decision]:
         """See `Ability`."""
         del now
-        record, _ = self._leg.known()
         if isinstance(fact, PlaybackEnded):
             bridge, self._after_sound = self._after_sound, None
             return [] if bridge is None else [JoinLegs(bridge)]
+        record, _ = self._leg.known()
         if isinstance(fact, Bridged):
             self.other, self.stays = fact.other, False
             held, self._held = self._held, False

@@ -247,6 +247,8 @@ class CallLeg:
                 return self._media_closed(fact, now)
             case facts.MediaRenegotiated():
                 return self._renegotiated(fact, now) if self.state is LegState.ANSWERED else []
+            case facts.Bridged() if self.state is not LegState.ANSWERED:
+                return []
             case facts.Unbridged():
                 return self._unbridged(fact, now) if self.state is LegState.ANSWERED else []
             case facts.DigitReceived():

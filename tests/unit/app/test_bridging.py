@@ -101,6 +101,17 @@ async def test_a_new_bridge_ends_the_former_partners_call() -> None:
     assert len(far.bridged_media()) == 2
 
 
+async def test_a_call_that_is_hung_up_right_behind_its_bridge_is_not_bridged() -> None:
+    far = Far()
+    one, two = await far.take(1), await far.take(2)
+    bridge(far, one, two)
+    far.house.calls.command(one, "hangup", ask.Hangup())
+    await far.house.settle()
+    assert "call.bridged" not in far.events(one)
+    assert far.events(two) == ["call.initiated", "call.answered"]
+    assert far.bridged_media() == set()
+
+
 async def test_a_double_bridge_is_prevented_and_unknown_calls_are_refused() -> None:
     far, one, two = await bridged()
     three = await far.take(3)

@@ -160,6 +160,14 @@ def test_the_end_of_a_leg_parts_it_first() -> None:
     assert desk.tell(facts.Unbridged()) == []
 
 
+def test_a_call_that_ends_is_bridged_no_more() -> None:
+    desk = answered()
+    desk.command(bridge())
+    desk.command(ask.Hangup())
+    assert desk.tell(facts.Bridged(OTHER)) == []
+    assert desk.leg.bridged_to is None
+
+
 def test_a_call_that_was_never_bridged_does_not_end_by_that() -> None:
     desk = answered()
     assert desk.tell(facts.Unbridged()) == []
@@ -210,3 +218,7 @@ def test_hold_and_unhold_are_told_once_each() -> None:
 
 def _directed(*, sending: bool) -> NegotiatedMedia:
     return replace(media(), sending=sending)
+
+
+def test_a_sound_that_ends_before_the_answer_is_nothing_to_a_bridge() -> None:
+    assert dialling().tell(facts.PlaybackEnded("id-1", "completed")) == []
