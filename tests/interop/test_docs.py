@@ -19,6 +19,7 @@ from tests.interop.test_cli_tools import Tool, tool
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 DOCS = Path(__file__).parents[2] / "docs"
+SENTENCE = str(DOCS.parent / "src/offhook/data/sentence.wav")
 TIMEOUT_S = 90.0
 
 
@@ -99,28 +100,33 @@ async def test_the_ci_recipe_fails_when_the_app_does_not_answer(checkout: Path) 
     assert '"status": 486' in output
 
 
-async def agent_heard(agent: asyncio.subprocess.Process, words: str) -> None:
-    """Read what the agent prints until a line begins so."""
-    assert agent.stdout is not None
+async def printed(app: asyncio.subprocess.Process, words: str) -> None:
+    """Read what the app prints until a line begins so."""
+    assert app.stdout is not None
     async with asyncio.timeout(20):
-        while line := (await agent.stdout.readline()).decode():
+        while line := (await app.stdout.readline()).decode():
             if line.startswith(words):
                 return
-    raise AssertionError(f"the agent ended without {words!r}")
+    raise AssertionError(f"the app ended without {words!r}")
 
 
-async def agent_of_the_guide(folder: Path, port: int, server: OffhookProcess) -> asyncio.subprocess.Process:
-    text = block("howto/let-an-agent-speak.md", "python", '"""An agent that greets')
-    (folder / "agent.py").write_text(re.sub(r"\b9000\b", str(port), text), encoding="utf-8")
+async def app_of(
+    page: str, begins_with: str, folder: Path, server: OffhookProcess, ports: dict[int, int]
+) -> asyncio.subprocess.Process:
+    """Start the app of a page, with other ports, and wait until it serves."""
+    text = block(page, "python", begins_with)
+    for port, free in ports.items():
+        text = re.sub(rf"\b{port}\b", str(free), text)
+    (folder / "app.py").write_text(text, encoding="utf-8")
     keys = {"TELNYX_API_KEY": API_KEY, "TELNYX_BASE_URL": server.api, "TELNYX_PUBLIC_KEY": server.public_key}
-    agent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "agent.py", str(DOCS.parent / "src/offhook/data/sentence.wav")),
+    app = await asyncio.create_subprocess_exec(
+        *(sys.executable, "app.py", SENTENCE),
         cwd=folder,
         env={**os.environ, **keys, "PYTHONUNBUFFERED": "1"},
         stdout=asyncio.subprocess.PIPE,
     )
-    await agent_heard(agent, "======== Running")
-    return agent
+    await printed(app, "======== Running")
+    return app
 
 
 async def finish(call: Tool) -> None:
@@ -130,22 +136,52 @@ async def finish(call: Tool) -> None:
 async def test_the_agent_of_the_guide_greets_listens_and_is_interrupted(tmp_path: Path) -> None:
     port = free_port()
     server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=f"http://127.0.0.1:{port}/webhooks")
-    agent = await agent_of_the_guide(tmp_path, port, server)
+    page, app = "howto/let-an-agent-speak.md", '"""An agent that greets'
+    agent = await app_of(page, app, tmp_path, server, {9000: port})
     uri, heard = f"sip:agent@127.0.0.1:{server.sip_port}", tmp_path / "heard.wav"
     try:
         async with tool("call", uri, "--duration", "4", "--record", str(heard)) as call:
-            await agent_heard(agent, "hears {'encoding': 'L16', 'sample_rate': 8000")
+            await printed(agent, "hears {'encoding': 'L16', 'sample_rate': 8000")
             await finish(call)
-        await agent_heard(agent, "over: call_ended")
+        await printed(agent, "over: call_ended")
         level = level_dbfs(read_wav(heard).pcm)
         assert level is not None
         assert level > -40, "the greeting was heard"
-        sentence = str(DOCS.parent / "src/offhook/data/sentence.wav")
-        async with tool("call", uri, "--play", sentence) as call:
-            await agent_heard(agent, "interrupted")
-            await agent_heard(agent, "heard ")
+        async with tool("call", uri, "--play", SENTENCE) as call:
+            await printed(agent, "interrupted")
+            await printed(agent, "heard ")
             await finish(call)
     finally:
         agent.kill()
         await agent.wait()
+        assert await stop_offhook(server) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "agent", "outcome"),
+    [
+        ("1", (), "connected"),
+        ("1", ("--refuse", "486"), "nobody there: user_busy"),
+        ("2", (), "a message: {'wav': 'http"),
+    ],
+    ids=["connects", "busy", "message"],
+)
+async def test_the_menu_of_the_guide_connects_and_takes_messages(
+    tmp_path: Path, key: str, agent: tuple[str, ...], outcome: str
+) -> None:
+    port, agent_port = free_port(), free_port()
+    server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=f"http://127.0.0.1:{port}/webhooks")
+    ports = {9000: port, 5070: agent_port}
+    app = await app_of("howto/build-a-menu.md", '"""A menu', tmp_path, server, ports)
+    uri = f"sip:menu@127.0.0.1:{server.sip_port}"
+    try:
+        async with (
+            tool("phone", "--listen", f"udp:127.0.0.1:{agent_port}", *agent),
+            tool("call", uri, "--play", SENTENCE, "--dtmf", key, "--duration", "12") as call,
+        ):
+            await printed(app, outcome)
+            await finish(call)
+    finally:
+        app.kill()
+        await app.wait()
         assert await stop_offhook(server) == 0
