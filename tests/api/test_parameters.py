@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from offhook.call.commands import Command
 from offhook.edge.http import schemas
@@ -105,3 +105,26 @@ def test_null_is_the_same_as_absent(command: str) -> None:
     assert built(command, {**parse_object(f"{{{nulls}}}".encode()), **LEAST[command]}) == built(
         command, LEAST[command]
     )
+
+
+TWO_FORMS = {"from", "to", "answering_machine_detection"}
+"""Parameters that a transfer takes more forms of than a dial does, and turns into those of a dial."""
+
+
+@pytest.mark.parametrize("parameter", sorted(ours("transfer") & ours(DIAL) - TWO_FORMS))
+@pytest.mark.parametrize("value", ["\U000fffff", "", "x y", -1, [], {"a": 1}, True])
+def test_a_value_that_a_dial_refuses_is_refused_by_a_transfer_alike(parameter: str, value: Any) -> None:
+    def fate(command: str, model: type[BaseModel]) -> tuple[str, list[str]]:
+        members = {**LEAST[command], parameter: value}
+        try:
+            model.model_validate(members)
+        except ValidationError as error:
+            return "schema", [found["type"] for found in error.errors() if found["loc"][0] == parameter]
+        try:
+            built(command, members)
+        except Refusal as refusal:
+            return "rules", [problem.code for problem in refusal.problems]
+        return "accepted", []
+
+    transfer = next(action for action in ACTIONS if action.name == "transfer").body
+    assert fate("transfer", transfer) == fate(DIAL, schemas.Dial)

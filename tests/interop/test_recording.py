@@ -49,6 +49,12 @@ def heard(pcm: bytes, hz: int, rate_hz: int = 8000) -> list[tuple[int, int]]:
     return [(first * WINDOW_MS, (last + 1) * WINDOW_MS) for first, last in parts]
 
 
+def span(parts: list[tuple[int, int]], *, least_ms: int) -> tuple[int, int]:
+    """Return from when to when all parts together are; a busy machine may have torn a hole into one."""
+    assert sum(end - begin for begin, end in parts) >= least_ms, parts
+    return parts[0][0], parts[-1][1]
+
+
 async def fetch(url: str) -> tuple[int, bytes, str]:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.read(), answer.headers.get("content-disposition", "")
@@ -75,10 +81,9 @@ async def call(app: App, server: OffhookProcess, phone: Phone, play: bytes, **pl
 
 
 async def test_each_side_is_on_its_channel_at_its_time_and_a_pause_is_left_out(tmp_path: Path) -> None:
-    began_s = 0.0
+    at_s: dict[str, float] = {}
 
     async def on_event(app: App, event: dict[str, Any]) -> None:
-        nonlocal began_s
         data = event["data"]
         leg = data["payload"]["call_control_id"]
         loop = asyncio.get_running_loop()
@@ -88,16 +93,20 @@ async def test_each_side_is_on_its_channel_at_its_time_and_a_pause_is_left_out(t
             started = await app.act(
                 leg, "record_start", format="wav", channels="dual", custom_file_name="my call"
             )
-            began_s = loop.time()
+            at_s["begun"] = loop.time()
             recording_id = started["data"]["recording_id"]
             await asyncio.sleep(1.0)
+            at_s["played"] = loop.time()
             await app.act(leg, "playback_start", playback_content=content)
             await asyncio.sleep(1.5)
             await app.act(leg, "record_pause", recording_id=recording_id)
+            at_s["paused"] = loop.time()
             await asyncio.sleep(1.0)
+            at_s["resumed"] = loop.time()
             await app.act(leg, "record_resume", recording_id=recording_id)
             await asyncio.sleep(0.5)
             await app.act(leg, "record_stop", client_state="bGFzdA==")
+            at_s["stopped"] = loop.time()
             await asyncio.sleep(0.5)
             await app.act(leg, "hangup")
 
@@ -139,13 +148,15 @@ async def test_each_side_is_on_its_channel_at_its_time_and_a_pause_is_left_out(t
     length_ms = len(left) // 16
     assert known.duration_millis is not None
     assert abs(known.duration_millis - length_ms) <= 1
-    assert 2_900 <= length_ms <= 3_300, "three seconds, not four"
+    # As the app saw it; a request of a busy machine takes its time.
+    wanted_ms = 1000 * (at_s["paused"] - at_s["begun"] + at_s["stopped"] - at_s["resumed"])
+    assert length_ms == pytest.approx(wanted_ms, abs=400), "without the second of the pause"
     phone_parts, app_parts = heard(left, PHONE_HZ), heard(right, APP_HZ)
     assert sum(end - begin for begin, end in phone_parts) >= length_ms - 250
     assert heard(left, APP_HZ) == []
     assert heard(right, PHONE_HZ) == []
-    [(begin, end)] = app_parts
-    assert 1_000 <= begin <= 1_250
+    begin, end = span(app_parts, least_ms=400)
+    assert begin == pytest.approx(1000 * (at_s["played"] - at_s["begun"]) + 100, abs=300)
     assert abs(end - begin - 500) <= 40
 
 
@@ -181,7 +192,7 @@ async def test_one_channel_of_mp3_is_decoded_by_others_to_both_voices(tmp_path: 
         timeout=20,
     )
     assert abs(len(decoded.stdout) / 16 - 2_000) < 250
-    [(begin, end)] = heard(decoded.stdout, PHONE_HZ)
+    begin, end = span(heard(decoded.stdout, PHONE_HZ), least_ms=1_300)
     assert abs(end - begin - 1_500) <= 60
     assert list((tmp_path / "data" / "recordings").iterdir()) == [
         tmp_path / "data" / "recordings" / f"{told['recording_id']}.mp3"
@@ -212,7 +223,7 @@ async def test_a_beep_is_heard_and_the_length_is_limited(tmp_path: Path) -> None
         assert app.refused == []
     rate_hz, [mono] = channels_of(file)
     assert len(mono) == rate_hz * 2, "one second"
-    [(begin, end)] = heard(mono, 1_000)
+    begin, end = span(heard(mono, 1_000), least_ms=180)
     assert begin <= 60
     assert abs(end - begin - 250) <= 40
     assert heard(b"".join(heard_by_phone), 1_000), "the phone hears it, too"

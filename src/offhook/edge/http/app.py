@@ -314,7 +314,11 @@ def _decide(api: _Api, action: Action, call_control_id: str, body: bytes, *, ret
     key = request_key(call_control_id, action.name, body)
     if retried and (data := api.retries.reply_to(key, now)) is not None:
         return _accepted(data, duplicate=True)
-    command = action.build(_checked(action.name, action.body, body), api.rules)
+    asked = _checked(action.name, action.body, body)
+    try:
+        command = action.build(asked, api.rules)
+    except ValidationError as error:  # of a request that is made from this one
+        raise Refusal(422, *problems_of(error)) from None
     try:
         reply = _asked(action.name, lambda: api.service.command(call_control_id, action.name, command))
     except UnknownCall:

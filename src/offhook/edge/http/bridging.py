@@ -62,8 +62,8 @@ class TransferBody(schemas.CommandBody, RecordBody):
     timeout_secs: Annotated[int, Field(ge=5, le=600)] = 30
     time_limit_secs: Annotated[int, Field(ge=30, le=14_400)] = 14_400
     early_media: bool = True
-    audio_url: str | None = None
-    media_name: str | None = None
+    audio_url: fields.WebUrl | None = None
+    media_name: fields.MediaName | None = None
     media_encryption: Literal["disabled", "SRTP", "DTLS"] = "disabled"
     preferred_codecs: fields.CodecList = ""
     custom_headers: list[schemas.CustomHeader] = Field(
