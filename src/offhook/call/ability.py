@@ -1,7 +1,7 @@
 """What an answered leg can do beside lasting: stream, play, press keys. Each ability keeps its own book.
 
 The leg asks its abilities the same questions in the same order, so that a new one is a new file and
-a line in `leg.ABILITIES`.
+a line in `abilities.ABILITIES`.
 """
 
 from abc import ABC, abstractmethod

@@ -26,7 +26,8 @@
 
 Everything that is not in the table is ignored as a fact and refused as a command, and a refused
 command changes nothing: `_check` looks and raises, only then `_carry_out` acts. The causes of
-`call.hangup` are in `verdicts`. What an answered leg can do is in the files of its `ABILITIES`.
+`call.hangup` are in `verdicts`, what brings them about in `endings`. What an answered leg can do is in
+the files that `abilities` lists.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,20 +39,16 @@ from offhook.base.clock import iso_time
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts, payloads, verdicts
-from offhook.call.ability import Ability, Compat, Decision, LegContext, Tell
+from offhook.call.abilities import Abilities
+from offhook.call.ability import Compat, Decision, LegContext, Tell
 from offhook.call.bridging import Bridging
 from offhook.call.codecs import CodecPolicy
 from offhook.call.dedupe import CommandMemory
-from offhook.call.dialpad import Dialpad
+from offhook.call.endings import Ending, EndingFact, ending_by, ending_by_time
 from offhook.call.errors import CommandError
-from offhook.call.gathering import Gathering
-from offhook.call.informing import Informing
 from offhook.call.keypresses import Keypresses
 from offhook.call.payloads import CallRecord
-from offhook.call.playbacks import Playbacks
 from offhook.call.recordings import Recordings
-from offhook.call.referring import Referring
-from offhook.call.tapping import Tapping
 from offhook.call.values import (
     Direction,
     Header,
@@ -64,18 +61,6 @@ from offhook.call.verdicts import Verdict
 from offhook.proto.sdp import NegotiatedMedia
 
 __all__ = ["CallLeg", "Compat"]
-
-ABILITIES: tuple[type[Ability], ...] = (
-    Tapping,
-    Recordings,
-    Playbacks,
-    Dialpad,
-    Gathering,
-    Informing,
-    Referring,
-    Bridging,
-)
-"""In the order in which they begin with an answer, and end with the call."""
 
 _OVER = (LegState.ENDING, LegState.ENDED)
 _UP = (LegState.PARKED, LegState.DIALLING, LegState.ANSWERING, LegState.ANSWERED)
@@ -114,7 +99,7 @@ class CallLeg:
         self.inline_ids: dict[str, str] = {}
         """The ids of what begins with the answer, as the reply to the answer or the dial tells them."""
         self._context = LegContext(identity, user_id, codecs, new_id, compat or Compat())
-        self._abilities = tuple(ability(self._context) for ability in ABILITIES)
+        self._abilities = Abilities(self._context)
         self._ring_timeout_s = ring_timeout_s
         self._first_command_timeout_s = first_command_timeout_s
         self._ring_until: float | None = None
@@ -153,11 +138,11 @@ class CallLeg:
 
     @property
     def _bridging(self) -> Bridging:
-        return next(each for each in self._abilities if isinstance(each, Bridging))
+        return self._abilities.the(Bridging)
 
     @property
     def _recordings(self) -> Recordings:
-        return next(each for each in self._abilities if isinstance(each, Recordings))
+        return self._abilities.the(Recordings)
 
     @property
     def bridged_to(self) -> str | None:
@@ -273,41 +258,28 @@ class CallLeg:
                 return effects + self._finish_when_done(now)
 
     def _by_ability(self, fact: facts.Fact, now: float) -> list[do.Effect]:
-        concerned = (each for each in self._abilities if isinstance(fact, each.FACTS))
-        return [effect for each in concerned for effect in self._all_told(each.handle(fact, now), now)]
+        return self._all_told(self._abilities.handle(fact, now), now)
 
     def poll_timeout(self) -> float | None:
         """Return when `handle_timeout` wants to be called next."""
-        asked = (self._deadline, *(each.poll_timeout() for each in self._abilities))
+        asked = (self._deadline, self._abilities.poll_timeout())
         return min((at for at in asked if at is not None), default=None)
 
     def handle_timeout(self, now: float) -> list[do.Effect]:
         """Let time pass. Safe to call early, late, or twice."""
-        effects = [
-            effect for each in self._abilities for effect in self._all_told(each.handle_timeout(now), now)
-        ]
+        effects = self._all_told(self._abilities.handle_timeout(now), now)
         if self._deadline is None or now < self._deadline:
             return effects
         return effects + self._time_is_up(now)
 
     def _time_is_up(self, now: float) -> list[do.Effect]:
-        match self.state:
-            case LegState.PARKED:
-                return self._end(verdicts.NOBODY_ANSWERED, now, do.RejectCall(480))
-            case LegState.DIALLING if not self._placed:
-                return self._place(now)
-            case LegState.DIALLING:
-                assert self._plan is not None, "a leg that dials has a plan"
-                verdict = verdicts.rang_too_long(487, retry_on_timeout=self._plan.retry_on_timeout)
-                return self._end(verdict, now, do.EndCall())
-            case LegState.ANSWERING:
-                return self._end(verdicts.NO_ACK, now, do.EndCall())
-            case LegState.ANSWERED:
-                return self._end(verdicts.TIME_LIMIT_REACHED, now, do.EndCall())
-            case _:
-                self._media_open = False
-                owed = [told for each in self._abilities for told in each.abandon()]
-                return self._all_told(owed, now) + self._finish_when_done(now)
+        if self.state is LegState.DIALLING and not self._placed:
+            return self._place(now)
+        if self.state is LegState.ENDING:
+            self._media_open = False
+            return self._all_told(self._abilities.abandon(), now) + self._finish_when_done(now)
+        retried = self._plan is None or self._plan.retry_on_timeout
+        return self._end_as(ending_by_time(self.state, retry_on_timeout=retried), now)
 
     # Commands: first whether
 
@@ -323,12 +295,9 @@ class CallLeg:
             wait = "wait until it is answered" if self.state is LegState.DIALLING else "answer it first"
             raise CommandError("90034", f"the call is {self.state.value}; {wait}")
         else:
-            self._ability_for(command).check(command, now)
+            self._abilities.that_does(command).check(command, now)
             if isinstance(command, ask.Bridge) and command.recording is not None:
                 self._recordings.check(ask.StartRecording(recording=command.recording), now)
-
-    def _ability_for(self, command: ask.Command) -> Ability:
-        return next(each for each in self._abilities if isinstance(command, each.COMMANDS))
 
     def _check_call_command(
         self, command: ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState
@@ -346,8 +315,7 @@ class CallLeg:
             media = self._agree(command)
             if media is None:
                 raise CommandError("10027", "the caller offers no codec that this server speaks")
-            for ability in self._abilities:
-                ability.check_plan(command, media)
+            self._abilities.check_plan(command, media)
 
     # Commands: then how
 
@@ -365,7 +333,7 @@ class CallLeg:
             case ask.Bridge() if self.state is LegState.PARKED:
                 return {}, self._take_call(_answer_for(command), now)[1]
             case _:
-                data, decided = self._ability_for(command).carry_out(command, now)
+                data, decided = self._abilities.that_does(command).carry_out(command, now)
                 if isinstance(command, ask.Bridge) and command.recording is not None:
                     decided = [*decided, self._recordings.begin_beside(command.recording)]
                 return data, self._all_told(decided, now)
@@ -393,7 +361,7 @@ class CallLeg:
         return self._end(verdict, now, do.EndCall(command.headers))
 
     def _reserve(self, plan: ask.Answer | ask.Dial) -> None:
-        self.inline_ids = {name: one for each in self._abilities for name, one in each.reserve(plan).items()}
+        self.inline_ids = self._abilities.reserve(plan)
 
     # Facts
 
@@ -433,8 +401,7 @@ class CallLeg:
             told["stream_url"] = plan.stream.url
             told["stream_track"] = payloads.stream_track(plan.stream.tracks)
         effects: list[do.Effect] = [self._notify("call.answered", told, now)]
-        begun = [item for each in self._abilities for item in each.begin(plan, self.inline_ids, now)]
-        return effects + self._all_told(begun, now)
+        return effects + self._all_told(self._abilities.begin(plan, self.inline_ids, now), now)
 
     def _dial(self, call: facts.OutgoingCall, now: float) -> list[do.Effect]:
         plan = self._plan = call.plan
@@ -451,7 +418,7 @@ class CallLeg:
             self._notify("call.initiated", told, now),
             do.OpenMedia(None, codecs, plan.silence_when_idle),
         ]
-        prepared = [item for each in self._abilities for item in each.prepare(plan, self.inline_ids, codecs)]
+        prepared = self._abilities.prepare(plan, self.inline_ids, codecs)
         self._deadline = now + limits.PREPARING_TIMEOUT_S
         return effects + self._all_told(prepared, now) + self._place_when_ready(now)
 
@@ -459,7 +426,7 @@ class CallLeg:
         """Place a call of ours once, when what should be ready before it is."""
         if self.state is not LegState.DIALLING or self._placed:
             return []
-        if any(each.preparing() for each in self._abilities):
+        if self._abilities.preparing():
             return []
         return self._place(now)
 
@@ -495,45 +462,15 @@ class CallLeg:
         )
         return effects + self._answered(plan, fact.headers, now)
 
-    def _ended_by(
-        self,
-        fact: facts.CallerCancelled
-        | facts.PeerHungUp
-        | facts.SignallingFailed
-        | facts.MediaFailed
-        | facts.MediaTimedOut,
-        now: float,
-    ) -> list[do.Effect]:
-        ringing = self.state is LegState.PARKED
-        match fact:
-            case _ if self.state not in _UP:
-                return []
-            case facts.CallerCancelled() if self.state is LegState.ANSWERED:
-                return []  # a CANCEL after the final answer has no effect (RFC 3261 9.2)
-            case facts.CallerCancelled() | facts.PeerHungUp() if self.state is LegState.DIALLING:
-                return []  # there is no dialog yet that could end
-            case facts.CallerCancelled():
-                return self._end(verdicts.CANCELLED, now)
-            case facts.PeerHungUp():
-                self._farewell = fact.headers
-                if ringing:
-                    return self._end(verdicts.CANCELLED, now, do.RejectCall(487))
-                outgoing = self._plan is not None
-                verdict = verdicts.ENDED_BY_CALLED_PHONE if outgoing else verdicts.ENDED_BY_CALLER
-                return self._end(verdict, now)
-            case facts.SignallingFailed():
-                verdict = verdicts.dialog_broken(fact.sip_status)
-                return self._end(verdict, now, do.RejectCall(500) if ringing else do.EndCall())
-            case facts.MediaFailed() if self.state is LegState.DIALLING:
-                return self._end(verdicts.MEDIA_REFUSED, now, do.EndCall())
-            case facts.MediaFailed() if self.state is not LegState.ANSWERED:
-                return self._end(verdicts.MEDIA_REFUSED, now, do.RejectCall(500))
-            case facts.MediaFailed():
-                return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
-            case facts.MediaTimedOut() if self.state is LegState.ANSWERED:
-                return self._end(verdicts.MEDIA_LOST, now, do.EndCall())
-            case _:
-                return []  # no media is expected before the answer
+    def _ended_by(self, fact: EndingFact, now: float) -> list[do.Effect]:
+        if self.state not in _UP:
+            return []
+        ending = ending_by(fact, self.state, outgoing=self._plan is not None)
+        if ending is None:
+            return []
+        if isinstance(fact, facts.PeerHungUp):
+            self._farewell = fact.headers
+        return self._end_as(ending, now)
 
     def _media_closed(self, fact: facts.MediaClosed, now: float) -> list[do.Effect]:
         if not self._media_open:
@@ -573,19 +510,22 @@ class CallLeg:
 
     # The end
 
+    def _end_as(self, ending: Ending, now: float) -> list[do.Effect]:
+        farewell = () if ending.farewell is None else (ending.farewell,)
+        return self._end(ending.verdict, now, *farewell)
+
     def _end(self, verdict: Verdict, now: float, *first: do.Effect) -> list[do.Effect]:
         self.state = LegState.ENDING
         self._deadline = now + limits.ENDING_TIMEOUT_S
         self._verdict = verdict
         self._ended_at = now
-        closing = [item for each in self._abilities for item in each.close(verdict.cause.value, now)]
-        effects = [*first, *self._all_told(closing, now)]
+        effects = [*first, *self._all_told(self._abilities.close(verdict.cause.value, now), now)]
         if self._media_open:
             effects.append(do.CloseMedia())
         return effects + self._finish_when_done(now)
 
     def _finish_when_done(self, now: float) -> list[do.Effect]:
-        if self.state is not LegState.ENDING or self._media_open or any(map(len, self._abilities)):
+        if self.state is not LegState.ENDING or self._media_open or len(self._abilities):
             return []
         assert self._context.record is not None
         assert self._verdict is not None
