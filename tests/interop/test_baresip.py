@@ -131,8 +131,9 @@ async def test_baresip_hears_its_own_tone_from_an_app_that_echoes(
     assert middle.size == rate_hz * 5 // 2, "a call of four seconds has been heard"
     level = strength(middle, rate_hz, TONE_HZ)
     assert abs(20 * np.log10(level / AMPLITUDE)) < 1
-    total = float(np.mean(middle.astype(float) ** 2))
-    assert total - level**2 / 2 < total / 100, "there is nothing else to be heard"
+    # In tenths: a packet that a busy machine delays shifts the phase, not the tone.
+    rests = [rest(tenth, rate_hz) for tenth in np.split(middle, 25)]
+    assert np.median(rests) < 0.01, "there is nothing else to be heard"
 
 
 def write_tone(path: Path, rate_hz: int, channels: int) -> None:
@@ -142,6 +143,12 @@ def write_tone(path: Path, rate_hz: int, channels: int) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((channels, 2, rate_hz, 0, "NONE", ""))
         file.writeframes(np.repeat(samples, channels).tobytes())
+
+
+def rest(samples: NDArray[np.int16], rate_hz: int) -> float:
+    """Return how much of what is heard is not the tone, as a part of the power."""
+    total = float(np.mean(samples.astype(float) ** 2))
+    return 1 - strength(samples, rate_hz, TONE_HZ) ** 2 / 2 / total
 
 
 def strength(samples: NDArray[np.int16], rate_hz: int, hz: float) -> float:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from offhook.edge.speech.moonshine import ENGINE as EARS
@@ -100,6 +101,17 @@ async def test_two_sentences_and_the_pause_between_them_are_heard(tmp_path: Path
     assert word_error_rate(f"{FIRST} {SECOND}", understood) < 0.1
 
 
+def repetitions(pcm: bytes) -> int:
+    """Return how often what is heard first is heard: a text that is said again sounds the same."""
+    samples = np.frombuffer(pcm, np.int16).astype(float)
+    begin = int(np.argmax(np.abs(samples) > 1000))
+    piece = samples[begin : begin + RATE_HZ // 2]
+    energy = np.convolve(samples**2, np.ones(piece.size), mode="valid")
+    alike = np.correlate(samples, piece, mode="valid") / np.sqrt(energy * np.sum(piece**2) + 1)
+    places = np.flatnonzero(alike > 0.7)
+    return 1 + int(np.count_nonzero(np.diff(places) > piece.size // 2))
+
+
 async def test_a_text_without_end_gives_way_to_the_sound_behind_it_when_it_is_stopped(tmp_path: Path) -> None:
     async def scene(app: App, call: str, data: dict[str, Any]) -> None:
         match data["event_type"]:
@@ -131,8 +143,8 @@ async def test_a_text_without_end_gives_way_to_the_sound_behind_it_when_it_is_st
     assert 4 <= len(tones) <= 6
     assert tones[-1] - tones[0] == len(tones) - 1, "the tone is one piece"
     before, after = pcm[: tones[0] * window], pcm[(tones[-1] + 1) * window :]
+    assert repetitions(before) >= 2
     ears = EARS.load({})
-    assert ears.transcribe(before, RATE_HZ).text.lower().count("hold") >= 2
     assert "bye" in ears.transcribe(after, RATE_HZ).text.lower()
 
 
