@@ -301,7 +301,7 @@ class VoiceSettings(_Section):
     )
     workers: int = Field(1, ge=1, le=64, description="Voice worker processes; each speaks up to 32 texts.")
     warm_up: bool = Field(
-        True, description="Load the voice with the first call, so that the first text need not wait for it."
+        False, description="Load the voice with the first call, so that the first text need not wait for it."
     )
 
 
