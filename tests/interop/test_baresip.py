@@ -155,3 +155,40 @@ def strength(samples: NDArray[np.int16], rate_hz: int, hz: float) -> float:
     """Return the amplitude of a frequency."""
     turn = np.exp(-2j * np.pi * hz / rate_hz * np.arange(samples.size))
     return float(2 * abs(np.sum(samples * turn)) / max(1, samples.size))
+
+
+async def test_two_baresips_in_different_codecs_hear_each_other_over_a_bridge(tmp_path: Path) -> None:
+    answered: list[str] = []
+
+    async def on_event(app: App, event: dict[str, Any]) -> None:
+        call = event["data"]["payload"]["call_control_id"]
+        if event["data"]["event_type"] == "call.initiated":
+            await app.act(call, "answer")
+        elif event["data"]["event_type"] == "call.answered":
+            answered.append(call)
+            if len(answered) == 2:
+                await app.act(call, "bridge", call_control_id=answered[0])
+
+    async with running_app(on_event) as app:
+        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
+        app.api = server.api
+        try:
+            opus, pcma = await asyncio.gather(
+                call_by_baresip(
+                    tmp_path / "a", codec="opus/48000/2", module="opus", sip_port=server.sip_port
+                ),
+                call_by_baresip(tmp_path / "b", codec="PCMA/8000/1", module="g711", sip_port=server.sip_port),
+            )
+        finally:
+            assert await stop_offhook(server) == 0
+    codecs = {
+        event["data"]["payload"]["codec"]
+        for event in app.events
+        if event["data"]["event_type"] == "call.answered"
+    }
+    assert codecs == {"OPUS", "PCMA"}
+    for samples, rate_hz in (opus, pcma):
+        middle = samples[rate_hz * 3 // 2 : rate_hz * 3]
+        assert abs(20 * np.log10(strength(middle, rate_hz, TONE_HZ) / AMPLITUDE)) < 1
+        rests = [rest(tenth, rate_hz) for tenth in np.split(middle, 15)]
+        assert np.median(rests) < 0.01, "the other side's tone, and nothing else"
