@@ -63,6 +63,7 @@ class Calls:
     ) -> None:
         self._services = services
         self._call_control_ids = call_control_ids
+        self._compat = Compat(**services.settings.compat.model_dump(exclude={"ignore_unsupported"}))
         self._user_id = user_id
         self._public_keys = public_keys
         self._runners: dict[str, LegRunner] = {}
@@ -438,7 +439,7 @@ class Calls:
             first_command_timeout_s=(
                 float(application.first_command_timeout_secs) if application.first_command_timeout else None
             ),
-            compat=Compat(**self._services.settings.compat.model_dump(exclude={"ignore_unsupported"})),
+            compat=self._compat,
         )
 
     def _enter(self, runner: LegRunner) -> None:

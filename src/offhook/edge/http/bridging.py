@@ -25,20 +25,7 @@ _NOBODY = "+10000000"
 """Stands for the caller while a transfer has none of its own; never shown."""
 
 
-class RecordBody(schemas.Body):
-    """What may be asked of a recording that begins with a bridge."""
-
-    record: Literal["record-from-answer"] | None = None
-    record_channels: Literal["single", "dual"] = "dual"
-    record_format: Literal["wav", "mp3"] = "mp3"
-    record_max_length: Annotated[int, Field(ge=0, le=43_200)] = 0
-    record_timeout_secs: Annotated[int, Field(ge=0)] = 0
-    record_track: Literal["both", "inbound", "outbound"] = "both"
-    record_trim: Literal["trim-silence"] | None = None
-    record_custom_file_name: Annotated[str, Field(min_length=1, max_length=40)] | None = None
-
-
-class BridgeBody(schemas.CommandBody, RecordBody):
+class BridgeBody(schemas.CommandBody, schemas.RecordBody):
     """bridge."""
 
     call_control_id: str
@@ -53,7 +40,7 @@ class BridgeBody(schemas.CommandBody, RecordBody):
     prevent_double_bridge: bool = False
 
 
-class TransferBody(schemas.CommandBody, RecordBody):
+class TransferBody(schemas.CommandBody, schemas.RecordBody):
     """transfer."""
 
     to: fields.Callees

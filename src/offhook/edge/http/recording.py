@@ -14,7 +14,6 @@ from offhook.edge.http.fields import refuse
 from offhook.edge.http.schemas import CommandBody
 
 if TYPE_CHECKING:
-    from offhook.edge.http.bridging import RecordBody
     from offhook.edge.http.commands import Rules
 
 TRACKS = {"both": (Track.RX, Track.TX), "inbound": (Track.RX,), "outbound": (Track.TX,)}
@@ -123,7 +122,7 @@ def record_resume(body: RecordingNamed, rules: "Rules") -> domain.ResumeRecordin
     return domain.ResumeRecording(**common(body), recording_id=body.recording_id)
 
 
-def inline_recording(body: "schemas.Answer | RecordBody") -> domain.RecordingOptions | None:
+def inline_recording(body: schemas.RecordBody) -> domain.RecordingOptions | None:
     """Return the recording that begins with an answer or a bridge."""
     if body.record is None:
         return None

@@ -139,7 +139,20 @@ class RetriesPolicy(Body):
     retries_ms: Annotated[list[int], Field(max_length=5)] = []
 
 
-class Answer(CommandBody, StreamBody):
+class RecordBody(Body):
+    """What may be asked of a recording that begins with an answer or a bridge."""
+
+    record: Literal["record-from-answer"] | None = None
+    record_channels: Literal["single", "dual"] = "dual"
+    record_format: Literal["wav", "mp3"] = "mp3"
+    record_max_length: Annotated[int, Field(ge=0, le=43_200)] = 0
+    record_timeout_secs: Annotated[int, Field(ge=0)] = 0
+    record_track: Literal["both", "inbound", "outbound"] = "both"
+    record_trim: Literal["trim-silence"] | None = None
+    record_custom_file_name: Annotated[str, Field(min_length=1, max_length=40)] | None = None
+
+
+class Answer(CommandBody, StreamBody, RecordBody):
     """answer."""
 
     preferred_codecs: fields.CodecList = ""
@@ -154,14 +167,6 @@ class Answer(CommandBody, StreamBody):
     transcription: bool = False
     transcription_config: TranscriptionBody | None = None
     billing_group_id: str | None = None
-    record: Literal["record-from-answer"] | None = None
-    record_channels: Literal["single", "dual"] = "dual"
-    record_format: Literal["wav", "mp3"] = "mp3"
-    record_max_length: Annotated[int, Field(ge=0, le=43_200)] = 0
-    record_timeout_secs: Annotated[int, Field(ge=0)] = 0
-    record_track: Literal["both", "inbound", "outbound"] = "both"
-    record_trim: Literal["trim-silence"] | None = None
-    record_custom_file_name: Annotated[str, Field(min_length=1, max_length=40)] | None = None
     sound_modifications: SoundModifications | None = None
     deepfake_detection: DeepfakeDetection | None = None
     assistant: dict[str, Any] = {}
