@@ -15,6 +15,7 @@ from offhook.app.fork_rate import ForkRate
 from offhook.app.leg_audio import reachable
 from offhook.app.runner import LegRunner
 from offhook.app.services import Services
+from offhook.app.speech import speech_config
 from offhook.app.trunks import Target, Trunks
 from offhook.app.voice import check_voice, texts_of, warm_up_voice
 from offhook.base import limits
@@ -271,7 +272,7 @@ class Calls:
         if options is None:
             return
         try:
-            self._services.speech.check(options.engine, options.language or "en")
+            self._services.speech.check(options.engine, speech_config(options))
         except EngineRejected as error:
             raise CommandError("10032", str(error), pointer) from None
         except SpeechUnavailable as error:

@@ -111,7 +111,7 @@ def _rtp_ports(settings: Settings) -> str | None:
 def _speech(settings: Settings) -> str | None:
     """Look for what every engine needs that some name of the API leads to."""
     try:
-        found = asyncio.run(make_speech(settings.speech).inspect())
+        found = asyncio.run(make_speech(settings).inspect())
     except ConfigError as error:
         return str(error)
     return speech_problem(next(iter(found.values()))) if found else None

@@ -120,7 +120,7 @@ class _Server:
             lambda event: self._calls.on_sip_event(event),
             public_address=settings.sip.public_address or None,
         )
-        speech = make_speech(settings.speech)
+        speech = make_speech(settings)
         stack.push_async_callback(speech.close)
         await inspect_speech(speech)
         voice = make_voice(settings.voice)

@@ -1,29 +1,57 @@
 """The speech service as the settings want it, and whether it can do what they promise."""
 
+from pathlib import Path
+from typing import Any
+
 import structlog
 
-from offhook.app.settings import SpeechSettings
+from offhook.app.settings import Settings, VendorSettings
 from offhook.base.errors import ConfigError
-from offhook.edge.speech.protocol import SpeechNotInstalled
+from offhook.call.commands import TranscriptionOptions
+from offhook.call.values import Track
+from offhook.edge.speech.engine_map import canonical_name
+from offhook.edge.speech.protocol import SpeechConfig, SpeechNotInstalled
 from offhook.edge.speech.service import SpeechService
 
 log = structlog.get_logger(__name__)
 
 
-def make_speech(settings: SpeechSettings) -> SpeechService:
+SPEECH_RATE_HZ = 8000
+
+
+def speech_config(options: TranscriptionOptions, track: Track = Track.RX) -> SpeechConfig:
+    """Return how one track is to be transcribed."""
+    return SpeechConfig(
+        language=options.language or "en",
+        interim=options.interim_results,
+        api_name=canonical_name(options.engine) or options.engine,
+        model=options.model,
+        parameters=options.options,
+        track=track.value,
+        sample_rate_hz=SPEECH_RATE_HZ,
+    )
+
+
+def make_speech(settings: Settings) -> SpeechService:
     """Return the service; nothing is started or read yet.
 
     Raises:
         ConfigError: the settings name an engine that the API does not know.
     """
+    speech = settings.speech
     try:
         return SpeechService(
-            workers=settings.workers,
-            routes=settings.engines,
-            default_engine=settings.default_engine,
+            workers=speech.workers,
+            routes=speech.engines,
+            default_engine=speech.default_engine,
             options={
-                "local": {"model_dir": settings.model_dir},
-                "scripted": {"script_file": settings.script},
+                "local": {"model_dir": speech.model_dir},
+                "scripted": {"script_file": speech.script},
+                "deepgram": _vendor("deepgram", settings.deepgram),
+                "assemblyai": _vendor("assemblyai", settings.assemblyai),
+                "openai": _vendor("openai", settings.openai),
+                "azure": _vendor("azure", settings.azure),
+                **speech.options,
             },
         )
     except ValueError as error:
@@ -48,3 +76,16 @@ async def inspect_speech(speech: SpeechService) -> None:
 def speech_problem(error: Exception) -> str:
     """Return one sentence for a person."""
     return f"Transcription will not work: {str(error).rstrip('.')}."
+
+
+def _vendor(name: str, settings: VendorSettings) -> dict[str, Any]:
+    """Return the options of a vendor's engine; `api_key` is the key itself, from wherever it came."""
+    key = settings.api_key
+    if settings.api_key_file:
+        try:
+            key = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(
+                f"The setting {name}.api_key_file is wrong: {settings.api_key_file} cannot be read."
+            ) from None
+    return {**settings.model_dump(exclude={"api_key_file"}), "api_key": key}

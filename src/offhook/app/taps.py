@@ -15,6 +15,7 @@ import structlog
 from offhook import __version__
 from offhook.app.dialogflow import LegTalks
 from offhook.app.services import Services
+from offhook.app.speech import SPEECH_RATE_HZ, speech_config
 from offhook.app.stream_book import StreamState
 from offhook.base import limits
 from offhook.base.errors import LimitReached
@@ -34,7 +35,6 @@ from offhook.proto.stream import AUTH_TOKEN_KEY, ConnectedFrame, format_server_f
 log = structlog.get_logger(__name__)
 
 SPEECH_CHUNK_MS = 100
-SPEECH_RATE_HZ = 8000
 
 
 @dataclass(slots=True)
@@ -265,12 +265,7 @@ class LegTaps:
             try:
                 handle = await self._services.speech.open(
                     (self._media_leg_id, tap_id),
-                    speech.SpeechConfig(
-                        language=options.language or "en",
-                        interim=options.interim_results,
-                        track=track.value,
-                        sample_rate_hz=SPEECH_RATE_HZ,
-                    ),
+                    speech_config(options, track),
                     options.engine,
                     partial(self._on_speech, item, track, options.engine),
                 )

@@ -69,21 +69,21 @@ async def test_settings_of_the_server_win_over_options_of_a_call() -> None:
 
 def test_the_check_tells_what_open_would_raise() -> None:
     with pytest.raises(EngineRejected):
-        SpeechService(routes={"Azure": "reject"}).check("Azure")
+        SpeechService(routes={"Azure": "reject"}).check("Azure", SpeechConfig())
     with pytest.raises(LanguageUnsupported):
-        SpeechService().check("Google", "fr")
+        SpeechService().check("Google", SpeechConfig(language="fr"))
     with pytest.raises(SpeechUnavailable, match="local, scripted"):
-        SpeechService(default_engine="nonesuch").check("Google")
-    SpeechService().check("Google", "en-GB")
+        SpeechService(default_engine="nonesuch").check("Google", SpeechConfig())
+    SpeechService().check("Google", SpeechConfig(language="en-GB"))
 
 
 async def test_a_missing_model_is_known_before_anything_is_started(tmp_path: Path) -> None:
     service = SpeechService(options={"local": {"model_dir": str(tmp_path)}})
-    service.check("Google")
+    service.check("Google", SpeechConfig())
     found = await service.inspect()
     assert list(found) == ["local"]
     with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
-        service.check("Google")
+        service.check("Google", SpeechConfig())
     with pytest.raises(SpeechUnavailable, match=r"cannot be read|needs onnxruntime"):
         await service.open("k", SpeechConfig(), "Google", lambda event: None)
     await service.warm_up()

@@ -72,6 +72,9 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     shown["egress"]["allow_private"] = settings.allow_private_egress
     for trunk in shown["trunks"]:
         trunk["password"] = mask(trunk["password"]) if trunk["password"] else ""
+    for vendor in ("deepgram", "assemblyai", "openai", "azure"):
+        key = shown[vendor]["api_key"]
+        shown[vendor]["api_key"] = mask(key) if key else ""
     for name in ("url", "failover_url"):
         if (url := shown["webhooks"][name]) is not None:
             shown["webhooks"][name] = masked_url(url)

@@ -11,6 +11,7 @@ from offhook.app.settings.sections import (
     RouteSettings,
     SpeechSettings,
     TrunkSettings,
+    VendorSettings,
     VoiceSettings,
 )
 from offhook.app.settings.template import default_toml
@@ -24,6 +25,7 @@ __all__ = [
     "Settings",
     "SpeechSettings",
     "TrunkSettings",
+    "VendorSettings",
     "VoiceSettings",
     "default_toml",
     "load_settings",

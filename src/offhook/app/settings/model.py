@@ -20,6 +20,7 @@ from offhook.app.settings.sections import (
     SpeechSettings,
     StreamSettings,
     TrunkSettings,
+    VendorSettings,
     VoiceSettings,
     WebhookSettings,
 )
@@ -41,6 +42,10 @@ ENVIRONMENT = {
     "OFFHOOK_WEBHOOK_FAILOVER_URL": ("webhooks", "failover_url"),
     "OFFHOOK_ALLOW_PRIVATE_EGRESS": ("egress", "allow_private"),
     "OFFHOOK_SPEECH_MODEL_DIR": ("speech", "model_dir"),
+    "OFFHOOK_DEEPGRAM_API_KEY": ("deepgram", "api_key"),
+    "OFFHOOK_ASSEMBLYAI_API_KEY": ("assemblyai", "api_key"),
+    "OFFHOOK_OPENAI_API_KEY": ("openai", "api_key"),
+    "OFFHOOK_AZURE_API_KEY": ("azure", "api_key"),
     "OFFHOOK_LOG_LEVEL": ("log", "level"),
     "OFFHOOK_LOG_FORMAT": ("log", "format"),
 }
@@ -66,6 +71,10 @@ class Settings(BaseSettings):
     recordings: RecordingSettings = Field(default_factory=RecordingSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     speech: SpeechSettings = Field(default_factory=SpeechSettings)
+    deepgram: VendorSettings = Field(default_factory=VendorSettings)
+    assemblyai: VendorSettings = Field(default_factory=VendorSettings)
+    openai: VendorSettings = Field(default_factory=VendorSettings)
+    azure: VendorSettings = Field(default_factory=VendorSettings)
     voice: VoiceSettings = Field(default_factory=VoiceSettings)
     dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)

@@ -1,7 +1,7 @@
 """The sections of the settings. This model is the documentation of every option."""
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, field_validator
 
@@ -325,6 +325,22 @@ class SpeechSettings(_Section):
     )
     script: str = Field(
         "", description="JSON file that the scripted engine plays, for tests without a model."
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Settings of engines of other packages, by the engine's name."
+    )
+
+
+class VendorSettings(_Section):
+    """An account at a speech service. Naming the service in `speech.engines` puts it to use."""
+
+    api_key: str = Field("", repr=False, description="Key of the account.")
+    api_key_file: str = Field("", description="File that holds the key instead.")
+    url: str = Field(
+        "", description="Where the service is, instead of its public address: a private deployment, a test."
+    )
+    sessions_max: int = Field(
+        100, ge=1, le=10_000, description="Tracks at a time; the service's own limit is usually near."
     )
 
 

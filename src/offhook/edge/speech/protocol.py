@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 from offhook.base.errors import OffhookError
 
 Track = Literal["rx", "tx"]
+WordTimes = Literal["none", "estimated", "measured"]
+"""Where the times of words come from: the engine measured them, or they are spread over the speech."""
 
 
 class SpeechError(OffhookError):
@@ -31,6 +33,15 @@ class LanguageUnsupported(SpeechUnavailable):
     """The engine does not know the language that was asked for."""
 
 
+class ParameterUnsupported(SpeechUnavailable):
+    """The engine cannot do what a field of `transcription_engine_config` asks for."""
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(detail)
+        self.parameter = parameter
+        """The field's name (contract 2.2)."""
+
+
 class TranscriptionFailed(SpeechError):
     """A session could not be kept alive."""
 
@@ -46,6 +57,9 @@ class EngineInfo:
     partials: bool = True
     confidence: bool = True
     needs_network: bool = False
+    word_times: WordTimes = "none"
+    parameters: frozenset[str] = frozenset()
+    """Fields of `transcription_engine_config` (contract 2.2) that the engine honours."""
 
     def language_for(self, asked: str) -> str:
         """Return the language the engine will use for `asked`, or raise LanguageUnsupported.
@@ -67,14 +81,20 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
-    """How one track is to be transcribed. `options` are for the engine alone, from settings."""
+    """How one track is to be transcribed.
+
+    Audio is s16le, mono. `options` are the operator's settings of the engine.
+    """
 
     language: str = "en"
     interim: bool = False
+    api_name: str = "Google"
+    """The name by which the app asked for an engine (contract 2.2), never an alias."""
     model: str | None = None
-    hints: tuple[str, ...] = ()
+    """The model that the app asked for, as in "deepgram/nova-3"; the engine's own where it knows no such model."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Checked fields of `transcription_engine_config` by their API names, without language, model, interim."""
     track: Track = "rx"
-    encoding: Literal["s16le"] = "s16le"
     sample_rate_hz: int = 8000
     endpoint_ms: int = 500
     """Silence that ends an utterance."""
@@ -111,6 +131,18 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One word and when it was said, on the clock of the audio that was pushed."""
+
+    text: str = field(repr=False)
+    start_ms: int
+    end_ms: int
+    confidence: float | None = None
+    speaker: str | None = None
+    """Who said it, where the engine tells speakers apart."""
+
+
+@dataclass(frozen=True, slots=True)
 class Partial:
     """Words so far of an utterance that goes on; a later event of the same utterance replaces it."""
 
@@ -121,11 +153,12 @@ class Partial:
     start_ms: int
     end_ms: int
     utterance_id: int
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The words of an utterance. They will not change."""
+    """Words that will not change: an utterance, or with `utterance_end` False a piece of one."""
 
     text: str = field(repr=False)
     confidence: float | None
@@ -133,6 +166,8 @@ class Final:
     start_ms: int
     end_ms: int
     utterance_id: int
+    words: tuple[Word, ...] = ()
+    utterance_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +220,13 @@ class SpeechSession(Protocol):
         """Return the counters so far."""
         ...
 
+    def unfinished(self) -> list[tuple[int, bytes]]:
+        """Return the audio that no final covers yet, as (start in ms, s16le), oldest first.
+
+        Bounded; still there after `Error(recovering=False)`, so that another engine can go on with it.
+        """
+        ...
+
 
 class SpeechEngine(ABC):
     """Turns tracks into events. Safe to share by all calls of a process."""
@@ -199,6 +241,16 @@ class SpeechEngine(ABC):
             SpeechUnavailable: the engine cannot run here, or not in that language.
             LimitReached: it is full.
         """
+
+    def check(self, config: SpeechConfig) -> None:
+        """Raise what `open` would raise for this request, as far as can be told at once.
+
+        Raises:
+            LanguageUnsupported: it does not know the language.
+            ParameterUnsupported: a field asks for what it cannot do.
+            LimitReached: it is full.
+        """
+        self.info.language_for(config.language)
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - most engines need nothing
         """Raise SpeechUnavailable if the engine cannot run here with these options, as `open` would.

@@ -106,6 +106,10 @@ class ScriptedSession:
         """Return the counters so far."""
         return SessionStats(audio_ms=self._audio_ms, partials=self._partials, finals=self._finals)
 
+    def unfinished(self) -> list[tuple[int, bytes]]:
+        """Return nothing: a script never breaks off."""
+        return []
+
     def _say(self, line: Line) -> None:
         at_ms = (self._begin_ms or 0) + line.at_ms
         if self._utterance_start_ms is None:

@@ -86,19 +86,20 @@ class SpeechService:
         self._out_of_order: dict[str, SpeechUnavailable] = {}
         self._closed = False
 
-    def check(self, engine_name: str, language: str = "en") -> None:
-        """Raise what `open` would raise for this API name and language, as far as can be told at once.
+    def check(self, engine_name: str, config: SpeechConfig) -> None:
+        """Raise what `open` would raise for this API name and request, as far as can be told at once.
 
         A missing model can be told once `inspect` has looked.
 
         Raises:
             EngineRejected: the operator does not offer it.
-            SpeechUnavailable: it cannot run here, or does not know the language.
+            SpeechUnavailable: it cannot run here, or not as asked.
+            LimitReached: it is full.
         """
         name = self._map.engine_for(engine_name)
         if name in self._out_of_order:
             raise self._out_of_order[name].with_traceback(None)
-        self._engine(name).info.language_for(language)
+        self._engine(name).check(self._with_options(name, config))
 
     async def inspect(self) -> dict[str, SpeechUnavailable]:
         """Look at every engine that some API name leads to; starts none.
@@ -129,8 +130,9 @@ class SpeechService:
         assert session_key not in self._open, "one session a key"
         name = self._map.engine_for(engine_name)
         engine = self._engine(name)
-        config = replace(config, options={**config.options, **self._options.get(name, {})})
-        session = await engine.open(config, lambda event: self._pass_on(session_key, on_event, event))
+        session = await engine.open(
+            self._with_options(name, config), lambda event: self._pass_on(session_key, on_event, event)
+        )
         handle = SpeechHandle(session_key, name, session)
         self._open[session_key] = handle
         self._totals["sessions_opened"] += 1
@@ -170,6 +172,9 @@ class SpeechService:
             if isinstance(engine, SpeechPool)
             for pid in engine.pids()
         ]
+
+    def _with_options(self, name: str, config: SpeechConfig) -> SpeechConfig:
+        return replace(config, options={**config.options, **self._options.get(name, {})})
 
     def _engine(self, name: str) -> SpeechEngine:
         if self._closed:

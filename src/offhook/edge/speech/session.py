@@ -73,6 +73,11 @@ class PoolSession:
         """Return the counters so far."""
         return SessionStats(**self._stats)
 
+    def unfinished(self) -> list[tuple[int, bytes]]:
+        """Return the audio that no final covers yet, as (start in ms, s16le), oldest first."""
+        waiting = (*self._unsettled, *self._unsent)
+        return [(item.at_ms, item.pcm) for item in waiting if item is not _FLUSH]
+
     def push(self, pcm: bytes, at_ms: int) -> None:
         """Take audio that begins at `at_ms`. When the worker is behind, the oldest audio is dropped."""
         duration_ms = len(pcm) // self._bytes_per_ms
