@@ -315,7 +315,7 @@ impl Transmitter {
             let (at, format) = (at.max(self.told), self.format);
             self.told = at.saturating_add(ticks);
             let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
-            out(Out::Audio(Piece { at, ticks, format, payload }));
+            out(Out::Audio(Piece { at, ticks, held_over: false, format, payload }));
         }
     }
 
