@@ -334,7 +334,7 @@ mod tests {
         let mut frames = Vec::new();
         let clock_ticks = u64::from(format.clock_ticks_in(payload).unwrap());
         let ticks = clock_ticks * tick_of(format.clock_rate_hz());
-        let piece = Piece { at, ticks, held_over: false, format, payload };
+        let piece = Piece { at, ticks, said_before: false, format, payload };
         let mut keep = |frame: TrackFrame<'_>| frames.push((frame.at, frame.ticks, frame.payload.to_vec()));
         if lane.piece(piece, &mut keep) {
             hearing.take(piece, &mut |pcm| lane.samples(pcm, &mut keep));

@@ -14,7 +14,7 @@ pub(crate) struct Piece<'a> {
     /// How long it lasts.
     pub(crate) ticks: u64,
     /// Said before the leg was bridged to the one it is bridged to now.
-    pub(crate) held_over: bool,
+    pub(crate) said_before: bool,
     pub(crate) format: Format,
     pub(crate) payload: &'a [u8],
 }

@@ -317,7 +317,7 @@ impl Transmitter {
             self.told = at.saturating_add(ticks);
             let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
             out(Out::Audio(
-                Piece { at, ticks, held_over: false, format, payload },
+                Piece { at, ticks, said_before: false, format, payload },
                 Far::Part(self.playout.far()),
             ));
         }
