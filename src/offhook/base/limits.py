@@ -154,6 +154,10 @@ SPEECH_SILENT_WORKER_S = 30.0
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
+SPEECH_AHEAD_MS = 8_000
+"""Audio that comes faster than real time waits at its source while so much of it waits for the engine."""
+SPEECH_STUCK_S = 90.0
+"""An engine that takes no audio for so long is given up: longer than a worker may need to start again."""
 
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000

@@ -220,6 +220,14 @@ class SpeechSession(Protocol):
         """Return the counters so far."""
         ...
 
+    def waiting_ms(self) -> int:
+        """Return how much pushed audio has not been heard, or was cut off and waits for its words.
+
+        Whoever pushes faster than real time waits until it is small, so that nothing is dropped. After
+        `flush` it is 0 once all finals of what was pushed before have been told.
+        """
+        ...
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return the audio that no final covers yet, as (start in ms, s16le), oldest first.
 
