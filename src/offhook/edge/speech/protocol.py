@@ -233,7 +233,8 @@ class SpeechSession(Protocol):
         """Return how much pushed audio has not been heard, or was cut off and waits for its words.
 
         Whoever pushes faster than real time waits until it is small, so that nothing is dropped. After
-        `flush` it is 0 once all finals of what was pushed before have been told.
+        `flush` it is 0 once all finals of what was pushed before have been told; what a service of the
+        network has not begun to answer by then comes with `close`.
         """
         ...
 
