@@ -201,6 +201,20 @@ async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> Asyn
             await runner.cleanup()
 
 
+@asynccontextmanager
+async def serving(
+    folder: Path, on_event: OnEvent | None = None, **env: Any
+) -> AsyncIterator[tuple[App, OffhookProcess]]:
+    """Run a server and the app that gets its webhooks; the server ends in good order."""
+    async with running_app(on_event) as app:
+        server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url, **env)
+        app.api = server.api
+        try:
+            yield app, server
+        finally:
+            assert await stop_offhook(server) == 0
+
+
 def free_port() -> int:
     """Return a TCP and UDP port that nobody uses now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
