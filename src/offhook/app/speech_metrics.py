@@ -1,0 +1,75 @@
+"""What each speech engine does, for Prometheus: one sample an engine, by the label `engine`."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from offhook.edge.speech.service import SpeechService
+
+_ROOM = "offhook_speech"
+_TOTALS = {
+    "sessions": "Tracks that an engine has begun to transcribe.",
+    "partials": "Partial results.",
+    "finals": "Final results.",
+    "recoveries": "Sessions that went on after a lost worker or connection.",
+    "failures": "Sessions that broke off for good.",
+    "fallbacks": "Tracks that another engine went on with, or began.",
+    "refusals": "Transcriptions refused at their start.",
+}
+_SECONDS = {
+    "audio": ("audio_ms", "Audio that came for an engine."),
+    "audio_dropped": ("dropped_ms", "Audio that was never heard."),
+}
+_POOL_GAUGES = {"workers": "Worker processes that run."}
+_POOL_TOTALS = {
+    "worker_restarts": "Workers that were replaced.",
+    "decodes": "Runs of the model.",
+    "decodes_failed": "Runs of the model that failed.",
+    "partials_skipped": "Partials left out under load.",
+    "finals_ahead": "Finals whose words were ready before the pause was over.",
+    "texts_refused": "Texts that looked like nonsense.",
+    "holes": "Gaps in the audio that came.",
+}
+
+
+def speech_metrics(speech: SpeechService) -> Iterator[Metric]:
+    """Yield everything that is counted of engines."""
+    meters = speech.meters()
+    for name, text in _TOTALS.items():
+        yield _counter(f"{name}", text, {engine: meter.totals[name] for engine, meter in meters.items()})
+    for name, (key, text) in _SECONDS.items():
+        seconds = {engine: meter.totals[key] / 1000 for engine, meter in meters.items()}
+        yield _counter(f"{name}_seconds", text, seconds)
+    yield _gauge("sessions_open", "Tracks being transcribed.", speech.open_tracks())
+    latency = HistogramMetricFamily(
+        f"{_ROOM}_final_latency_seconds", "From the end of speech until its final is told.", labels=["engine"]
+    )
+    for engine, meter in meters.items():
+        latency.add_metric([engine], list(meter.latency.buckets()), meter.latency.sum_s)
+    yield latency
+    pools = speech.pools()
+    for name, text in _POOL_GAUGES.items():
+        yield _gauge(name, text, {engine: counters[name] for engine, counters in pools.items()})
+    for name, text in _POOL_TOTALS.items():
+        yield _counter(name, text, {engine: counters.get(name, 0) for engine, counters in pools.items()})
+    decoding = {engine: counters.get("decode_ms", 0) / 1000 for engine, counters in pools.items()}
+    yield _counter("decode_seconds", "Time that the model took.", decoding)
+
+
+def _counter(name: str, text: str, values: dict[str, float] | dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"{_ROOM}_{name}", text, labels=["engine"])
+    for engine, value in values.items():
+        family.add_metric([engine], value)
+    return family
+
+
+def _gauge(name: str, text: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"{_ROOM}_{name}", text, labels=["engine"])
+    for engine, value in values.items():
+        family.add_metric([engine], value)
+    return family
