@@ -92,13 +92,14 @@ class HandEngine(SpeechEngine):
     async def open(self, config: SpeechConfig, on_event: OnEvent) -> HandSession:
         if self.refusing is not None:
             raise self.refusing
-        if self.room() == 0:
+        if self.room({}) == 0:
             raise LimitReached("no room")
         self.open_now += 1
         self.sessions.append(HandSession(self, config, on_event))
         return self.sessions[-1]
 
-    def room(self) -> int | None:
+    def room(self, options: Mapping[str, Any]) -> int | None:
+        del options
         return None if self.tracks_max is None else self.tracks_max - self.open_now
 
 

@@ -25,8 +25,8 @@ _SECONDS = {
     "audio": ("audio_ms", "Audio that came for an engine."),
     "audio_dropped": ("dropped_ms", "Audio that was never heard."),
 }
-_POOL_GAUGES = {"workers": "Worker processes that run."}
-_POOL_TOTALS = {
+_OWN_GAUGES = {"workers": "Worker processes that run."}
+_OWN_TOTALS = {
     "worker_restarts": "Workers that were replaced.",
     "decodes": "Runs of the model.",
     "decodes_failed": "Runs of the model that failed.",
@@ -34,6 +34,10 @@ _POOL_TOTALS = {
     "finals_ahead": "Finals whose words were ready before the pause was over.",
     "texts_refused": "Texts that looked like nonsense.",
     "holes": "Gaps in the audio that came.",
+    "reconnects": "Connections to a service that took the place of a lost one.",
+    "retries": "Attempts to connect again.",
+    "rotations": "Connections renewed before the service would have ended them.",
+    "messages_unreadable": "Messages of a service that could not be read.",
 }
 
 
@@ -41,7 +45,7 @@ def speech_metrics(speech: SpeechService) -> Iterator[Metric]:
     """Yield everything that is counted of engines."""
     meters = speech.meters()
     for name, text in _TOTALS.items():
-        yield _counter(f"{name}", text, {engine: meter.totals[name] for engine, meter in meters.items()})
+        yield _counter(name, text, {engine: meter.totals[name] for engine, meter in meters.items()})
     for name, (key, text) in _SECONDS.items():
         seconds = {engine: meter.totals[key] / 1000 for engine, meter in meters.items()}
         yield _counter(f"{name}_seconds", text, seconds)
@@ -52,13 +56,17 @@ def speech_metrics(speech: SpeechService) -> Iterator[Metric]:
     for engine, meter in meters.items():
         latency.add_metric([engine], list(meter.latency.buckets()), meter.latency.sum_s)
     yield latency
-    pools = speech.pools()
-    for name, text in _POOL_GAUGES.items():
-        yield _gauge(name, text, {engine: counters[name] for engine, counters in pools.items()})
-    for name, text in _POOL_TOTALS.items():
-        yield _counter(name, text, {engine: counters.get(name, 0) for engine, counters in pools.items()})
-    decoding = {engine: counters.get("decode_ms", 0) / 1000 for engine, counters in pools.items()}
+    own = speech.engine_counters()
+    for name, text in _OWN_GAUGES.items():
+        yield _gauge(name, text, _those_that_count(own, name))
+    for name, text in _OWN_TOTALS.items():
+        yield _counter(name, text, _those_that_count(own, name))
+    decoding = {engine: ms / 1000 for engine, ms in _those_that_count(own, "decode_ms").items()}
     yield _counter("decode_seconds", "Time that the model took.", decoding)
+
+
+def _those_that_count(own: dict[str, dict[str, int]], name: str) -> dict[str, int]:
+    return {engine: counters[name] for engine, counters in own.items() if name in counters}
 
 
 def _counter(name: str, text: str, values: dict[str, float] | dict[str, int]) -> Metric:

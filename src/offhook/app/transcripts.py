@@ -124,6 +124,7 @@ class LegTranscripts:
             track=track.value,
             sample_rate_hz=rate_hz,
             chunk_ms=SPEECH_CHUNK_MS,
+            skip_own=self._services.settings.speech.echo_gate,
         )
         item.open_taps.add(tap_id)
         self._of_taps[tap_id] = item

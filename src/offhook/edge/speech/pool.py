@@ -19,6 +19,7 @@ from offhook.edge.speech.protocol import (
 )
 from offhook.edge.speech.session import PoolSession
 from offhook.edge.speech.slot import WorkerSlot
+from offhook.edge.speech.worker_core import WORKER_COUNTERS
 
 
 class SpeechPool(SpeechEngine):
@@ -66,7 +67,7 @@ class SpeechPool(SpeechEngine):
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
         await self.ensure_available(self._options)
-        if not self.room():
+        if not self.room(self._options):
             raise LimitReached(
                 f"transcription is full: the {self.info.name} engine takes no more tracks "
                 f"(speech.workers times speech.tracks_per_worker_max)"
@@ -76,8 +77,9 @@ class SpeechPool(SpeechEngine):
         slot.add(session)
         return session
 
-    def room(self) -> int:
+    def room(self, options: Mapping[str, Any]) -> int:
         """Return how many more tracks the workers take."""
+        del options
         most = self._tracks_per_worker_max
         return sum(max(0, most - len(slot.sessions)) for slot in self._slots)
 
@@ -123,6 +125,7 @@ class SpeechPool(SpeechEngine):
     def counters(self) -> dict[str, int]:
         """Return gauges and totals of the pool and its workers."""
         result = {
+            **dict.fromkeys(WORKER_COUNTERS, 0),
             "workers": len(self.pids()),
             "sessions": sum(len(slot.sessions) for slot in self._slots),
             "worker_restarts": sum(slot.restarts for slot in self._slots),

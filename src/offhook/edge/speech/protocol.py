@@ -269,9 +269,14 @@ class SpeechEngine(ABC):
         """
         self.info.check(config)
 
-    def room(self) -> int | None:
-        """Return how many more tracks it takes now; None: as many as one likes."""
+    def room(self, options: Mapping[str, Any]) -> int | None:
+        """Return how many more tracks it takes now with these options; None: as many as one likes."""
+        del options
         return None
+
+    def counters(self) -> dict[str, int]:
+        """Return gauges and totals of its own, for metrics."""
+        return {}
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - most engines need nothing
         """Raise SpeechUnavailable if the engine cannot run here with these options, as `open` would.
@@ -284,11 +289,28 @@ class SpeechEngine(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentConfig:
+    """What a session wants of all its segments."""
+
+    language: str = "en"
+    """As `EngineInfo.language_for` gave it; "auto" leaves it to the model."""
+    phrases: tuple[str, ...] = ()
+    """What is likely to be said; for engines that honour a field which holds such phrases."""
+
+
+PLAIN = SegmentConfig()
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """The text of one segment and how sure the engine is (0 to 1)."""
+    """The text of one segment and how sure the engine is (0 to 1), or None where it cannot tell."""
 
     text: str = field(repr=False)
-    confidence: float
+    confidence: float | None
+    words: tuple[Word, ...] = ()
+    """One for each word of `text`, with times from the beginning of the segment; or none at all."""
+    language: str | None = None
+    """What the engine took it for, where it finds out."""
 
 
 class VoiceDetector(Protocol):
@@ -308,7 +330,7 @@ class VoiceDetector(Protocol):
 class SegmentRecognizer(Protocol):
     """A loaded model: lives in a worker process, is used by one thread."""
 
-    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
+    def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
         """Return the words of one segment of speech (s16le, mono)."""
         ...
 

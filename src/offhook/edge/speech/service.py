@@ -170,13 +170,11 @@ class SpeechService:
         await self._tasks.close()
 
     def counters(self) -> dict[str, int]:
-        """Return gauges and totals of all engines together, for leak checks and benchmarks."""
+        """Return what is open and totals of all engines together, for leak checks."""
         result: Counter[str] = Counter()
         for meter in self._meters.values():
             result.update(meter.totals)
         result["sessions_open"] = len(self._open)
-        for counters in self.pools().values():
-            result.update({f"pool_{name}": value for name, value in counters.items()})
         return dict(result)
 
     def meters(self) -> dict[str, EngineMeter]:
@@ -197,10 +195,9 @@ class SpeechService:
             **Counter(handle.engine for handle in self._open.values()),
         }
 
-    def pools(self) -> dict[str, dict[str, int]]:
-        """Return gauges and totals of the worker processes, by the engine they run."""
-        engines = self._engines.items()
-        return {name: engine.counters() for name, engine in engines if isinstance(engine, SpeechPool)}
+    def engine_counters(self) -> dict[str, dict[str, int]]:
+        """Return what each engine counts of its own: workers and decodes, connections."""
+        return {name: engine.counters() for name, engine in self._engines.items()}
 
     def pids(self) -> list[int]:
         """Return the process ids of all speech workers."""
@@ -215,8 +212,8 @@ class SpeechService:
         if name in self._out_of_order:
             raise self._out_of_order[name].with_traceback(None)
         engine = self._engine(name)
-        self._fitted(name, engine, config, forced=forced)
-        room = engine.room()
+        config = self._fitted(name, engine, config, forced=forced)
+        room = engine.room(config.options)
         if room is not None and room < tracks:
             raise LimitReached(
                 f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
