@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from offhook.edge.speech.parameters import ENDPOINT, endpoint_ms
 from offhook.edge.speech.protocol import (
+    EngineInfo,
     LanguageUnsupported,
     ParameterUnsupported,
     SpeechConfig,
@@ -30,6 +31,7 @@ from offhook.edge.speech.vendors.dialect import (
     VendorEvent,
     Wire,
 )
+from offhook.edge.speech.vendors.engine import VendorEngine
 
 PARAMETERS: Final = (
     hints.PHRASES
@@ -299,3 +301,16 @@ def _trouble(code: Any, reason: Any) -> Trouble:
 
 def _message(kind: str) -> str:
     return json.dumps({"type": kind})
+
+
+ENGINE: Final = VendorEngine(
+    EngineInfo(
+        name=_NAME,
+        languages=(),
+        sample_rates_hz=(8000, 16000),
+        needs_network=True,
+        word_times="measured",
+        parameters=PARAMETERS,
+    ),
+    AssemblyAiDialect,
+)
