@@ -22,6 +22,7 @@ from offhook.edge.speech.vendors.dialect import (
     Ready,
     Said,
     Speaking,
+    Transport,
     Trouble,
     Unreadable,
     VendorEvent,
@@ -31,11 +32,20 @@ from offhook.edge.speech.vendors.endpointer import Endpointer, Span
 from offhook.edge.speech.vendors.engine import VendorEngine
 from offhook.edge.speech.vendors.openai_items import Item, Items
 from offhook.edge.speech.vendors.openai_models import model_of, session_for, traits_of
+from offhook.edge.speech.vendors.websocket import connect_websocket
 
 PARAMETERS: Final = hints.PHRASES | ENDPOINT
 """Fields of contract 2.2 that are honoured."""
 RATE_HZ: Final = 8000
-_NAME: Final = "openai"
+INFO: Final = EngineInfo(
+    name="openai",
+    languages=(),
+    sample_rates_hz=(RATE_HZ,),
+    confidence=False,
+    needs_network=True,
+    parameters=PARAMETERS,
+)
+_NAME: Final = INFO.name
 _URL: Final = "wss://api.openai.com/v1"
 _BYTES_PER_MS: Final = RATE_HZ * 2 // 1000
 _COMMIT_MS_MIN: Final = 100
@@ -326,14 +336,11 @@ def _verdict(error: dict[str, Any]) -> Trouble | None:
     return None
 
 
-ENGINE: Final = VendorEngine(
-    EngineInfo(
-        name=_NAME,
-        languages=(),
-        sample_rates_hz=(RATE_HZ,),
-        confidence=False,
-        needs_network=True,
-        parameters=PARAMETERS,
-    ),
-    openai_dialect,
-)
+class OpenAiEngine(VendorEngine):
+    """Sessions at OpenAI."""
+
+    def __init__(self, transport: Transport = connect_websocket) -> None:
+        super().__init__(INFO, openai_dialect, transport=transport)
+
+
+ENGINE = OpenAiEngine()
