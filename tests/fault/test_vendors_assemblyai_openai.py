@@ -11,11 +11,13 @@ import pytest
 from offhook.edge.speech.protocol import (
     Closed,
     Final,
+    ParameterUnsupported,
     Partial,
     SpeechConfig,
     SpeechEnded,
     SpeechStarted,
 )
+from offhook.edge.speech.service import SpeechService
 from offhook.edge.speech.vendors import link
 from offhook.edge.speech.vendors.assemblyai import AssemblyAiDialect, AssemblyAiEngine
 from offhook.edge.speech.vendors.engine import VendorEngine
@@ -256,3 +258,32 @@ async def test_an_utterance_can_be_ended_early(vendor: Vendor) -> None:
         assert await talk.finals(1) == ["one", "two"]
         await talk.play(say("three") + silence(700))
         assert await talk.finals(2) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "asked"),
+    [("assemblyai", "AssemblyAI", {"profanity_filter": True}), ("openai", "Telnyx", {"smart_format": True})],
+)
+async def test_a_name_of_the_api_leads_to_the_service_also_for_the_next_server(
+    vendor: str, name: str, asked: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        async with VENDORS[vendor].fake().serving() as host:
+            options = VENDORS[vendor].config(host).options
+            service = SpeechService(routes={name: vendor}, options={vendor: options})
+            config = SpeechConfig(interim=True, api_name=name, parameters=asked)
+            caller = Caller(config)
+            service.check(name, config, tracks=2)
+            caller.session = await service.open("track", config, name, caller.on_event)  # type: ignore[assignment]
+            talk = Talk(caller, host)
+            await talk.play(SPEECH)
+            assert await talk.finals(1) == ["one", "two", "three"]
+            await service.close()
+
+
+def test_what_the_service_cannot_do_is_refused_by_name() -> None:
+    service = SpeechService(routes={"Deepgram": "openai"}, options={"openai": {"api_key": KEY}})
+    for asked in ({"smart_format": False}, {"numerals": True}, {"profanity_filter": True}):
+        with pytest.raises(ParameterUnsupported) as refused:
+            service.check("Deepgram", SpeechConfig(parameters=asked))
+        assert refused.value.parameter in asked
