@@ -64,6 +64,9 @@ class HandSession:
     def stats(self) -> SessionStats:
         return SessionStats(audio_ms=100 * len(self.heard))
 
+    def waiting_ms(self) -> int:
+        return 100 * len(self.heard)
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         return list(self.heard)
 
@@ -92,14 +95,13 @@ class HandEngine(SpeechEngine):
     async def open(self, config: SpeechConfig, on_event: OnEvent) -> HandSession:
         if self.refusing is not None:
             raise self.refusing
-        if self.room({}) == 0:
+        if self.room() == 0:
             raise LimitReached("no room")
         self.open_now += 1
         self.sessions.append(HandSession(self, config, on_event))
         return self.sessions[-1]
 
-    def room(self, options: Mapping[str, Any]) -> int | None:
-        del options
+    def room(self) -> int | None:
         return None if self.tracks_max is None else self.tracks_max - self.open_now
 
 

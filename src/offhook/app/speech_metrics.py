@@ -50,6 +50,8 @@ def speech_metrics(speech: SpeechService) -> Iterator[Metric]:
         seconds = {engine: meter.totals[key] / 1000 for engine, meter in meters.items()}
         yield _counter(f"{name}_seconds", text, seconds)
     yield _gauge("sessions_open", "Tracks being transcribed.", speech.open_tracks())
+    waiting = {engine: waiting_ms / 1000 for engine, waiting_ms in speech.waiting_ms().items()}
+    yield _gauge("waiting_audio_seconds", "Audio that has not been heard, or waits for its words.", waiting)
     latency = HistogramMetricFamily(
         f"{_ROOM}_final_latency_seconds", "From the end of speech until its final is told.", labels=["engine"]
     )
@@ -76,7 +78,7 @@ def _counter(name: str, text: str, values: dict[str, float] | dict[str, int]) ->
     return family
 
 
-def _gauge(name: str, text: str, values: dict[str, int]) -> Metric:
+def _gauge(name: str, text: str, values: dict[str, float] | dict[str, int]) -> Metric:
     family = GaugeMetricFamily(f"{_ROOM}_{name}", text, labels=["engine"])
     for engine, value in values.items():
         family.add_metric([engine], value)

@@ -43,6 +43,8 @@ async def test_every_engine_has_its_own_numbers() -> None:
     assert open_now['offhook_speech_final_latency_seconds_bucket{engine="first",le="0.1"}'] == 1
     assert open_now['offhook_speech_final_latency_seconds_bucket{engine="first",le="0.5"}'] == 2
     assert open_now['offhook_speech_final_latency_seconds_count{engine="first"}'] == 2
+    handle.push(silence(100), 500)
+    assert scraped(service)['offhook_speech_waiting_audio_seconds{engine="first"}'] == 0.1
     first.sessions[0].break_off()
     for _ in range(10):
         handle.flush()
@@ -55,7 +57,7 @@ async def test_every_engine_has_its_own_numbers() -> None:
         "sessions_open": (0, 0),
         "partials_total": (1, 0),
         "finals_total": (2, 0),
-        "audio_seconds_total": (0.5, 0),
+        "audio_seconds_total": (0.6, 0),
         "failures_total": (1, 0),
         "fallbacks_total": (1, 0),
         "refusals_total": (1, 0),

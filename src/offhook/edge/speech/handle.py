@@ -167,6 +167,11 @@ class SpeechHandle:
         else:
             self._flush_waits = True
 
+    def waiting_ms(self) -> int:
+        """Return how much audio has not been heard or waits for its words (see `SpeechSession`)."""
+        session = None if self._serving is None else self._serving.session
+        return self._waiting_bytes // self._bytes_per_ms + (0 if session is None else session.waiting_ms())
+
     async def close(self) -> None:
         """Deliver the last final (for at most 2 s, twice that while an engine takes over), then `Closed`.
 

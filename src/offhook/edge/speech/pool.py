@@ -67,7 +67,7 @@ class SpeechPool(SpeechEngine):
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
         await self.ensure_available(self._options)
-        if not self.room(self._options):
+        if not self.room():
             raise LimitReached(
                 f"transcription is full: the {self.info.name} engine takes no more tracks "
                 f"(speech.workers times speech.tracks_per_worker_max)"
@@ -77,9 +77,8 @@ class SpeechPool(SpeechEngine):
         slot.add(session)
         return session
 
-    def room(self, options: Mapping[str, Any]) -> int:
+    def room(self) -> int:
         """Return how many more tracks the workers take."""
-        del options
         most = self._tracks_per_worker_max
         return sum(max(0, most - len(slot.sessions)) for slot in self._slots)
 

@@ -237,6 +237,15 @@ class SpeechSession(Protocol):
         """Return the counters so far."""
         ...
 
+    def waiting_ms(self) -> int:
+        """Return how much pushed audio has not been heard, or was cut off and waits for its words.
+
+        Whoever pushes faster than real time waits until it is small, so that nothing is dropped. After
+        `flush` it is 0 once all finals of what was pushed before have been told; what a service of the
+        network has not begun to answer by then comes with `close`.
+        """
+        ...
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return the audio that no final covers yet, as (start in ms, s16le), oldest first.
 
@@ -269,9 +278,8 @@ class SpeechEngine(ABC):
         """
         self.info.check(config)
 
-    def room(self, options: Mapping[str, Any]) -> int | None:
-        """Return how many more tracks it takes now with these options; None: as many as one likes."""
-        del options
+    def room(self) -> int | None:
+        """Return how many more tracks it takes now; None: as many as one likes."""
         return None
 
     def counters(self) -> dict[str, int]:

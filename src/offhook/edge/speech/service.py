@@ -20,6 +20,7 @@ from offhook.edge.speech.handle import Serving, SpeechHandle
 from offhook.edge.speech.meters import EngineMeter
 from offhook.edge.speech.pool import SpeechPool
 from offhook.edge.speech.protocol import (
+    EngineInfo,
     LanguageUnsupported,
     OnEvent,
     ParameterUnsupported,
@@ -39,6 +40,8 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
+    "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
 }
 
 
@@ -108,6 +111,15 @@ class SpeechService:
         except SpeechUnavailable:
             return _NARROW_HZ  # whoever opens it is told why
         return _WIDE_HZ if wide and leg_rate_hz >= _WIDE_HZ else _NARROW_HZ
+
+    def info(self, engine_name: str) -> EngineInfo:
+        """Return what the engine that serves this API name can do.
+
+        Raises:
+            EngineRejected: the operator does not offer it.
+            SpeechUnavailable: there is no such engine.
+        """
+        return self._engine(self._map.engine_for(engine_name)).info
 
     async def inspect(self) -> dict[str, SpeechUnavailable]:
         """Look at every engine that some API name leads to, and at the fallback; starts none.
@@ -195,6 +207,13 @@ class SpeechService:
             **Counter(handle.engine for handle in self._open.values()),
         }
 
+    def waiting_ms(self) -> dict[str, int]:
+        """Return how much audio waits to be heard, by engine."""
+        waiting = Counter(dict.fromkeys(self._meters, 0))
+        for handle in self._open.values():
+            waiting[handle.engine] += handle.waiting_ms()
+        return dict(waiting)
+
     def engine_counters(self) -> dict[str, dict[str, int]]:
         """Return what each engine counts of its own: workers and decodes, connections."""
         return {name: engine.counters() for name, engine in self._engines.items()}
@@ -212,8 +231,8 @@ class SpeechService:
         if name in self._out_of_order:
             raise self._out_of_order[name].with_traceback(None)
         engine = self._engine(name)
-        config = self._fitted(name, engine, config, forced=forced)
-        room = engine.room(config.options)
+        self._fitted(name, engine, config, forced=forced)
+        room = engine.room()
         if room is not None and room < tracks:
             raise LimitReached(
                 f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
