@@ -154,6 +154,11 @@ SPEECH_SILENT_WORKER_S = 30.0
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
+AZURE_PHRASES_MAX = 500
+"""Hints that Azure takes with one request."""
+GOOGLE_PHRASES_MAX = 5_000
+GOOGLE_PHRASES_CHARACTERS_MAX = 100_000
+"""Hints that Google takes with one request, and their characters in all."""
 
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000

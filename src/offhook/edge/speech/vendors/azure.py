@@ -1,0 +1,336 @@
+"""Azure Speech: its WebSocket protocol (USP), one turn after another. Pure.
+
+Every message has headers like an HTTP message. Text messages carry JSON; audio messages are binary
+and begin with the length of their headers. A recognition is a turn: we describe it in
+`speech.context`, send a RIFF header and audio, and the service ends it when it likes. Times are
+100 ns ticks since the turn's audio began, so a new turn starts with the audio that the old one left
+unfinished.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from offhook.base import limits
+from offhook.base.clock import SystemClock
+from offhook.base.ids import RandomBytes, system_random
+from offhook.edge.speech.protocol import EngineInfo, SpeechConfig, Word
+from offhook.edge.speech.vendors.azure_request import PARAMETERS, AzureRequest
+from offhook.edge.speech.vendors.dialect import (
+    Dial,
+    Done,
+    Ready,
+    Said,
+    Settled,
+    Speaking,
+    Trouble,
+    Unreadable,
+    VendorEvent,
+    Wire,
+)
+from offhook.edge.speech.vendors.padding import Padding
+
+INFO = EngineInfo(
+    name="azure",
+    languages=(),
+    sample_rates_hz=(8000, 16000),
+    needs_network=True,
+    word_times="measured",
+    parameters=PARAMETERS,
+)
+
+_CLOCK = SystemClock()
+_TICKS_PER_MS = 10_000
+_AUDIO_BYTES_MAX = 8_000
+_NO_WORDS = ("NoMatch", "InitialSilenceTimeout", "BabbleTimeout", "EndOfDictation")
+_FLUSH_SLACK_MS = 300
+_BUSY_S = 10.0
+"""How long to leave a service alone that says there is too much."""
+
+
+class AzureDialect:
+    """One connection to Azure Speech.
+
+    Args:
+        config: what is asked for; its options hold the keys themselves.
+
+    Raises:
+        What `AzureRequest.of` raises.
+    """
+
+    chunk_ms: ClassVar[int] = 100
+    keep_alive_s: ClassVar[float | None] = 30.0
+    session_max_s: ClassVar[float | None] = 600.0
+    realtime: ClassVar[bool] = True
+    greets: ClassVar[bool] = False
+    answers: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: SpeechConfig,
+        *,
+        random: RandomBytes = system_random,
+        unix_time: Callable[[], float] = _CLOCK.unix_time,
+    ) -> None:
+        self._rate_hz = config.sample_rate_hz
+        self._endpoint_ms = config.endpoint_ms
+        self._request = AzureRequest.of(config)
+        self._random = random
+        self._unix_time = unix_time
+        self._request_id = ""
+        self._in_turn = False
+        self._finishing = False
+        self._base_ms = 0
+        """Where the turn's audio begins in that of the connection."""
+        self._kept = bytearray()
+        self._kept_from_ms = 0
+        self._padding = Padding(self._rate_hz)
+
+    def dial(self) -> Dial:
+        """Return where to connect."""
+        who = ("Ocp-Apim-Subscription-Key", self._request.key)
+        return Dial(
+            url=self._request.url,
+            headers=(who, ("X-ConnectionId", self._random(16).hex())),
+            subprotocols=("USP",),
+        )
+
+    def opening(self) -> Sequence[Wire]:
+        """Say who we are and begin the first turn."""
+        about = {"context": {"system": {"name": "Offhook", "version": "1", "build": "", "lang": "Python"}}}
+        config = self._message("speech.config", json.dumps(about), request=False)
+        return [config, *self._new_turn()]
+
+    def audio(self, pcm: bytes) -> Sequence[Wire]:
+        """Return the messages of s16le audio."""
+        opening = [] if self._in_turn else self._new_turn()
+        self._keep(pcm)
+        self._padding.heard(pcm)
+        return [*opening, *self._audio(pcm)]
+
+    def keep_alive(self) -> Sequence[Wire]:
+        """Say a little silence."""
+        return self._silence(self.chunk_ms)
+
+    def flush(self) -> Sequence[Wire]:
+        """Say as much silence as ends an utterance."""
+        return self._silence(self._endpoint_ms + _FLUSH_SLACK_MS)
+
+    def finish(self) -> Sequence[Wire]:
+        """Say that no audio follows, which an empty audio message does."""
+        self._finishing = True
+        opening = [] if self._in_turn else self._new_turn()
+        return [*opening, self._audio_message(b"")]
+
+    def receive(self, message: Wire) -> Sequence[VendorEvent]:
+        """Return what a message of the service means."""
+        path, request_id, body = _parsed(message)
+        if path and request_id != self._request_id:  # the last words of a turn that is over
+            return ()
+        match path:
+            case "turn.start":
+                return [Ready()]
+            case "speech.startdetected":
+                return [Speaking(self._times(body)[0])]
+            case "speech.hypothesis" | "speech.fragment":
+                return self._hypothesis(body)
+            case "speech.phrase":
+                return self._phrase(body)
+            case "turn.end":
+                self._in_turn = False
+                return [Done()] if self._finishing else ()
+            case "":
+                return [Unreadable()]
+            case _:
+                return ()
+
+    def refused(self, status: int, body: bytes) -> Trouble:
+        """Return what the status of the handshake means."""
+        del body
+        match status:
+            case 401 | 403:
+                return Trouble("azure refuses the key, or the key is of another region", retry=False)
+            case 429:
+                return Trouble("azure has too many sessions of this key", retry=True, retry_after_s=_BUSY_S)
+            case _ if 300 <= status < 500 and status != 408:
+                return Trouble(f"azure refuses the session with status {status}", retry=False)
+            case 0:
+                return Trouble("azure cannot be reached", retry=True)
+            case _:
+                return Trouble(f"azure answers with status {status}", retry=True)
+
+    def closed(self, code: int, reason: str) -> Trouble:
+        """Return what a close code means; these say that the same again will not do better."""
+        del reason
+        final = code in (1002, 1003, 1007, 4000)
+        return Trouble(f"azure closed the connection with code {code}", retry=not final)
+
+    def _hypothesis(self, body: dict[str, Any]) -> Sequence[VendorEvent]:
+        text = _text(body.get("Text"))
+        if not text:
+            return ()
+        start_ms, end_ms = self._times(body)
+        said = Said(text, False, start_ms, end_ms, language=_language(body), utterance_end=False)
+        return [said]
+
+    def _phrase(self, body: dict[str, Any]) -> Sequence[VendorEvent]:
+        status = body.get("RecognitionStatus")
+        start_ms, end_ms = self._times(body)
+        if status == "Success":
+            self._settle(end_ms)
+            best = _best(body)
+            shown = _text(best.get("Display")) or _text(body.get("DisplayText"))
+            text = shown if self._request.formatted else _text(best.get("Lexical"))
+            return [
+                Said(
+                    text,
+                    final=True,
+                    start_ms=start_ms,
+                    end_ms=end_ms,
+                    confidence=_share(best.get("Confidence")) if text else None,
+                    words=self._words(best),
+                    language=_language(body),
+                )
+            ]
+        if status in _NO_WORDS:
+            self._settle(end_ms)
+            ended = Said("", final=True, start_ms=start_ms, end_ms=end_ms)
+            return [ended, Settled(end_ms)]
+        if status == "TooManyRequests":
+            return [Trouble("azure has too many requests of this key", retry=True, retry_after_s=_BUSY_S)]
+        if status in ("Forbidden", "BadRequest"):
+            return [Trouble("azure refuses the session", retry=False)]
+        return [Trouble("azure failed to recognise", retry=True)]
+
+    def _words(self, best: dict[str, Any]) -> tuple[Word, ...]:
+        spoken = _objects(best.get("Words"))
+        shown = _objects(best.get("DisplayWords")) if self._request.formatted else spoken
+        shown = shown or spoken
+        measured = spoken if len(spoken) == len(shown) else [{}] * len(shown)
+        words = []
+        for item, measure in zip(shown, measured, strict=True):
+            text = _text(item.get("DisplayText")) or _text(item.get("Word"))
+            if text:
+                start_ms, end_ms = self._times(item)
+                words.append(Word(text, start_ms, end_ms, confidence=_share(measure.get("Confidence"))))
+        return tuple(words)
+
+    def _times(self, item: dict[str, Any]) -> tuple[int, int]:
+        start_ms = _ms(item.get("Offset"))
+        end_ms = start_ms + _ms(item.get("Duration"))
+        to_audio = self._padding.audio_ms
+        return self._base_ms + to_audio(start_ms), self._base_ms + to_audio(end_ms)
+
+    def _keep(self, pcm: bytes) -> None:
+        self._kept += pcm
+        over = len(self._kept) - limits.SPEECH_REPLAY_MS * self._bytes_per_ms
+        if over > 0:
+            self._forget(over)
+
+    def _settle(self, until_ms: int) -> None:
+        self._forget((until_ms - self._kept_from_ms) * self._bytes_per_ms)
+
+    def _forget(self, count: int) -> None:
+        """Drop whole milliseconds of kept audio from the front."""
+        ms = min(count, len(self._kept)) // self._bytes_per_ms
+        if ms > 0:
+            del self._kept[: ms * self._bytes_per_ms]
+            self._kept_from_ms += ms
+
+    @property
+    def _bytes_per_ms(self) -> int:
+        return self._rate_hz * 2 // 1000
+
+    def _new_turn(self) -> list[Wire]:
+        """Begin a turn with what the last one left unfinished."""
+        self._request_id = self._random(16).hex()
+        self._in_turn = True
+        self._base_ms = self._kept_from_ms
+        self._padding = Padding(self._rate_hz)
+        self._padding.heard(bytes(self._kept))
+        context = self._message("speech.context", json.dumps(self._request.context))
+        header = self._audio_message(_riff_header(self._rate_hz), first=True)
+        return [context, header, *self._audio(bytes(self._kept))]
+
+    def _silence(self, duration_ms: int) -> list[Wire]:
+        return self._audio(self._padding.silence(duration_ms)) if self._in_turn else []
+
+    def _audio(self, pcm: bytes) -> list[Wire]:
+        return [
+            self._audio_message(pcm[start : start + _AUDIO_BYTES_MAX])
+            for start in range(0, len(pcm), _AUDIO_BYTES_MAX)
+        ]
+
+    def _message(self, path: str, body: str, *, request: bool = True) -> str:
+        return self._headers(path, "application/json", request) + "\r\n" + body
+
+    def _audio_message(self, pcm: bytes, *, first: bool = False) -> bytes:
+        headers = self._headers("audio", "audio/x-wav" if first else "", True) + "X-StreamId:1\r\n"
+        return len(headers).to_bytes(2) + headers.encode("ascii") + pcm
+
+    def _headers(self, path: str, content_type: str, request: bool) -> str:
+        now = datetime.fromtimestamp(self._unix_time(), UTC).isoformat(timespec="milliseconds")
+        lines = [f"X-Timestamp:{now.replace('+00:00', 'Z')}", f"Path:{path}"]
+        lines += [f"Content-Type:{content_type}"] if content_type else []
+        lines += [f"X-RequestId:{self._request_id}"] if request else []
+        return "".join(f"{line}\r\n" for line in lines)
+
+
+def _riff_header(rate_hz: int) -> bytes:
+    """Return the header of an endless WAV of s16le mono: its sizes are 0."""
+    form = (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + (1).to_bytes(2, "little")
+    form += rate_hz.to_bytes(4, "little") + (rate_hz * 2).to_bytes(4, "little")
+    form += (2).to_bytes(2, "little") + (16).to_bytes(2, "little")
+    return b"RIFF" + bytes(4) + b"WAVEfmt " + form + b"data" + bytes(4)
+
+
+def _parsed(message: Wire) -> tuple[str, str, dict[str, Any]]:
+    """Return path, request and JSON body; an empty path for what cannot be read."""
+    if not isinstance(message, str):
+        return "", "", {}
+    head, _, text = message.partition("\r\n\r\n")
+    headers = {}
+    for line in head.split("\r\n")[:32]:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    try:
+        body = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return "", "", {}
+    if not isinstance(body, dict):
+        return "", "", {}
+    return headers.get("path", "").lower(), headers.get("x-requestid", "").lower(), body
+
+
+def _best(body: dict[str, Any]) -> dict[str, Any]:
+    candidates = _objects(body.get("NBest"))
+    return candidates[0] if candidates else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    items = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _language(body: dict[str, Any]) -> str | None:
+    primary = body.get("PrimaryLanguage")
+    found = primary.get("Language") if isinstance(primary, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= 35 else None
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _ms(ticks: Any) -> int:
+    if isinstance(ticks, bool) or not isinstance(ticks, int | float) or not math.isfinite(ticks):
+        return 0
+    return max(0, int(ticks)) // _TICKS_PER_MS
+
+
+def _share(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        return None
+    return float(value)
