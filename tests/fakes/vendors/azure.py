@@ -267,7 +267,9 @@ def _headers(head: str) -> dict[str, str]:
 
 def _rate(header: bytes) -> int:
     """Return the sample rate of an endless WAV of 16-bit mono PCM."""
-    _demand(len(header) == 44 and header[:4] == b"RIFF" and header[8:16] == b"WAVEfmt ", "a turn begins with RIFF")
+    _demand(
+        len(header) == 44 and header[:4] == b"RIFF" and header[8:16] == b"WAVEfmt ", "a turn begins with RIFF"
+    )
     form, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", header[20:36])
     _demand((form, channels, bits) == (1, 1, 16), "only 16-bit mono PCM")
     return int(rate_hz)

@@ -9,14 +9,14 @@ unfinished.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.ids import RandomBytes, system_random
-from offhook.edge.speech.protocol import EngineInfo, SpeechConfig, Word
+from offhook.edge.speech.protocol import EngineInfo, SpeechConfig, SpeechUnavailable, Word
 from offhook.edge.speech.vendors.azure_request import PARAMETERS, AzureRequest
 from offhook.edge.speech.vendors.dialect import (
     Dial,
@@ -25,12 +25,15 @@ from offhook.edge.speech.vendors.dialect import (
     Said,
     Settled,
     Speaking,
+    Transport,
     Trouble,
     Unreadable,
     VendorEvent,
     Wire,
 )
+from offhook.edge.speech.vendors.engine import VendorEngine
 from offhook.edge.speech.vendors.padding import Padding
+from offhook.edge.speech.vendors.websocket import connect_websocket
 
 INFO = EngineInfo(
     name="azure",
@@ -48,6 +51,19 @@ _NO_WORDS = ("NoMatch", "InitialSilenceTimeout", "BabbleTimeout", "EndOfDictatio
 _FLUSH_SLACK_MS = 300
 _BUSY_S = 10.0
 """How long to leave a service alone that says there is too much."""
+
+
+class AzureEngine(VendorEngine):
+    """Azure Speech, with one key, or with several that requests name by `api_key_ref`."""
+
+    def __init__(self, transport: Transport = connect_websocket) -> None:
+        super().__init__(INFO, AzureDialect, transport=transport, options_needed={})
+
+    async def ensure_available(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable when there is no key at all. Azure is not asked."""
+        if not options.get("api_key") and not options.get("keys"):
+            raise SpeechUnavailable("the azure engine lacks its key: set azure.api_key")
+        await super().ensure_available(options)
 
 
 class AzureDialect:
@@ -80,6 +96,7 @@ class AzureDialect:
         self._random = random
         self._unix_time = unix_time
         self._request_id = ""
+        self._service_tag = ""
         self._in_turn = False
         self._finishing = False
         self._base_ms = 0
@@ -131,6 +148,7 @@ class AzureDialect:
             return ()
         match path:
             case "turn.start":
+                self._service_tag = _service_tag(body)
                 return [Ready()]
             case "speech.startdetected":
                 return [Speaking(self._times(body)[0])]
@@ -250,9 +268,19 @@ class AzureDialect:
         self._base_ms = self._kept_from_ms
         self._padding = Padding(self._rate_hz)
         self._padding.heard(bytes(self._kept))
-        context = self._message("speech.context", json.dumps(self._request.context))
+        context = self._message(
+            "speech.context", json.dumps({**self._request.context, **self._continuation()})
+        )
         header = self._audio_message(_riff_header(self._rate_hz), first=True)
         return [context, header, *self._audio(bytes(self._kept))]
+
+    def _continuation(self) -> dict[str, Any]:
+        """Return what a turn that is not the first says of the one before."""
+        if not self._service_tag:
+            return {}
+        offset = str(self._base_ms * _TICKS_PER_MS)
+        tag, self._service_tag = self._service_tag, ""
+        return {"continuation": {"previousServiceTag": tag, "audio": {"streams": {"1": {"offset": offset}}}}}
 
     def _silence(self, duration_ms: int) -> list[Wire]:
         return self._audio(self._padding.silence(duration_ms)) if self._in_turn else []
@@ -304,6 +332,12 @@ def _parsed(message: Wire) -> tuple[str, str, dict[str, Any]]:
     return headers.get("path", "").lower(), headers.get("x-requestid", "").lower(), body
 
 
+def _service_tag(body: dict[str, Any]) -> str:
+    context = body.get("context")
+    tag = context.get("serviceTag") if isinstance(context, dict) else None
+    return tag if isinstance(tag, str) and len(tag) <= 256 else ""
+
+
 def _best(body: dict[str, Any]) -> dict[str, Any]:
     candidates = _objects(body.get("NBest"))
     return candidates[0] if candidates else {}
@@ -334,3 +368,6 @@ def _share(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         return None
     return float(value)
+
+
+ENGINE = AzureEngine()

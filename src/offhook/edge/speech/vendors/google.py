@@ -1,354 +1,223 @@
-"""Google Speech-to-Text v2: `google.cloud.speech.v2.Speech.StreamingRecognize`. Pure.
+"""The engine of Google Speech-to-Text: gRPC streams, and who we are there.
 
-A connection is one stream: a request with the configuration, then requests with audio. Messages
-are Google's own, from the extra `offhook[google]`, which must be there when a dialect is made.
+Everything of Google's is imported when the engine is looked at, beside the event loop: a server that
+does not use it has none of its threads.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, ClassVar
-from urllib.parse import urlencode
+import asyncio
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from offhook.base import limits
-from offhook.edge.speech.protocol import (
-    EngineInfo,
-    LanguageUnsupported,
-    ParameterUnsupported,
-    SpeechConfig,
-    SpeechUnavailable,
-    Word,
-)
-from offhook.edge.speech.vendors import locales
-from offhook.edge.speech.vendors.dialect import (
-    Dial,
-    Done,
-    Said,
-    Speaking,
-    Trouble,
-    Unreadable,
-    VendorEvent,
-    Wire,
-)
-from offhook.edge.speech.vendors.padding import Padding
+from offhook.edge.speech.protocol import SpeechConfig, SpeechNotInstalled
+from offhook.edge.speech.vendors.dialect import Connection, ConnectionLost, ConnectionRefused, Dial, Wire
+from offhook.edge.speech.vendors.engine import VendorEngine
+from offhook.edge.speech.vendors.google_dialect import INFO, STATUS, GoogleDial, GoogleDialect, Mark
 
-PARAMETERS = frozenset(
-    {
-        "hints",
-        "keyterms",
-        "speech_context",
-        "use_enhanced",
-        "profanity_filter",
-        "enable_speaker_diarization",
-        "min_speaker_count",
-        "max_speaker_count",
-        "smart_format",
-    }
-)
-INFO = EngineInfo(
-    name="google",
-    languages=(),
-    sample_rates_hz=(8000, 16000),
-    needs_network=True,
-    word_times="measured",
-    parameters=PARAMETERS,
-)
-MODELS = {
-    "latest_long": "long",
-    "latest_short": "short",
-    "command_and_search": "short",
-    "phone_call": "telephony",
-    "video": "long",
-    "default": "long",
-    "medical_conversation": "medical_conversation",
-    "medical_dictation": "medical_dictation",
-}
-"""The API's models (contract 2.2) are those of v1; what Google says replaces each in v2."""
-
-STATUS = 4000
-"""Added to the gRPC status of a stream that failed, it is the close code that `closed` takes."""
-_INVALID_ARGUMENT, _NOT_FOUND, _PERMISSION_DENIED, _RESOURCE_EXHAUSTED = 3, 5, 7, 8
-_FAILED_PRECONDITION, _UNIMPLEMENTED, _UNAUTHENTICATED = 9, 12, 16
-_KEY_REFUSED = (_PERMISSION_DENIED, _UNAUTHENTICATED)
-_NEVER = (_INVALID_ARGUMENT, _NOT_FOUND, _FAILED_PRECONDITION, _UNIMPLEMENTED)
-
-_AUDIO_BYTES_MAX = 24_000
-"""Google refuses requests with more than 25 KB of audio."""
-_ACTIVITY_BEGIN = 2
-_FLUSH_MS = 1_500
-_BUSY_S = 10.0
-"""How long to leave a service alone that says there is too much."""
+_LIBRARIES = ("grpc", "google.auth", "google.cloud.speech_v2.types.cloud_speech")
+_METHOD = "/google.cloud.speech.v2.Speech/StreamingRecognize"
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_BROKEN = 1006
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleDial(Dial):
-    """Where a stream goes, and the settings that say who we are."""
-
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-class Mark(Enum):
-    """Messages that are not Google's: the two ends of a stream."""
-
-    END_OF_AUDIO = "end of audio"
-    """Ours: nothing follows."""
-    END_OF_STREAM = "end of stream"
-    """The service's: it has told everything."""
-
-
-class GoogleDialect:
-    """One stream to Google.
-
-    Args:
-        config: what is asked for; its options are the settings of `[google]`.
+def _prepare() -> None:
+    """Import Google's libraries, which takes a second.
 
     Raises:
-        LanguageUnsupported: Google does not know the language.
-        ParameterUnsupported: a field asks for what Google cannot do.
-        SpeechUnavailable: no project is set.
+        SpeechNotInstalled: they are not installed.
     """
+    # gRPC would look at every fork of this process, and complain about some.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    try:
+        for name in _LIBRARIES:
+            importlib.import_module(name)
+    except ImportError:
+        raise SpeechNotInstalled(
+            'the google engine is not installed: pip install "offhook[google]"'
+        ) from None
 
-    chunk_ms: ClassVar[int] = 100
-    keep_alive_s: ClassVar[float | None] = 5.0
-    session_max_s: ClassVar[float | None] = 300.0
-    realtime: ClassVar[bool] = True
-    greets: ClassVar[bool] = False
-    answers: ClassVar[bool] = True
 
-    def __init__(self, config: SpeechConfig) -> None:
-        self._options = config.options
-        self._recognizer = _recognizer(config.options)
-        self._config = streaming_config(config)
-        self._padding = Padding(config.sample_rate_hz)
-        self._spoken_from_ms = 0
+class GoogleEngine(VendorEngine):
+    """Google Speech-to-Text, once its libraries are there."""
 
-    def dial(self) -> Dial:
-        """Return where to connect, and with which settings; who we are is for the transport to say."""
-        # Google routes by this header and not by the request (https://google.aip.dev/client-libraries/4222).
-        routing = urlencode({"recognizer": self._recognizer})
-        return GoogleDial(
-            url=_url(self._options), headers=(("x-goog-request-params", routing),), options=self._options
+    def __init__(self) -> None:
+        project = "a project: set google.project"
+        super().__init__(
+            INFO, GoogleDialect, transport=GoogleTransport(), options_needed={"project": project}
         )
 
-    def opening(self) -> Sequence[Wire]:
-        """Send the configuration."""
+    def check(self, config: SpeechConfig) -> None:
+        """As `VendorEngine.check`; the first time it may take a second, unless `ensure_available` was asked."""
+        _prepare()
+        super().check(config)
+
+    async def ensure_available(self, options: Mapping[str, Any]) -> None:
+        """Raise SpeechUnavailable when the libraries or a project are missing. Google is not asked."""
+        await asyncio.to_thread(_prepare)
+        await super().ensure_available(options)
+
+
+class GoogleCredentials:
+    """The `authorization` header of a service account, or of Application Default Credentials.
+
+    A service account signs its tokens here and asks nobody (https://google.aip.dev/auth/4111).
+    """
+
+    def __init__(self, service_account: Mapping[str, Any] | None) -> None:
+        self._service_account = service_account
+        self._credentials: Any = None
+        self._lock = asyncio.Lock()
+
+    async def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the header of one stream.
+
+        Raises:
+            ConnectionRefused: there are no usable credentials.
+        """
+        async with self._lock:
+            # Default credentials may ask a metadata server, and with a blocking library.
+            token = await asyncio.to_thread(self._token)
+        return (("authorization", f"Bearer {token}"),)
+
+    def _token(self) -> str:
+        import google.auth
+        from google.auth.exceptions import GoogleAuthError, TransportError
+        from google.auth.transport.requests import Request
+
+        try:
+            if self._credentials is None:
+                self._credentials = self._made(google.auth)
+            if not self._credentials.valid:
+                self._credentials.refresh(Request())
+        except TransportError:
+            raise ConnectionRefused(0) from None
+        except (GoogleAuthError, ValueError, TypeError, AttributeError):
+            # The error's own text may quote the key.
+            raise ConnectionRefused(401) from None
+        return str(self._credentials.token)
+
+    def _made(self, auth: Any) -> Any:
+        if self._service_account is None:
+            return auth.default(scopes=_SCOPES)[0]
+        from google.oauth2.service_account import Credentials
+
+        info = {"token_uri": "https://oauth2.googleapis.com/token", **self._service_account}
+        credentials = Credentials.from_service_account_info(info, scopes=_SCOPES)
+        return credentials.with_always_use_jwt_access(True)
+
+
+class GoogleTransport:
+    """Opens streams. Credentials are kept, because new ones would have to be asked for."""
+
+    ACCOUNTS_MAX = 8
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, GoogleCredentials] = {}
+
+    async def __call__(self, dial: Dial) -> Connection:
+        """Connect and begin the stream; whether it is wanted, Google says with the first response."""
+        await asyncio.to_thread(_prepare)
+        import grpc
         from google.cloud.speech_v2.types import cloud_speech
 
-        request = cloud_speech.StreamingRecognizeRequest(
-            recognizer=self._recognizer, streaming_config=self._config
-        )
-        return [cloud_speech.StreamingRecognizeRequest.pb(request)]
-
-    def audio(self, pcm: bytes) -> Sequence[Wire]:
-        """Return the requests of s16le audio."""
-        self._padding.heard(pcm)
-        return _requests(pcm)
-
-    def keep_alive(self) -> Sequence[Wire]:
-        """Say a little silence: Google ends a stream that hears nothing for long."""
-        return _requests(self._padding.silence(self.chunk_ms))
-
-    def flush(self) -> Sequence[Wire]:
-        """Say as much silence as ends an utterance."""
-        return _requests(self._padding.silence(_FLUSH_MS))
-
-    def finish(self) -> Sequence[Wire]:
-        """Half-close the stream."""
-        return [Mark.END_OF_AUDIO]
-
-    def receive(self, message: Wire) -> Sequence[VendorEvent]:
-        """Return what a response means."""
-        if message is Mark.END_OF_STREAM:
-            return [Done()]
+        options = dial.options if isinstance(dial, GoogleDial) else {}
         try:
-            return self._response(message)
-        except (AttributeError, TypeError, ValueError):
-            return [Unreadable()]
+            async with asyncio.timeout(limits.VENDOR_OPEN_TIMEOUT_S):
+                metadata = await self._credentials(options).metadata()
+                channel = _channel(grpc, dial.url, options.get("ca_file"))
+                try:
+                    await channel.channel_ready()
+                except BaseException:
+                    await channel.close()
+                    raise
+        except TimeoutError:
+            raise ConnectionRefused(0) from None
+        method = channel.stream_stream(
+            _METHOD,
+            request_serializer=cloud_speech.StreamingRecognizeRequest.pb().SerializeToString,
+            response_deserializer=cloud_speech.StreamingRecognizeResponse.pb().FromString,
+        )
+        return GoogleStream(channel, method(metadata=(*dial.headers, *metadata)))
 
-    def refused(self, status: int, body: bytes) -> Trouble:
-        """Return what it means that there is no stream: no credentials, or nobody there."""
-        del body
-        if status in (401, 403):
-            return Trouble("google's credentials cannot be used", retry=False)
-        return Trouble("google cannot be reached", retry=True)
+    def _credentials(self, options: Mapping[str, Any]) -> GoogleCredentials:
+        account = options.get("service_account")
+        name = "" if account is None else str(account.get("private_key_id", ""))
+        if name not in self._accounts:
+            if len(self._accounts) == self.ACCOUNTS_MAX:
+                self._accounts.clear()
+            self._accounts[name] = GoogleCredentials(account)
+        return self._accounts[name]
 
-    def closed(self, code: int, reason: str) -> Trouble:
-        """Return what a gRPC status means."""
-        del reason
-        status = code - STATUS
-        if status in _KEY_REFUSED:
-            return Trouble("google refuses the credentials, or the project", retry=False)
-        if status in _NEVER:
-            return Trouble(f"google refuses the request with status {status}", retry=False)
-        if status == _RESOURCE_EXHAUSTED:
-            return Trouble("google's quota is used up", retry=True, retry_after_s=_BUSY_S)
-        return Trouble(f"google ended the stream with status {status}", retry=True)
 
-    def _response(self, response: Any) -> list[VendorEvent]:
-        events: list[VendorEvent] = []
-        if response.speech_event_type == _ACTIVITY_BEGIN:
-            self._spoken_from_ms = max(self._spoken_from_ms, self._ms(response.speech_event_offset))
-            events.append(Speaking(self._spoken_from_ms))
-        tentative = []
-        for result in response.results:
-            if result.is_final:
-                events.append(self._final(result))
+class GoogleStream:
+    """One open stream."""
+
+    def __init__(self, channel: Any, call: Any) -> None:
+        self._channel = channel
+        self._call = call
+
+    async def send(self, message: Wire) -> None:
+        """As `Connection.send`; `Mark.END_OF_AUDIO` half-closes."""
+        import grpc
+
+        try:
+            if message is Mark.END_OF_AUDIO:
+                await self._call.done_writing()
             else:
-                tentative.append(result)
-        if tentative:
-            events += self._partial(tentative)
-        return events
+                await self._call.write(message)
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            raise await self._lost() from None
 
-    def _final(self, result: Any) -> Said:
-        best = result.alternatives[0] if result.alternatives else None
-        words = self._words(best.words) if best else ()
-        end_ms = max(self._ms(result.result_end_offset), self._spoken_from_ms)
-        start_ms = min(words[0].start_ms, end_ms) if words else self._spoken_from_ms
-        self._spoken_from_ms = end_ms
-        return Said(
-            text=best.transcript.strip() if best else "",
-            final=True,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            confidence=_share(best.confidence) if best else None,
-            words=words,
-            language=result.language_code or None,
-        )
+    async def receive(self) -> Wire:
+        """As `Connection.receive`; the stream's good end is `Mark.END_OF_STREAM`."""
+        import grpc
 
-    def _partial(self, results: Sequence[Any]) -> list[VendorEvent]:
-        """Return one partial: a stable beginning and what may still change come as results of their own."""
-        texts = [result.alternatives[0].transcript for result in results if result.alternatives]
-        text = "".join(texts).strip()
-        end_ms = max(self._spoken_from_ms, *(self._ms(result.result_end_offset) for result in results))
-        if not text:
-            return []
-        language = results[0].language_code or None
-        said = Said(text, False, self._spoken_from_ms, end_ms, language=language, utterance_end=False)
-        return [said]
+        try:
+            message = await self._call.read()
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            raise await self._lost() from None
+        if message is not grpc.aio.EOF:
+            return message
+        lost = await self._lost()
+        if lost.code == STATUS:
+            return Mark.END_OF_STREAM
+        raise lost
 
-    def _words(self, items: Any) -> tuple[Word, ...]:
-        return tuple(
-            Word(
-                text=item.word,
-                start_ms=self._ms(item.start_offset),
-                end_ms=self._ms(item.end_offset),
-                confidence=_share(item.confidence),
-                speaker=item.speaker_label or None,
-            )
-            for item in items
-        )
+    async def close(self) -> None:
+        """Cancel the stream."""
+        self._call.cancel()
+        try:
+            async with asyncio.timeout(1):
+                await self._channel.close()
+        except TimeoutError:
+            pass
 
-    def _ms(self, duration: Any) -> int:
-        return self._padding.audio_ms(duration.seconds * 1000 + duration.nanos // 1_000_000)
+    async def _lost(self) -> ConnectionLost:
+        """Return how the stream ended; it has ended, so this does not wait long."""
+        try:
+            async with asyncio.timeout(1):
+                status = await self._call.code()
+        except (TimeoutError, asyncio.CancelledError):
+            return ConnectionLost(_BROKEN)
+        return ConnectionLost(STATUS + int(status.value[0]))
 
 
-def streaming_config(config: SpeechConfig) -> Any:
-    """Return Google's `StreamingRecognitionConfig` for a request.
-
-    Raises:
-        LanguageUnsupported: Google does not know the language.
-        ParameterUnsupported: a field asks for what Google cannot do.
-    """
-    from google.cloud.speech_v2.types import cloud_speech as speech
-
-    model = MODELS.get(config.model or "", str(config.options.get("model") or "long"))
-    decoding = speech.ExplicitDecodingConfig(
-        encoding=speech.ExplicitDecodingConfig.AudioEncoding.LINEAR16,
-        sample_rate_hertz=config.sample_rate_hz,
-        audio_channel_count=1,
-    )
-    parameters = config.parameters
-    phrases = _phrases(parameters, speech)
-    adaptation = None
-    if phrases:
-        inline = speech.SpeechAdaptation.AdaptationPhraseSet(
-            inline_phrase_set=speech.PhraseSet(phrases=phrases)
-        )
-        adaptation = speech.SpeechAdaptation(phrase_sets=[inline])
-    return speech.StreamingRecognitionConfig(
-        config=speech.RecognitionConfig(
-            explicit_decoding_config=decoding,
-            model=model,
-            language_codes=_languages(config, model),
-            features=speech.RecognitionFeatures(
-                profanity_filter=bool(parameters.get("profanity_filter", False)),
-                enable_word_time_offsets=True,
-                enable_word_confidence=True,
-                enable_automatic_punctuation=bool(parameters.get("smart_format", True)),
-                diarization_config=_diarization(parameters, speech),
-            ),
-            adaptation=adaptation,
-        ),
-        # Partials and activity are also how the session sees that somebody listens.
-        streaming_features=speech.StreamingRecognitionFeatures(
-            interim_results=True, enable_voice_activity_events=True
-        ),
-    )
-
-
-def _url(options: Mapping[str, Any]) -> str:
-    location = _location(options)
-    place = "" if location == "global" else f"{location}-"
-    return str(options.get("endpoint") or f"https://{place}speech.googleapis.com:443")
-
-
-def _location(options: Mapping[str, Any]) -> str:
-    return str(options.get("location") or "global")
-
-
-def _recognizer(options: Mapping[str, Any]) -> str:
-    project = options.get("project")
-    if not project:
-        raise SpeechUnavailable("the google engine has no project: set google.project")
-    return f"projects/{project}/locations/{_location(options)}/recognizers/_"
-
-
-def _languages(config: SpeechConfig, model: str) -> list[str]:
-    if config.language.lower() not in locales.AUTO:
-        return [locales.locale(config.language or "en", locales.GOOGLE, "google")]
-    if model.startswith("chirp"):
-        return ["auto"]
-    candidates = config.options.get("auto_languages") or ()
-    if not candidates:
-        raise LanguageUnsupported("the google engine needs a language: set google.auto_languages")
-    return [locales.locale(code, locales.GOOGLE, "google") for code in candidates]
-
-
-def _phrases(parameters: Mapping[str, Any], speech: Any) -> list[Any]:
-    phrases = [{"value": value} for name in ("hints", "keyterms") for value in parameters.get(name, ())]
-    for context in parameters.get("speech_context", ()):
-        boost = context.get("boost")
-        weight = {} if boost is None else {"boost": boost}
-        phrases += [{"value": value, **weight} for value in context.get("phrases", ())]
-    characters = sum(len(phrase["value"]) for phrase in phrases)
-    if len(phrases) > limits.GOOGLE_PHRASES_MAX or characters > limits.GOOGLE_PHRASES_CHARACTERS_MAX:
-        name = "speech_context" if parameters.get("speech_context") else "hints"
-        raise ParameterUnsupported(
-            name,
-            f"Google takes at most {limits.GOOGLE_PHRASES_MAX} phrases of "
-            f"{limits.GOOGLE_PHRASES_CHARACTERS_MAX} characters in all",
-        )
-    return [speech.PhraseSet.Phrase(**phrase) for phrase in phrases]
-
-
-def _diarization(parameters: Mapping[str, Any], speech: Any) -> Any:
-    if not parameters.get("enable_speaker_diarization"):
-        return None
-    least, most = parameters.get("min_speaker_count", 2), parameters.get("max_speaker_count", 6)
-    if least > most:
-        raise ParameterUnsupported("min_speaker_count", "it must not be above max_speaker_count")
-    return speech.SpeakerDiarizationConfig(min_speaker_count=least, max_speaker_count=most)
-
-
-def _requests(pcm: bytes) -> list[Wire]:
-    from google.cloud.speech_v2.types import cloud_speech
-
-    request = cloud_speech.StreamingRecognizeRequest.pb()
-    return [
-        request(audio=pcm[start : start + _AUDIO_BYTES_MAX]) for start in range(0, len(pcm), _AUDIO_BYTES_MAX)
+def _channel(grpc: Any, url: str, ca_file: str | None) -> Any:
+    scheme, _, target = url.partition("://")
+    options = [
+        ("grpc.max_receive_message_length", limits.VENDOR_MESSAGE_BYTES_MAX),
+        ("grpc.use_local_subchannel_pool", 1),
     ]
+    if scheme == "http":
+        return grpc.aio.insecure_channel(target, options=options)
+    try:
+        ca_pem = Path(ca_file).read_bytes() if ca_file else None
+    except OSError:
+        raise ConnectionRefused(0) from None
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(ca_pem), options=options)
 
 
-def _share(value: float) -> float | None:
-    """Return a confidence; Google's 0.0 means that there is none."""
-    return float(value) if 0 < value <= 1 else None
+ENGINE = GoogleEngine()
