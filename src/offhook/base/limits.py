@@ -131,7 +131,7 @@ SOUNDS_IN_USE_BYTES_MAX = 512 * 1024 * 1024
 """Decoded sounds that calls hold at once; the next one is refused."""
 
 # Speech
-SPEECH_SESSIONS_PER_WORKER_MAX = 24
+SPEECH_TRACKS_PER_WORKER_MAX = 24
 """Tracks one worker process takes; finals alone cost about 0.03 core each, so finals always keep up."""
 SPEECH_QUEUED_MS = 15_000
 """Audio of one session that waits for its worker; beyond it the oldest is dropped and counted."""

@@ -106,6 +106,8 @@ class MemoryConnection:
                 self.audio_samples += len(message) // 2
                 self._pcm += message
                 self._words()
+            case _:
+                pass
 
     async def receive(self) -> Wire:
         message = await self.inbox.get()
