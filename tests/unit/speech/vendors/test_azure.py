@@ -170,18 +170,15 @@ def test_the_context_holds_silence_hints_and_profanity() -> None:
     assert context["phraseOutput"]["detailed"]["options"] == ["WordTimings", "WordConfidence"]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "name"),
-    [
-        ({"speech_context": [{"phrases": ["a"], "boost": 5.0}]}, "speech_context"),
-        ({"hints": ["a"] * (limits.AZURE_PHRASES_MAX + 1)}, "hints"),
-        ({"keyterms": ["a"] * (limits.AZURE_PHRASES_MAX + 1)}, "keyterms"),
-    ],
-)
-def test_what_azure_cannot_do_is_refused_by_name(parameters: dict[str, Any], name: str) -> None:
-    with pytest.raises(ParameterUnsupported) as refused:
-        AzureRequest.of(config(**parameters))
-    assert refused.value.parameter == name
+def test_hints_beyond_what_azure_takes_are_left_out() -> None:
+    context = AzureRequest.of(config(hints=["a"] * (limits.AZURE_PHRASES_MAX + 1))).context
+    assert len(context["dgi"]["Groups"][0]["Items"]) == limits.AZURE_PHRASES_MAX
+
+
+def test_the_silence_that_ends_an_utterance_may_be_asked_for() -> None:
+    context = AzureRequest.of(config(utterance_end_ms=900)).context
+    segmentation = context["phraseDetection"]["CONVERSATION"]["segmentation"]
+    assert segmentation["segmentationSilenceTimeoutMs"] == 900
 
 
 def test_every_language_of_the_api_has_a_locale() -> None:

@@ -91,7 +91,6 @@ class AzureDialect:
         unix_time: Callable[[], float] = _CLOCK.unix_time,
     ) -> None:
         self._rate_hz = config.sample_rate_hz
-        self._endpoint_ms = config.endpoint_ms
         self._request = AzureRequest.of(config)
         self._random = random
         self._unix_time = unix_time
@@ -133,7 +132,7 @@ class AzureDialect:
 
     def flush(self) -> Sequence[Wire]:
         """Say as much silence as ends an utterance."""
-        return self._silence(self._endpoint_ms + _FLUSH_SLACK_MS)
+        return self._silence(self._request.endpoint_ms + _FLUSH_SLACK_MS)
 
     def finish(self) -> Sequence[Wire]:
         """Say that no audio follows, which an empty audio message does."""

@@ -7,12 +7,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from offhook.base import limits
+from offhook.edge.speech.parameters import ENDPOINT, endpoint_ms
 from offhook.edge.speech.protocol import ParameterUnsupported, SpeechConfig, SpeechUnavailable
 from offhook.edge.speech.vendors import locales
 
-PARAMETERS = frozenset(
-    {"region", "api_key_ref", "hints", "keyterms", "speech_context", "profanity_filter", "smart_format"}
-)
+PARAMETERS = ENDPOINT | {
+    "region",
+    "api_key_ref",
+    "hints",
+    "keyterms",
+    "speech_context",
+    "profanity_filter",
+    "smart_format",
+}
 
 _PUBLIC_URL = "wss://{region}.stt.speech.microsoft.com"
 _PATH = "/speech/recognition/conversation/cognitiveservices/v1"
@@ -29,6 +36,7 @@ class AzureRequest:
     url: str
     key: str = field(repr=False)
     context: dict[str, Any] = field(repr=False)
+    endpoint_ms: int
     formatted: bool
     """False: the words as they were spoken are wanted, without punctuation and figures."""
 
@@ -43,10 +51,12 @@ class AzureRequest:
         """
         auto = config.language.lower() in locales.AUTO
         language = "" if auto else locales.locale(config.language or "en", locales.AZURE, "azure")
+        silence_ms = endpoint_ms(config.parameters, config.endpoint_ms)
         return cls(
             url=_url(config, language),
             key=_key(config),
-            context=_context(config, language),
+            context=_context(config, language, silence_ms),
+            endpoint_ms=silence_ms,
             formatted=config.parameters.get("smart_format") is not False,
         )
 
@@ -78,8 +88,8 @@ def _url(config: SpeechConfig, language: str) -> str:
     return f"{base}{_PATH}?{urlencode({'language': language, **_QUERY})}"
 
 
-def _context(config: SpeechConfig, language: str) -> dict[str, Any]:
-    silence = {"mode": "Custom", "segmentationSilenceTimeoutMs": config.endpoint_ms}
+def _context(config: SpeechConfig, language: str, silence_ms: int) -> dict[str, Any]:
+    silence = {"mode": "Custom", "segmentationSilenceTimeoutMs": silence_ms}
     detection: dict[str, Any] = {"mode": "CONVERSATION", "CONVERSATION": {"segmentation": silence}}
     output: dict[str, Any] = {
         "format": "Detailed",
@@ -114,12 +124,8 @@ def _language_id(config: SpeechConfig) -> dict[str, Any]:
 
 
 def _phrases(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the hints; what Azure would not take, and boosts of single phrases, are left out."""
     phrases = [*parameters.get("hints", ()), *parameters.get("keyterms", ())]
     for context in parameters.get("speech_context", ()):
-        if context.get("boost", 1.0) != 1.0:
-            raise ParameterUnsupported("speech_context", "Azure cannot boost single phrases")
         phrases += context.get("phrases", ())
-    if len(phrases) > limits.AZURE_PHRASES_MAX:
-        name = next(name for name in ("hints", "keyterms", "speech_context") if parameters.get(name))
-        raise ParameterUnsupported(name, f"Azure takes at most {limits.AZURE_PHRASES_MAX} phrases")
-    return phrases
+    return phrases[: limits.AZURE_PHRASES_MAX]

@@ -4,6 +4,7 @@ A connection is one stream: a request with the configuration, then requests with
 are Google's own, from the extra `offhook[google]`, which must be there when a dialect is made.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -318,20 +319,17 @@ def _languages(config: SpeechConfig, model: str) -> list[str]:
 
 
 def _phrases(parameters: Mapping[str, Any], speech: Any) -> list[Any]:
+    """Return the hints, as many as Google takes."""
     phrases = [{"value": value} for name in ("hints", "keyterms") for value in parameters.get(name, ())]
     for context in parameters.get("speech_context", ()):
         boost = context.get("boost")
         weight = {} if boost is None else {"boost": boost}
         phrases += [{"value": value, **weight} for value in context.get("phrases", ())]
-    characters = sum(len(phrase["value"]) for phrase in phrases)
-    if len(phrases) > limits.GOOGLE_PHRASES_MAX or characters > limits.GOOGLE_PHRASES_CHARACTERS_MAX:
-        name = "speech_context" if parameters.get("speech_context") else "hints"
-        raise ParameterUnsupported(
-            name,
-            f"Google takes at most {limits.GOOGLE_PHRASES_MAX} phrases of "
-            f"{limits.GOOGLE_PHRASES_CHARACTERS_MAX} characters in all",
-        )
-    return [speech.PhraseSet.Phrase(**phrase) for phrase in phrases]
+    characters = itertools.accumulate(len(phrase["value"]) for phrase in phrases)
+    fitting = sum(count <= limits.GOOGLE_PHRASES_CHARACTERS_MAX for count in characters)
+    return [
+        speech.PhraseSet.Phrase(**phrase) for phrase in phrases[: min(fitting, limits.GOOGLE_PHRASES_MAX)]
+    ]
 
 
 def _diarization(parameters: Mapping[str, Any], speech: Any) -> Any:
