@@ -276,11 +276,28 @@ class SpeechEngine(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentConfig:
+    """What a session wants of all its segments."""
+
+    language: str = "en"
+    """As `EngineInfo.language_for` gave it; "auto" leaves it to the model."""
+    phrases: tuple[str, ...] = ()
+    """What is likely to be said; for engines that honour a field which holds such phrases."""
+
+
+PLAIN = SegmentConfig()
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """The text of one segment and how sure the engine is (0 to 1)."""
+    """The text of one segment and how sure the engine is (0 to 1), or None where it cannot tell."""
 
     text: str = field(repr=False)
-    confidence: float
+    confidence: float | None
+    words: tuple[Word, ...] = ()
+    """One for each word of `text`, with times from the beginning of the segment; or none at all."""
+    language: str | None = None
+    """What the engine took it for, where it finds out."""
 
 
 class VoiceDetector(Protocol):
@@ -300,7 +317,7 @@ class VoiceDetector(Protocol):
 class SegmentRecognizer(Protocol):
     """A loaded model: lives in a worker process, is used by one thread."""
 
-    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
+    def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
         """Return the words of one segment of speech (s16le, mono)."""
         ...
 
