@@ -106,7 +106,7 @@ class GoogleSpeechServer:
         )
         if not well_formed:
             await self._fail(stream, grpc.StatusCode.INVALID_ARGUMENT)
-        if "x-goog-request-params" not in stream.metadata or parts[1] != PROJECT:
+        if parts[1] != PROJECT:
             await self._fail(stream, grpc.StatusCode.PERMISSION_DENIED)
         stream.ear.rate_hz = decoding.sample_rate_hertz
 
