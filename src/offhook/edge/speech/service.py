@@ -38,6 +38,8 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "azure": "offhook.edge.speech.vendors.azure:ENGINE",
+    "google": "offhook.edge.speech.vendors.google:ENGINE",
 }
 
 
