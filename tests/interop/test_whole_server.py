@@ -20,7 +20,8 @@ import pytest
 import telnyx
 from websockets.asyncio.server import ServerConnection, serve
 
-from offhook.kit.audio import Sound, mulaw_decode
+from offhook.base.g711 import mulaw_decode
+from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone

@@ -161,6 +161,16 @@ AZURE_PHRASES_MAX = 500
 GOOGLE_PHRASES_MAX = 5_000
 GOOGLE_PHRASES_CHARACTERS_MAX = 100_000
 """Hints that Google takes with one request, and their characters in all."""
+VENDOR_WORDS_MAX = 1_000
+"""Words, or other parts, of one message of a speech service; the rest of them is left out."""
+VENDOR_TEXT_CHARACTERS_MAX = 20_000
+"""Of one utterance."""
+VENDOR_ITEMS_MAX = 64
+"""Utterances that a speech service may speak of at a time."""
+VENDOR_ITEMS_WAITING_MAX = 8
+"""Utterances that were complete and have no words yet, before something is wrong."""
+VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
+"""The latest time that a speech service may speak of."""
 
 # Speech services of vendors
 VENDOR_SESSIONS_MAX = 100
