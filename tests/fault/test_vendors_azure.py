@@ -14,7 +14,7 @@ from tests.fakes.vendors.caller import calling
 
 pytestmark = pytest.mark.fault
 
-THREE_WORDS = [("w1", 0, 300), ("w2", 300, 600), ("w3", 600, 900)]
+THREE_WORDS = [("one", 0, 160), ("two", 240, 400), ("three", 480, 640)]
 
 
 @pytest.fixture
@@ -31,20 +31,20 @@ def config(azure: AzureServer, **more: Any) -> SpeechConfig:
 
 async def test_words_come_with_their_times_and_the_last_ones_with_the_close(azure: AzureServer) -> None:
     async with calling(AzureEngine(), config(azure)) as caller:
-        await caller.say(1, 2, 3)
-        await caller.say(4, pause_ms=0)
+        await caller.say("one two three")
+        await caller.say("four", pause_ms=0)
         (first,) = await caller.until(Final)
     assert first.confidence == 0.875
-    assert caller.texts() == ["W1 w2 w3.", "W4."]
-    assert caller.spoken() == [*THREE_WORDS, ("w4", 1800, 2100)]
-    assert "w1 w2" in caller.partials()
+    assert caller.texts() == ["One two three.", "Four."]
+    assert caller.spoken() == [*THREE_WORDS, ("four", 1620, 1780)]
+    assert "one two" in caller.partials()
     assert isinstance(caller.events[-1], Closed)
     assert azure.clients[0].turns[0].context["phraseDetection"]["language"] == "en-US"
 
 
 async def test_wideband_audio_is_announced_as_such(azure: AzureServer) -> None:
     async with calling(AzureEngine(), config(azure, sample_rate_hz=16_000)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
     assert caller.spoken() == THREE_WORDS
 
 
@@ -52,7 +52,7 @@ async def test_wideband_audio_is_announced_as_such(azure: AzureServer) -> None:
 async def test_a_connection_that_breaks_in_mid_utterance_loses_no_word(azure: AzureServer, code: int) -> None:
     azure.close_at_ms.append((500, code))
     async with calling(AzureEngine(), config(azure)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
     assert [error.recovering for error in caller.errors()] == [True]
@@ -62,10 +62,10 @@ async def test_a_connection_that_breaks_in_mid_utterance_loses_no_word(azure: Az
 async def test_turns_that_the_service_ends_follow_one_another_on_one_connection(azure: AzureServer) -> None:
     azure.phrases_per_turn = 1
     async with calling(AzureEngine(), config(azure)) as caller:
-        for number in (1, 2, 3):
-            await caller.say(number)
+        for word in ("one", "two", "three"):
+            await caller.say(word)
         await caller.until(Final, 3)
-    assert caller.spoken() == [("w1", 0, 300), ("w2", 1200, 1500), ("w3", 2400, 2700)]
+    assert caller.spoken() == [("one", 0, 160), ("two", 1140, 1300), ("three", 2280, 2440)]
     assert len(azure.clients) == 1
     assert caller.errors() == []
 
@@ -73,10 +73,10 @@ async def test_turns_that_the_service_ends_follow_one_another_on_one_connection(
 async def test_a_service_that_is_full_is_asked_again(
     azure: AzureServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.edge.speech.vendors.azure._BUSY_S", 0.1)
+    monkeypatch.setattr("offhook.edge.speech.vendors.verdicts.BUSY_S", 0.1)
     azure.refuse.extend([429, 503])
     async with calling(AzureEngine(), config(azure)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
 
@@ -84,7 +84,7 @@ async def test_a_service_that_is_full_is_asked_again(
 async def test_a_wrong_key_is_told_at_once_and_never_repeated(azure: AzureServer) -> None:
     wrong = {"api_key": "wrong-key", "url": azure.url}
     async with calling(AzureEngine(), config(azure, options=wrong)) as caller:
-        await caller.say(1)
+        await caller.say("one")
         (error,) = await caller.until(Error)
         assert not error.recovering
         assert caller.session.unfinished()
@@ -95,7 +95,7 @@ async def test_a_wrong_key_is_told_at_once_and_never_repeated(azure: AzureServer
 async def test_a_phrase_that_failed_is_heard_again(azure: AzureServer) -> None:
     azure.statuses.append("Error")
     async with calling(AzureEngine(), config(azure)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
 
@@ -109,7 +109,7 @@ async def test_nonsense_between_messages_is_counted_and_forgotten(azure: AzureSe
     ]
     engine = AzureEngine()
     async with calling(engine, config(azure)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
     assert engine.counters()["messages_unreadable"] == 3
@@ -117,16 +117,16 @@ async def test_nonsense_between_messages_is_counted_and_forgotten(azure: AzureSe
 
 async def test_audio_that_stops_in_mid_utterance_ends_it(azure: AzureServer) -> None:
     async with calling(AzureEngine(), config(azure)) as caller:
-        await caller.say(1, 2, 3, pause_ms=0)
+        await caller.say("one two three", pause_ms=0)
         await caller.until(Final)
-        await caller.say(4)
+        await caller.say("four")
         await caller.until(Final, 2)
-    assert caller.spoken() == [*THREE_WORDS, ("w4", 900, 1200)], "the silence of ours takes no time"
+    assert caller.spoken() == [*THREE_WORDS, ("four", 720, 880)], "the silence of ours takes no time"
 
 
 async def test_a_language_is_found_out_and_told(azure: AzureServer) -> None:
     async with calling(AzureEngine(), config(azure, language="auto")) as caller:
-        await caller.say(1)
+        await caller.say("one")
         (final,) = await caller.until(Final)
     assert final.language == "de-DE"
     assert azure.clients[0].path == "/speech/universal/v2"

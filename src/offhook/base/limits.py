@@ -157,10 +157,12 @@ SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
 AZURE_PHRASES_MAX = 500
-"""Hints that Azure takes with one request."""
+AZURE_PHRASE_CHARACTERS_MAX = 100
+"""Expected words that Azure takes with one request."""
 GOOGLE_PHRASES_MAX = 5_000
+GOOGLE_PHRASE_CHARACTERS_MAX = 100
 GOOGLE_PHRASES_CHARACTERS_MAX = 100_000
-"""Hints that Google takes with one request, and their characters in all."""
+"""Expected words that Google takes with one request, and their characters in all."""
 VENDOR_WORDS_MAX = 1_000
 """Words, or other parts, of one message of a speech service; the rest of them is left out."""
 VENDOR_TEXT_CHARACTERS_MAX = 20_000

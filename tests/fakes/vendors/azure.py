@@ -20,11 +20,12 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from tests.fakes.vendors.ear import Began, Ear, Heard, SoFar, Utterance
+from tests.fakes.vendors.listener import Began, Listener, SoFar, Told, Utterance
 
 KEY = "azure-key"
 PATHS = ("/speech/recognition/conversation/cognitiveservices/v1", "/speech/universal/v2")
 TICKS_PER_MS = 10_000
+WORD_CONFIDENCE = 0.75
 _HEX_32 = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -38,7 +39,7 @@ class Turn:
 
     request_id: str
     context: dict[str, Any]
-    ear: Ear | None = None
+    ear: Listener | None = None
     header: bytes = b""
     audio: bytearray = field(default_factory=bytearray)
     phrases: int = 0
@@ -164,7 +165,7 @@ class AzureServer:
         if turn.over:  # sent before the client knew
             return
         if turn.ear is None:
-            turn.ear = Ear(_rate(body), _endpoint_ms(turn.context))
+            turn.ear = Listener(_rate(body), _endpoint_ms(turn.context))
             turn.header = body
             if not self.mute:
                 await _say(connection, turn, "turn.start", {"context": {"serviceTag": turn.request_id[:8]}})
@@ -176,7 +177,7 @@ class AzureServer:
         else:
             await self._end(connection, turn)
 
-    async def _tell(self, connection: ServerConnection, turn: Turn, heard: list[Heard]) -> None:
+    async def _tell(self, connection: ServerConnection, turn: Turn, heard: list[Told]) -> None:
         for item in [] if self.mute or turn.over else heard:
             match item:
                 case Began(at_ms) if turn.phrases == 0:
@@ -186,6 +187,8 @@ class AzureServer:
                     await _say(connection, turn, "speech.hypothesis", {"Text": text, **_span(words)})
                 case Utterance():
                     await self._phrase(connection, turn, item)
+                case _:
+                    pass
 
     async def _phrase(self, connection: ServerConnection, turn: Turn, heard: Utterance) -> None:
         for hostile in self.hostile:
@@ -287,7 +290,7 @@ def _span(words: list[Any]) -> dict[str, int]:
 
 
 def _best(heard: Utterance, shown: str) -> dict[str, Any]:
-    words = [{"Word": word.text, "Confidence": word.confidence, **_span([word])} for word in heard.words]
+    words = [{"Word": word.text, "Confidence": WORD_CONFIDENCE, **_span([word])} for word in heard.words]
     return {
         "Confidence": 0.875,
         "Lexical": heard.text,

@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 from google.cloud.speech_v2.types import cloud_speech as speech
 
-from offhook.edge.speech.protocol import Word
-from tests.fakes.vendors.ear import Began, Ear, Heard, SoFar, Utterance
+from tests.fakes.vendors.listener import Began, Listener, SoFar, Told, Utterance
+from tests.fakes.vendors.talk import Heard
 
 PROJECT = "test-project"
 MODELS = (
@@ -28,6 +28,7 @@ MODELS = (
 )
 AUDIO_BYTES_MAX = 25_600
 ENDPOINT_MS = 800
+WORD_CONFIDENCE = 0.75
 _EVENT = speech.StreamingRecognizeResponse.SpeechEventType
 
 
@@ -39,7 +40,7 @@ class Stream:
     metadata: dict[str, str]
     recognizer: str = ""
     config: Any = None
-    ear: Ear = field(default_factory=lambda: Ear(endpoint_ms=ENDPOINT_MS))
+    ear: Listener = field(default_factory=Listener)
     audio_bytes: int = 0
     half_closed: bool = False
     code: grpc.StatusCode = grpc.StatusCode.OK
@@ -108,7 +109,7 @@ class GoogleSpeechServer:
             await self._fail(stream, grpc.StatusCode.INVALID_ARGUMENT)
         if parts[1] != PROJECT:
             await self._fail(stream, grpc.StatusCode.PERMISSION_DENIED)
-        stream.ear.rate_hz = decoding.sample_rate_hertz
+        stream.ear = Listener(decoding.sample_rate_hertz, ENDPOINT_MS)
 
     async def _check_audio(self, stream: Stream, request: Any) -> None:
         stream.audio_bytes += len(request.audio)
@@ -116,7 +117,7 @@ class GoogleSpeechServer:
         if repeated or not 0 < len(request.audio) <= AUDIO_BYTES_MAX:
             await self._fail(stream, grpc.StatusCode.INVALID_ARGUMENT)
 
-    async def _tell(self, stream: Stream, heard: list[Heard]) -> int:
+    async def _tell(self, stream: Stream, heard: list[Told]) -> int:
         """Say what was heard; return how many finals that were."""
         if self.mute:
             return 0
@@ -176,7 +177,7 @@ def _offset(at_ms: int) -> dict[str, int]:
     return {"seconds": at_ms // 1000, "nanos": at_ms % 1000 * 1_000_000}
 
 
-def _tentative(words: list[Word]) -> list[Any]:
+def _tentative(words: list[Heard]) -> list[Any]:
     """Return a stable beginning and an end that may change, as Google does."""
     texts = [" ".join(word.text for word in words[:-1]), (" " if words[1:] else "") + words[-1].text]
     return [
@@ -197,7 +198,7 @@ def _final(stream: Stream, heard: Utterance) -> Any:
             "word": word.text,
             "start_offset": _offset(word.start_ms),
             "end_offset": _offset(word.end_ms),
-            "confidence": word.confidence if stream.features.enable_word_confidence else 0.0,
+            "confidence": WORD_CONFIDENCE if stream.features.enable_word_confidence else 0.0,
             "speaker_label": "1" if "diarization_config" in stream.features else "",
         }
         for word in heard.words
@@ -206,6 +207,6 @@ def _final(stream: Stream, heard: Utterance) -> Any:
     return speech.StreamingRecognitionResult(
         alternatives=[{"transcript": heard.text, "confidence": 0.875, "words": words if timed else []}],
         is_final=True,
-        result_end_offset=_offset(heard.end_ms),
+        result_end_offset=_offset(heard.words[-1].end_ms),
         language_code="en-us",
     )

@@ -5,12 +5,13 @@ The other side is a fake with Google's own messages; Google's own client is held
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-from google.cloud.speech_v2.types import cloud_speech as speech
+from google.cloud.speech_v2.types import cloud_speech
 
 from offhook.base import limits
 from offhook.edge.speech.protocol import (
@@ -27,11 +28,12 @@ from offhook.edge.speech.vendors.google_dialect import STATUS, GoogleDialect, st
 from tests.fakes.google_dialogflow import service_account
 from tests.fakes.vendors.caller import calling
 from tests.fakes.vendors.google import PROJECT, GoogleSpeechServer, google_speech_server
+from tests.fakes.vendors.talk import say, silence
 from tests.interop.vendors.sdk import needs_sdks, run_client
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
 
-THREE_WORDS = [("w1", 0, 300), ("w2", 300, 600), ("w3", 600, 900)]
+THREE_WORDS = [("one", 0, 160), ("two", 240, 400), ("three", 480, 640)]
 ACCOUNT = service_account()
 
 
@@ -39,6 +41,13 @@ ACCOUNT = service_account()
 async def google() -> AsyncIterator[GoogleSpeechServer]:
     async with google_speech_server() as server:
         yield server
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> str:
+    path = tmp_path / "speech.pcm"
+    path.write_bytes(say("one two") + silence(1000) + say("three"))
+    return str(path)
 
 
 def config(google: GoogleSpeechServer | None = None, **more: Any) -> SpeechConfig:
@@ -87,7 +96,7 @@ def test_every_field_of_the_api_reaches_google() -> None:
     assert list(wanted.language_codes) == ["de-AT"]
     phrases = wanted.adaptation.phrase_sets[0].inline_phrase_set.phrases
     told = [(phrase.value, phrase.boost) for phrase in phrases]
-    assert told == [("Offhook", 0.0), ("leg", 15.0), ("fork", 15.0), ("tap", 0.0)]
+    assert told == [("leg", 15.0), ("fork", 15.0), ("Offhook", 0.0), ("tap", 0.0)]
     features = wanted.features
     assert features.profanity_filter
     assert features.enable_automatic_punctuation
@@ -108,10 +117,11 @@ def test_nothing_is_asked_for_that_nobody_asked_for() -> None:
 
 
 def test_no_more_hints_are_sent_than_google_takes() -> None:
-    many = asked(parameters={"hints": ["a"] * 6000}).adaptation.phrase_sets[0].inline_phrase_set.phrases
-    assert len(many) == limits.GOOGLE_PHRASES_MAX
-    long = asked(parameters={"hints": ["a" * 30_000] * 5}).adaptation.phrase_sets[0].inline_phrase_set.phrases
-    assert len(long) == 3
+    words = [f"{number:030}" for number in range(6000)]
+    many = asked(parameters={"hints": words}).adaptation.phrase_sets[0].inline_phrase_set.phrases
+    assert len(many) == limits.GOOGLE_PHRASES_CHARACTERS_MAX // 30
+    many = asked(parameters={"hints": [word[-4:] for word in words]}).adaptation
+    assert len(many.phrase_sets[0].inline_phrase_set.phrases) == limits.GOOGLE_PHRASES_MAX
 
 
 def test_speaker_counts_that_contradict_are_refused_by_name() -> None:
@@ -175,14 +185,14 @@ async def test_words_come_with_times_and_speakers_and_the_last_ones_with_the_clo
 ) -> None:
     diarized = config(google, parameters={"enable_speaker_diarization": True})
     async with calling(GoogleEngine(), diarized) as caller:
-        await caller.say(1, 2, 3)
-        await caller.say(4, pause_ms=0)
+        await caller.say("one two three")
+        await caller.say("four", pause_ms=0)
         (first,) = await caller.until(Final)
     assert (first.confidence, first.language) == (0.875, "en-us")
     assert [(word.speaker, word.confidence) for word in first.words] == [("1", 0.75)] * 3
-    assert caller.texts() == ["w1 w2 w3", "w4"]
-    assert caller.spoken() == [*THREE_WORDS, ("w4", 1800, 2100)]
-    assert "w1 w2" in caller.partials()
+    assert caller.texts() == ["one two three", "four"]
+    assert caller.spoken() == [*THREE_WORDS, ("four", 1620, 1780)]
+    assert "one two" in caller.partials()
     (stream,) = google.streams
     assert stream.half_closed
     assert stream.recognizer == f"projects/{PROJECT}/locations/eu/recognizers/_"
@@ -191,7 +201,7 @@ async def test_words_come_with_times_and_speakers_and_the_last_ones_with_the_clo
 async def test_a_stream_that_breaks_in_mid_utterance_loses_no_word(google: GoogleSpeechServer) -> None:
     google.fail_at_ms.append((500, grpc.StatusCode.OUT_OF_RANGE))
     async with calling(GoogleEngine(), config(google, sample_rate_hz=16_000)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
     assert [error.recovering for error in caller.errors()] == [True]
@@ -201,7 +211,7 @@ async def test_a_stream_that_breaks_in_mid_utterance_loses_no_word(google: Googl
 async def test_credentials_that_are_refused_are_told_at_once(google: GoogleSpeechServer) -> None:
     google.fail.append(grpc.StatusCode.UNAUTHENTICATED)
     async with calling(GoogleEngine(), config(google)) as caller:
-        await caller.say(1)
+        await caller.say("one")
         (error,) = await caller.until(Error)
     assert not error.recovering
     assert len(google.streams) == 1
@@ -219,54 +229,54 @@ async def test_an_account_without_a_key_is_told_at_once_and_not_repeated(google:
 async def test_a_quota_that_is_used_up_is_waited_for(
     google: GoogleSpeechServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.edge.speech.vendors.google_dialect._BUSY_S", 0.1)
+    monkeypatch.setattr("offhook.edge.speech.vendors.verdicts.BUSY_S", 0.1)
     google.fail.append(grpc.StatusCode.RESOURCE_EXHAUSTED)
     async with calling(GoogleEngine(), config(google)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
     assert caller.spoken() == THREE_WORDS
 
 
 async def test_senseless_responses_harm_nobody(google: GoogleSpeechServer) -> None:
-    result = speech.StreamingRecognitionResult
+    result = cloud_speech.StreamingRecognitionResult
     google.hostile += [
-        speech.StreamingRecognizeResponse(),
-        speech.StreamingRecognizeResponse(results=[result(is_final=False), result(is_final=True)]),
-        speech.StreamingRecognizeResponse(results=[result(result_end_offset={"seconds": 10**11})]),
-        speech.StreamingRecognizeResponse(speech_event_offset={"seconds": -5}, speech_event_type=2),
+        cloud_speech.StreamingRecognizeResponse(),
+        cloud_speech.StreamingRecognizeResponse(results=[result(is_final=False), result(is_final=True)]),
+        cloud_speech.StreamingRecognizeResponse(results=[result(result_end_offset={"seconds": 10**11})]),
+        cloud_speech.StreamingRecognizeResponse(speech_event_offset={"seconds": -5}, speech_event_type=2),
     ]
     async with calling(GoogleEngine(), config(google)) as caller:
-        await caller.say(1, 2, 3)
+        await caller.say("one two three")
         await caller.until(Final)
-    assert "w1 w2 w3" in caller.texts()
+    assert "one two three" in caller.texts()
 
 
 async def test_audio_that_stops_in_mid_utterance_ends_it(google: GoogleSpeechServer) -> None:
     async with calling(GoogleEngine(), config(google)) as caller:
-        await caller.say(1, 2, 3, pause_ms=0)
+        await caller.say("one two three", pause_ms=0)
         await caller.until(Final)
-        await caller.say(4)
+        await caller.say("four")
         await caller.until(Final, 2)
-    assert caller.spoken() == [*THREE_WORDS, ("w4", 900, 1200)], "the silence of ours takes no time"
+    assert caller.spoken() == [*THREE_WORDS, ("four", 720, 880)], "the silence of ours takes no time"
 
 
 async def test_a_stream_that_the_service_ends_well_is_followed_by_another(google: GoogleSpeechServer) -> None:
     google.end_after_finals = 1
     async with calling(GoogleEngine(), config(google)) as caller:
-        await caller.say(1)
+        await caller.say("one")
         await caller.until(Final)
-        await caller.say(2)
+        await caller.say("two")
         await caller.until(Final, 2)
-    assert caller.spoken() == [("w1", 0, 300), ("w2", 1200, 1500)]
+    assert caller.spoken() == [("one", 0, 160), ("two", 1140, 1300)]
 
 
 @needs_sdks
-async def test_googles_own_client_hears_the_same_words_from_the_fake(google: GoogleSpeechServer) -> None:
+async def test_googles_own_client_hears_the_same_words_from_the_fake(google: GoogleSpeechServer, speech: str) -> None:
     google.wants_account = False
-    told = await run_client("google_client.py", google.url, PROJECT)
+    told = await run_client("google_client.py", google.url, PROJECT, speech)
     finals = [item for item in told if item["kind"] == "final"]
-    assert [item["text"] for item in finals] == ["w1 w2", "w3"]
-    assert finals[0]["words"] == [["w1", 0, 300], ["w2", 300, 600]]
+    assert [item["text"] for item in finals] == ["one two", "three"]
+    assert finals[0]["words"] == [["one", 0, 160], ["two", 240, 400]]
     assert any(item["kind"] == "begin" for item in told)
     assert any(item["kind"] == "partial" for item in told)
     assert told[-1] == {"kind": "end"}
@@ -278,8 +288,8 @@ async def test_googles_own_client_hears_the_same_words_from_the_fake(google: Goo
     [("project", "PermissionDenied"), ("audio", "InvalidArgument"), ("model", "InvalidArgument")],
 )
 async def test_googles_own_client_is_refused_for_the_same_mistakes(
-    google: GoogleSpeechServer, mistake: str, status: str
+    google: GoogleSpeechServer, speech: str, mistake: str, status: str
 ) -> None:
     google.wants_account = False
-    told = await run_client("google_client.py", google.url, PROJECT, mistake)
+    told = await run_client("google_client.py", google.url, PROJECT, speech, mistake)
     assert told[-1] == {"kind": "error", "status": status}

@@ -15,7 +15,9 @@ class AzureSettings(VendorSettings):
 
     region: str = Field("", description='Region where the request names none, for example "westeurope".')
     keys: dict[str, str] = Field(
-        default_factory=dict, repr=False, description="More keys, by the name that a request gives as api_key_ref."
+        default_factory=dict,
+        repr=False,
+        description="More keys, by the name that a request gives as api_key_ref.",
     )
     key_files: dict[str, str] = Field(default_factory=dict, description="Files that hold such keys, by name.")
     auto_languages: Languages = Field(

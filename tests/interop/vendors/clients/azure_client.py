@@ -1,21 +1,17 @@
 """Azure's own SDK, talking to the address it is given: prints what it is told.
 
-Arguments: address, key, and perhaps "auto" to have the language found out.
+Arguments: address, key, a file of 8 kHz s16le, and perhaps "auto" to have the language found out.
 """
 
-import array
 import json
 import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import azure.cognitiveservices.speech as azure
-
-
-def word(number: int) -> bytes:
-    return array.array("h", [3000 + number] * 2400).tobytes()
 
 
 def say(**fields: Any) -> None:
@@ -27,7 +23,7 @@ def words(result: Any) -> list[Any]:
     return [[item["Word"], item["Offset"] // 10_000] for item in best[0].get("Words", [])]
 
 
-def main(url: str, key: str, language: str = "") -> None:
+def main(url: str, key: str, file: str, language: str = "") -> None:
     path = "/speech/universal/v2" if language else "/speech/recognition/conversation/cognitiveservices/v1"
     config = azure.SpeechConfig(endpoint=url + path, subscription=key)
     config.output_format = azure.OutputFormat.Detailed
@@ -62,8 +58,7 @@ def main(url: str, key: str, language: str = "") -> None:
     recognizer.canceled.connect(canceled)
     recognizer.session_stopped.connect(lambda _: say(kind="stopped"))
     recognizer.start_continuous_recognition_async()
-    for pcm in (word(1) + word(2) + bytes(9_600), word(3)):
-        stream.write(pcm)
+    stream.write(Path(file).read_bytes())
     stream.close()
     if not done.wait(30):
         say(kind="hangs")

@@ -1,23 +1,19 @@
 """Google's own client, talking to the address it is given: prints what it is told.
 
-Arguments: address, project, and perhaps which mistake to make.
+Arguments: address, project, a file of 8 kHz s16le, and perhaps which mistake to make.
 """
 
-import array
 import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import speech_v2
 from google.cloud.speech_v2.services.speech.transports import SpeechGrpcAsyncIOTransport
-
-
-def word(number: int) -> bytes:
-    return array.array("h", [3000 + number] * 2400).tobytes()
 
 
 def say(**fields: Any) -> None:
@@ -28,7 +24,7 @@ def ms(offset: Any) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-async def requests(project: str, mistake: str) -> AsyncIterator[speech_v2.StreamingRecognizeRequest]:
+async def requests(project: str, pcm: bytes, mistake: str) -> AsyncIterator[speech_v2.StreamingRecognizeRequest]:
     config = speech_v2.StreamingRecognitionConfig(
         config=speech_v2.RecognitionConfig(
             explicit_decoding_config=speech_v2.ExplicitDecodingConfig(
@@ -49,7 +45,6 @@ async def requests(project: str, mistake: str) -> AsyncIterator[speech_v2.Stream
     yield speech_v2.StreamingRecognizeRequest(recognizer=recognizer, streaming_config=config)
     if mistake in ("project", "model"):
         await asyncio.sleep(5)
-    pcm = word(1) + word(2) + bytes(16_000) + word(3)
     size = 30_000 if mistake == "audio" else 1600
     for at in range(0, len(pcm), size):
         yield speech_v2.StreamingRecognizeRequest(audio=pcm[at : at + size].ljust(size, b"\0"))
@@ -57,11 +52,12 @@ async def requests(project: str, mistake: str) -> AsyncIterator[speech_v2.Stream
         await asyncio.sleep(0.5 if at == 0 and mistake else 0.005)
 
 
-async def main(url: str, project: str, mistake: str = "") -> None:
+async def main(url: str, project: str, file: str, mistake: str = "") -> None:
+    pcm = Path(file).read_bytes()
     channel = grpc.aio.insecure_channel(url.removeprefix("http://"))
     client = speech_v2.SpeechAsyncClient(transport=SpeechGrpcAsyncIOTransport(channel=channel))
     try:
-        async for response in await client.streaming_recognize(requests=requests(project, mistake)):
+        async for response in await client.streaming_recognize(requests=requests(project, pcm, mistake)):
             if response.speech_event_type:
                 say(kind="begin", at_ms=ms(response.speech_event_offset))
             for result in response.results:

@@ -171,7 +171,7 @@ def test_the_context_holds_silence_hints_and_profanity() -> None:
 
 
 def test_hints_beyond_what_azure_takes_are_left_out() -> None:
-    context = AzureRequest.of(config(hints=["a"] * (limits.AZURE_PHRASES_MAX + 1))).context
+    context = AzureRequest.of(config(hints=[f"w{n}" for n in range(limits.AZURE_PHRASES_MAX + 1)])).context
     assert len(context["dgi"]["Groups"][0]["Items"]) == limits.AZURE_PHRASES_MAX
 
 
@@ -279,6 +279,11 @@ def test_words_are_told_as_they_are_shown_unless_they_are_wanted_as_spoken() -> 
     assert isinstance(said, Said)
     assert said.text == "hello there"
     assert [word.text for word in said.words] == ["hello", "there"]
+
+
+def test_times_are_right_after_an_hour() -> None:
+    (said,) = says(opened(), "speech.hypothesis", {"Text": "late", "Offset": 36_000_000_000, "Duration": 10_000})
+    assert said == Said("late", False, 3_600_000, 3_600_001, utterance_end=False)
 
 
 def test_a_hypothesis_is_a_partial_in_the_language_that_was_found() -> None:

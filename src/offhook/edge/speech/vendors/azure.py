@@ -8,15 +8,15 @@ unfinished.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from offhook.base import limits
 from offhook.base.clock import SystemClock
 from offhook.base.ids import RandomBytes, system_random
+from offhook.base.limits import SPEECH_REPLAY_MS, VENDOR_TIME_MS_MAX
 from offhook.edge.speech.protocol import EngineInfo, SpeechConfig, SpeechUnavailable, Word
+from offhook.edge.speech.vendors import reading, verdicts
 from offhook.edge.speech.vendors.azure_request import PARAMETERS, AzureRequest
 from offhook.edge.speech.vendors.dialect import (
     Dial,
@@ -49,8 +49,6 @@ _TICKS_PER_MS = 10_000
 _AUDIO_BYTES_MAX = 8_000
 _NO_WORDS = ("NoMatch", "InitialSilenceTimeout", "BabbleTimeout", "EndOfDictation")
 _FLUSH_SLACK_MS = 300
-_BUSY_S = 10.0
-"""How long to leave a service alone that says there is too much."""
 
 
 class AzureEngine(VendorEngine):
@@ -166,17 +164,7 @@ class AzureDialect:
     def refused(self, status: int, body: bytes) -> Trouble:
         """Return what the status of the handshake means."""
         del body
-        match status:
-            case 401 | 403:
-                return Trouble("azure refuses the key, or the key is of another region", retry=False)
-            case 429:
-                return Trouble("azure has too many sessions of this key", retry=True, retry_after_s=_BUSY_S)
-            case _ if 300 <= status < 500 and status != 408:
-                return Trouble(f"azure refuses the session with status {status}", retry=False)
-            case 0:
-                return Trouble("azure cannot be reached", retry=True)
-            case _:
-                return Trouble(f"azure answers with status {status}", retry=True)
+        return verdicts.refused("azure", status)
 
     def closed(self, code: int, reason: str) -> Trouble:
         """Return what a close code means; these say that the same again will not do better."""
@@ -185,7 +173,7 @@ class AzureDialect:
         return Trouble(f"azure closed the connection with code {code}", retry=not final)
 
     def _hypothesis(self, body: dict[str, Any]) -> Sequence[VendorEvent]:
-        text = _text(body.get("Text"))
+        text = reading.text(body.get("Text"))
         if not text:
             return ()
         start_ms, end_ms = self._times(body)
@@ -198,15 +186,15 @@ class AzureDialect:
         if status == "Success":
             self._settle(end_ms)
             best = _best(body)
-            shown = _text(best.get("Display")) or _text(body.get("DisplayText"))
-            text = shown if self._request.formatted else _text(best.get("Lexical"))
+            shown = reading.text(best.get("Display")) or reading.text(body.get("DisplayText"))
+            text = shown if self._request.formatted else reading.text(best.get("Lexical"))
             return [
                 Said(
                     text,
                     final=True,
                     start_ms=start_ms,
                     end_ms=end_ms,
-                    confidence=_share(best.get("Confidence")) if text else None,
+                    confidence=reading.share(best.get("Confidence")) if text else None,
                     words=self._words(best),
                     language=_language(body),
                 )
@@ -216,22 +204,26 @@ class AzureDialect:
             ended = Said("", final=True, start_ms=start_ms, end_ms=end_ms)
             return [ended, Settled(end_ms)]
         if status == "TooManyRequests":
-            return [Trouble("azure has too many requests of this key", retry=True, retry_after_s=_BUSY_S)]
-        if status in ("Forbidden", "BadRequest"):
-            return [Trouble("azure refuses the session", retry=False)]
+            return [verdicts.too_many("azure")]
+        if status == "Forbidden":
+            return [verdicts.bad_key("azure")]
+        if status == "BadRequest":
+            return [verdicts.bad_request("azure")]
         return [Trouble("azure failed to recognise", retry=True)]
 
     def _words(self, best: dict[str, Any]) -> tuple[Word, ...]:
-        spoken = _objects(best.get("Words"))
-        shown = _objects(best.get("DisplayWords")) if self._request.formatted else spoken
+        spoken = reading.objects(best.get("Words"))
+        shown = reading.objects(best.get("DisplayWords")) if self._request.formatted else spoken
         shown = shown or spoken
         measured = spoken if len(spoken) == len(shown) else [{}] * len(shown)
         words = []
         for item, measure in zip(shown, measured, strict=True):
-            text = _text(item.get("DisplayText")) or _text(item.get("Word"))
+            text = reading.text(item.get("DisplayText")) or reading.text(item.get("Word"))
             if text:
                 start_ms, end_ms = self._times(item)
-                words.append(Word(text, start_ms, end_ms, confidence=_share(measure.get("Confidence"))))
+                words.append(
+                    Word(text, start_ms, end_ms, confidence=reading.share(measure.get("Confidence")))
+                )
         return tuple(words)
 
     def _times(self, item: dict[str, Any]) -> tuple[int, int]:
@@ -242,7 +234,7 @@ class AzureDialect:
 
     def _keep(self, pcm: bytes) -> None:
         self._kept += pcm
-        over = len(self._kept) - limits.SPEECH_REPLAY_MS * self._bytes_per_ms
+        over = len(self._kept) - SPEECH_REPLAY_MS * self._bytes_per_ms
         if over > 0:
             self._forget(over)
 
@@ -322,11 +314,8 @@ def _parsed(message: Wire) -> tuple[str, str, dict[str, Any]]:
     for line in head.split("\r\n")[:32]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    try:
-        body = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        return "", "", {}
-    if not isinstance(body, dict):
+    body = reading.json_object(text) if text.strip() else {}
+    if body is None:
         return "", "", {}
     return headers.get("path", "").lower(), headers.get("x-requestid", "").lower(), body
 
@@ -338,35 +327,17 @@ def _service_tag(body: dict[str, Any]) -> str:
 
 
 def _best(body: dict[str, Any]) -> dict[str, Any]:
-    candidates = _objects(body.get("NBest"))
+    candidates = reading.objects(body.get("NBest"))
     return candidates[0] if candidates else {}
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    items = value if isinstance(value, list) else []
-    return [item for item in items if isinstance(item, dict)]
 
 
 def _language(body: dict[str, Any]) -> str | None:
     primary = body.get("PrimaryLanguage")
-    found = primary.get("Language") if isinstance(primary, dict) else None
-    return found if isinstance(found, str) and 0 < len(found) <= 35 else None
-
-
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return reading.language(primary.get("Language")) if isinstance(primary, dict) else None
 
 
 def _ms(ticks: Any) -> int:
-    if isinstance(ticks, bool) or not isinstance(ticks, int | float) or not math.isfinite(ticks):
-        return 0
-    return max(0, int(ticks)) // _TICKS_PER_MS
-
-
-def _share(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        return None
-    return float(value)
+    return min(max(reading.whole(ticks) or 0, 0) // _TICKS_PER_MS, VENDOR_TIME_MS_MAX)
 
 
 ENGINE = AzureEngine()

@@ -9,17 +9,9 @@ from urllib.parse import urlencode
 from offhook.base import limits
 from offhook.edge.speech.parameters import ENDPOINT, endpoint_ms
 from offhook.edge.speech.protocol import ParameterUnsupported, SpeechConfig, SpeechUnavailable
-from offhook.edge.speech.vendors import locales
+from offhook.edge.speech.vendors import hints, locales
 
-PARAMETERS = ENDPOINT | {
-    "region",
-    "api_key_ref",
-    "hints",
-    "keyterms",
-    "speech_context",
-    "profanity_filter",
-    "smart_format",
-}
+PARAMETERS = ENDPOINT | hints.PHRASES | {"region", "api_key_ref", "profanity_filter", "smart_format"}
 
 _PUBLIC_URL = "wss://{region}.stt.speech.microsoft.com"
 _PATH = "/speech/recognition/conversation/cognitiveservices/v1"
@@ -99,7 +91,9 @@ def _context(config: SpeechConfig, language: str, silence_ms: int) -> dict[str, 
     if "profanity_filter" in config.parameters:
         masked = "masked" if config.parameters["profanity_filter"] else "raw"
         detection["enrichment"] = {"profanity": masked}
-    phrases = _phrases(config.parameters)
+    phrases = hints.phrases(
+        config, count_max=limits.AZURE_PHRASES_MAX, characters_max=limits.AZURE_PHRASE_CHARACTERS_MAX
+    )
     if phrases:
         items = [{"Text": phrase} for phrase in phrases]
         context["dgi"] = {"Groups": [{"Type": "Generic", "Items": items}], "bias": 1.0}
@@ -121,11 +115,3 @@ def _language_id(config: SpeechConfig) -> dict[str, Any]:
         "onSuccess": {"action": "Recognize"},
         "onUnknown": {"action": "None"},
     }
-
-
-def _phrases(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the hints; what Azure would not take, and boosts of single phrases, are left out."""
-    phrases = [*parameters.get("hints", ()), *parameters.get("keyterms", ())]
-    for context in parameters.get("speech_context", ()):
-        phrases += context.get("phrases", ())
-    return phrases[: limits.AZURE_PHRASES_MAX]

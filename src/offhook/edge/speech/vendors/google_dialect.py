@@ -20,7 +20,7 @@ from offhook.edge.speech.protocol import (
     SpeechUnavailable,
     Word,
 )
-from offhook.edge.speech.vendors import locales
+from offhook.edge.speech.vendors import hints, locales, verdicts
 from offhook.edge.speech.vendors.dialect import (
     Dial,
     Done,
@@ -33,19 +33,14 @@ from offhook.edge.speech.vendors.dialect import (
 )
 from offhook.edge.speech.vendors.padding import Padding
 
-PARAMETERS = frozenset(
-    {
-        "hints",
-        "keyterms",
-        "speech_context",
-        "use_enhanced",
-        "profanity_filter",
-        "enable_speaker_diarization",
-        "min_speaker_count",
-        "max_speaker_count",
-        "smart_format",
-    }
-)
+PARAMETERS = hints.PHRASES | {
+    "use_enhanced",
+    "profanity_filter",
+    "enable_speaker_diarization",
+    "min_speaker_count",
+    "max_speaker_count",
+    "smart_format",
+}
 INFO = EngineInfo(
     name="google",
     languages=(),
@@ -80,8 +75,7 @@ _AUDIO_BYTES_MAX = 24_000
 """Google refuses requests with more than 25 KB of audio."""
 _ACTIVITY_BEGIN = 2
 _FLUSH_MS = 1_500
-_BUSY_S = 10.0
-"""How long to leave a service alone that says there is too much."""
+_BOOST_MAX = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +166,18 @@ class GoogleDialect:
     def refused(self, status: int, body: bytes) -> Trouble:
         """Return what it means that there is no stream: no credentials, or nobody there."""
         del body
-        if status in (401, 403):
-            return Trouble("google's credentials cannot be used", retry=False)
-        return Trouble("google cannot be reached", retry=True)
+        return verdicts.refused("google", status)
 
     def closed(self, code: int, reason: str) -> Trouble:
         """Return what a gRPC status means."""
         del reason
         status = code - STATUS
         if status in _KEY_REFUSED:
-            return Trouble("google refuses the credentials, or the project", retry=False)
+            return verdicts.bad_key("google")
         if status in _NEVER:
             return Trouble(f"google refuses the request with status {status}", retry=False)
         if status == _RESOURCE_EXHAUSTED:
-            return Trouble("google's quota is used up", retry=True, retry_after_s=_BUSY_S)
+            return Trouble("google's quota is used up", retry=True, retry_after_s=verdicts.BUSY_S)
         return Trouble(f"google ended the stream with status {status}", retry=True)
 
     def _response(self, response: Any) -> list[VendorEvent]:
@@ -262,7 +254,7 @@ def streaming_config(config: SpeechConfig) -> Any:
         audio_channel_count=1,
     )
     parameters = config.parameters
-    phrases = _phrases(parameters, speech)
+    phrases = _phrases(config, speech)
     adaptation = None
     if phrases:
         inline = speech.SpeechAdaptation.AdaptationPhraseSet(
@@ -318,17 +310,20 @@ def _languages(config: SpeechConfig, model: str) -> list[str]:
     return [locales.locale(code, locales.GOOGLE, "google") for code in candidates]
 
 
-def _phrases(parameters: Mapping[str, Any], speech: Any) -> list[Any]:
-    """Return the hints, as many as Google takes."""
-    phrases = [{"value": value} for name in ("hints", "keyterms") for value in parameters.get(name, ())]
-    for context in parameters.get("speech_context", ()):
-        boost = context.get("boost")
-        weight = {} if boost is None else {"boost": boost}
-        phrases += [{"value": value, **weight} for value in context.get("phrases", ())]
-    characters = itertools.accumulate(len(phrase["value"]) for phrase in phrases)
-    fitting = sum(count <= limits.GOOGLE_PHRASES_CHARACTERS_MAX for count in characters)
+def _phrases(config: SpeechConfig, speech: Any) -> list[Any]:
+    """Return the expected words, as many as Google takes, with the boosts that were asked for."""
+    boosts: dict[str, float] = dict(config.parameters.get("keywords_boosting", {}))
+    for context in config.parameters.get("speech_context", ()):
+        if context.get("boost") is not None:
+            boosts |= dict.fromkeys(context.get("phrases", ()), context["boost"])
+    wanted = hints.phrases(
+        config, count_max=limits.GOOGLE_PHRASES_MAX, characters_max=limits.GOOGLE_PHRASE_CHARACTERS_MAX
+    )
+    lengths = itertools.accumulate(map(len, wanted))
+    fitting = sum(length <= limits.GOOGLE_PHRASES_CHARACTERS_MAX for length in lengths)
     return [
-        speech.PhraseSet.Phrase(**phrase) for phrase in phrases[: min(fitting, limits.GOOGLE_PHRASES_MAX)]
+        speech.PhraseSet.Phrase(value=phrase, boost=min(max(boosts.get(phrase, 0.0), 0.0), _BOOST_MAX))
+        for phrase in wanted[:fitting]
     ]
 
 
