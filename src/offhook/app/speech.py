@@ -53,8 +53,8 @@ def make_speech(settings: Settings) -> SpeechService:
                 "deepgram": _vendor("deepgram", settings.deepgram),
                 "assemblyai": _vendor("assemblyai", settings.assemblyai),
                 "openai": _vendor("openai", settings.openai),
-                "azure": _azure(settings.azure),
-                "google": _google(settings.google),
+                "azure": azure_options(settings.azure),
+                "google": google_options(settings.google),
                 **speech.options,
             },
         )
@@ -90,7 +90,7 @@ def _vendor(name: str, settings: VendorSettings) -> dict[str, Any]:
     return {**settings.model_dump(exclude={"api_key_file"}), "api_key": key}
 
 
-def _azure(settings: AzureSettings) -> dict[str, Any]:
+def azure_options(settings: AzureSettings) -> dict[str, Any]:
     """Return Azure's options; `keys` are all keys that requests may name."""
     files = {name: _read("azure.key_files", path) for name, path in settings.key_files.items()}
     options = _vendor("azure", settings)
@@ -98,7 +98,7 @@ def _azure(settings: AzureSettings) -> dict[str, Any]:
     return {**options, "keys": {**settings.keys, **files}}
 
 
-def _google(settings: GoogleSettings) -> dict[str, Any]:
+def google_options(settings: GoogleSettings) -> dict[str, Any]:
     """Return Google's options; `service_account` is what the credentials file holds, None without one."""
     options = settings.model_dump(exclude={"credentials_file"})
     if not settings.credentials_file:

@@ -78,4 +78,3 @@ async def calling(engine: SpeechEngine, config: SpeechConfig) -> AsyncIterator[C
     finally:
         await caller.session.close()
         await engine.close()
-

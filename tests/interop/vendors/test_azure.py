@@ -30,7 +30,9 @@ def finals(told: list[dict[str, Any]]) -> list[str]:
     return [item["text"] for item in told if item["kind"] == "final"]
 
 
-async def test_the_sdk_hears_partials_and_finals_with_words_and_ends_well(azure: AzureServer, speech: str) -> None:
+async def test_the_sdk_hears_partials_and_finals_with_words_and_ends_well(
+    azure: AzureServer, speech: str
+) -> None:
     told = await run_client("azure_client.py", azure.url, KEY, speech)
     assert finals(told) == ["One two.", "Three."]
     first = next(item for item in told if item["kind"] == "final")

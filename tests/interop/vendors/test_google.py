@@ -271,7 +271,9 @@ async def test_a_stream_that_the_service_ends_well_is_followed_by_another(google
 
 
 @needs_sdks
-async def test_googles_own_client_hears_the_same_words_from_the_fake(google: GoogleSpeechServer, speech: str) -> None:
+async def test_googles_own_client_hears_the_same_words_from_the_fake(
+    google: GoogleSpeechServer, speech: str
+) -> None:
     google.wants_account = False
     told = await run_client("google_client.py", google.url, PROJECT, speech)
     finals = [item for item in told if item["kind"] == "final"]

@@ -24,7 +24,9 @@ def ms(offset: Any) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-async def requests(project: str, pcm: bytes, mistake: str) -> AsyncIterator[speech_v2.StreamingRecognizeRequest]:
+async def requests(
+    project: str, pcm: bytes, mistake: str
+) -> AsyncIterator[speech_v2.StreamingRecognizeRequest]:
     config = speech_v2.StreamingRecognitionConfig(
         config=speech_v2.RecognitionConfig(
             explicit_decoding_config=speech_v2.ExplicitDecodingConfig(

@@ -282,7 +282,9 @@ def test_words_are_told_as_they_are_shown_unless_they_are_wanted_as_spoken() -> 
 
 
 def test_times_are_right_after_an_hour() -> None:
-    (said,) = says(opened(), "speech.hypothesis", {"Text": "late", "Offset": 36_000_000_000, "Duration": 10_000})
+    (said,) = says(
+        opened(), "speech.hypothesis", {"Text": "late", "Offset": 36_000_000_000, "Duration": 10_000}
+    )
     assert said == Said("late", False, 3_600_000, 3_600_001, utterance_end=False)
 
 
