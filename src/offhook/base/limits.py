@@ -156,16 +156,6 @@ SPEECH_CLOSE_TIMEOUT_S = 2.0
 SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
-VENDOR_WORDS_MAX = 1_000
-"""Words, or other parts, of one message of a speech service; the rest of them is left out."""
-VENDOR_TEXT_CHARACTERS_MAX = 20_000
-"""Of one utterance."""
-VENDOR_ITEMS_MAX = 64
-"""Utterances that a speech service may speak of at a time."""
-VENDOR_ITEMS_WAITING_MAX = 8
-"""Utterances that were complete and have no words yet, before something is wrong."""
-VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
-"""The latest time that a speech service may speak of."""
 SPEECH_AHEAD_MS = 8_000
 """Audio that comes faster than real time waits at its source while so much of it waits for the engine."""
 SPEECH_STUCK_S = 90.0
@@ -200,6 +190,16 @@ VENDOR_MESSAGES_PER_S_MAX = 500
 """Far above what speech gives; a service that says more is left."""
 VENDOR_REFUSAL_BYTES_MAX = 4 * 1024
 """Of the body that comes with a refusal."""
+VENDOR_WORDS_MAX = 1_000
+"""Words, or other parts, of one message of a speech service; the rest of them is left out."""
+VENDOR_TEXT_CHARACTERS_MAX = 20_000
+"""Of one utterance."""
+VENDOR_ITEMS_MAX = 64
+"""Utterances that a speech service may speak of at a time."""
+VENDOR_ITEMS_WAITING_MAX = 8
+"""Utterances that were complete and have no words yet, before something is wrong."""
+VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
+"""The latest time that a speech service may speak of."""
 AZURE_PHRASES_MAX = 500
 AZURE_PHRASE_CHARACTERS_MAX = 100
 """Expected words that Azure takes with one request."""
