@@ -202,6 +202,13 @@ VENDOR_ITEMS_WAITING_MAX = 8
 """Utterances that were complete and have no words yet, before something is wrong."""
 VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
 """The latest time that a speech service may speak of."""
+AZURE_PHRASES_MAX = 500
+AZURE_PHRASE_CHARACTERS_MAX = 100
+"""Expected words that Azure takes with one request."""
+GOOGLE_PHRASES_MAX = 5_000
+GOOGLE_PHRASE_CHARACTERS_MAX = 100
+GOOGLE_PHRASES_CHARACTERS_MAX = 100_000
+"""Expected words that Google takes with one request, and their characters in all."""
 
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000

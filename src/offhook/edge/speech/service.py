@@ -42,6 +42,8 @@ _SHIPPED = {
     "scripted": "offhook.edge.speech.scripted:ENGINE",
     "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
     "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
+    "azure": "offhook.edge.speech.vendors.azure:ENGINE",
+    "google": "offhook.edge.speech.vendors.google:ENGINE",
 }
 
 

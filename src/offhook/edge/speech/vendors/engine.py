@@ -43,7 +43,8 @@ class VendorEngine(SpeechEngine):
         self.info = info
         self._make_dialect = make_dialect
         self._transport = transport
-        self._needed = dict(options_needed or {"api_key": f"its key: set {info.name}.api_key"})
+        key = {"api_key": f"its key: set {info.name}.api_key"}
+        self._needed = dict(key if options_needed is None else options_needed)
         self._sessions: set[VendorSession] = set()
         self._sessions_max = VENDOR_SESSIONS_MAX
         self._totals: Counter[str] = Counter()
