@@ -16,7 +16,8 @@ import telnyx
 
 from offhook.app.demo.compare import compare_audio
 from offhook.app.demo.place import free_tcp_port, sentence
-from offhook.kit.audio import mulaw_decode, mulaw_encode, read_wav, write_wav
+from offhook.base.g711 import mulaw_decode, mulaw_encode
+from offhook.kit.audio import read_wav, write_wav
 from tests.fakes.server import API_KEY, OffhookProcess, free_port, start_offhook, stop_offhook
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from offhook.kit.audio import Sound, mulaw_decode
+from offhook.base.g711 import mulaw_decode
+from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from offhook.kit.audio import Sound, mulaw_decode
+from offhook.base.g711 import mulaw_decode
+from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook

@@ -13,7 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from offhook.base.errors import ConfigError
-from offhook.kit.audio import mulaw_encode, read_wav
+from offhook.base.g711 import mulaw_encode
+from offhook.kit.audio import read_wav
 from offhook.kit.stream_server import StreamServer, StreamSession
 from offhook.proto.stream import (
     AppClear,

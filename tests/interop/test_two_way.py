@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from offhook.kit.audio import Sound, alaw_decode, level_dbfs, mulaw_decode
+from offhook.base.g711 import alaw_decode, mulaw_decode
+from offhook.kit.audio import Sound, level_dbfs
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone

@@ -20,7 +20,8 @@ import pytest
 import telnyx
 from websockets.asyncio.server import ServerConnection, serve
 
-from offhook.kit.audio import Sound, mulaw_decode
+from offhook.base.g711 import mulaw_decode
+from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone
@@ -402,7 +403,7 @@ async def check_nothing_open(server: OffhookProcess) -> None:
                 "offhook_calls_open",
                 "offhook_media_legs_open",
                 "offhook_media_taps_open",
-                "offhook_speech_sessions_open",
+                'offhook_speech_sessions_open{engine="scripted"}',
                 "offhook_webhook_in_memory",
                 "offhook_webhook_parked",
             )
