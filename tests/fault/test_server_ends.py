@@ -99,7 +99,7 @@ async def test_a_second_sigterm_ends_the_calls_at_once_and_leaves_no_process(tmp
             assert {(await call).ended_by for call in calls} == {"remote"}, "each got a BYE"
             async with asyncio.timeout(30):
                 assert await server.process.wait() == 0
-            assert asyncio.get_running_loop().time() - begun_at < 10
+            assert asyncio.get_running_loop().time() - begun_at < 20
         finally:
             await server.kill()
         await until(lambda: not any(is_alive(pid) for pid in workers))
