@@ -71,6 +71,10 @@ async def launch_offhook(
 ) -> tuple[asyncio.subprocess.Process, Path]:
     """Start a server and wait for nothing; return its process and where it logs."""
     data_dir.mkdir(parents=True, exist_ok=True)
+    config = data_dir / "offhook.toml"
+    if "[speech]" not in (told := config.read_text("utf-8") if config.exists() else ""):
+        # Most calls of tests are not transcribed: they need not load a model with the first one.
+        config.write_text(told + "\n[speech]\nwarm_up = false\n", "utf-8")
     log_path = data_dir / "stderr.log"
     settings = {
         "OFFHOOK_HTTP_LISTEN": f"127.0.0.1:{http_port}",
