@@ -38,6 +38,7 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "deepgram": "offhook.edge.speech.vendors.deepgram:ENGINE",
 }
 
 
