@@ -166,6 +166,10 @@ VENDOR_ITEMS_WAITING_MAX = 8
 """Utterances that were complete and have no words yet, before something is wrong."""
 VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
 """The latest time that a speech service may speak of."""
+SPEECH_AHEAD_MS = 8_000
+"""Audio that comes faster than real time waits at its source while so much of it waits for the engine."""
+SPEECH_STUCK_S = 90.0
+"""An engine that takes no audio for so long is given up: longer than a worker may need to start again."""
 
 # Speech services of vendors
 VENDOR_SESSIONS_MAX = 100
