@@ -16,7 +16,8 @@ _MODELS = {
     "universal-3-5-pro",
     "whisper-rt",
 }
-_TRUTH = {"true": True, "false": False}
+_TRUTH = ("true", "false", "True", "False")
+"""The SDK sends the latter two."""
 _QUERY: dict[str, Any] = {
     "speech_model": lambda value: value in _MODELS,
     "sample_rate": lambda value: int(value) in (8_000, 16_000),
@@ -117,7 +118,7 @@ class AssemblyAiConnection(VendorConnection):
             await self.send(self._message(end=True, formatted=True))
         else:
             await self.send(self._message(end=True, formatted=False))
-            if self.query.get("format_turns") == "true" and not self.host.forgets_formatting:
+            if self.query.get("format_turns", "").lower() == "true" and not self.host.forgets_formatting:
                 await asyncio.sleep(0)
                 await self.send(self._message(end=True, formatted=True))
         self._turn += 1

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from offhook.edge.speech.parameters import ENDPOINT, endpoint_ms
 from offhook.edge.speech.protocol import (
+    EngineInfo,
     LanguageUnsupported,
     ParameterUnsupported,
     SpeechConfig,
@@ -25,11 +26,14 @@ from offhook.edge.speech.vendors.dialect import (
     Said,
     Settled,
     Speaking,
+    Transport,
     Trouble,
     Unreadable,
     VendorEvent,
     Wire,
 )
+from offhook.edge.speech.vendors.engine import VendorEngine
+from offhook.edge.speech.vendors.websocket import connect_websocket
 
 PARAMETERS: Final = (
     hints.PHRASES
@@ -42,6 +46,14 @@ PARAMETERS: Final = (
     }
 )
 """Fields of contract 2.2 that are honoured."""
+INFO: Final = EngineInfo(
+    name="assemblyai",
+    languages=(),
+    sample_rates_hz=(8000, 16000),
+    needs_network=True,
+    word_times="measured",
+    parameters=PARAMETERS,
+)
 MODEL: Final = "universal-3-5-pro"
 """What is used where neither the app nor the operator says."""
 _URL: Final = "wss://streaming.assemblyai.com"
@@ -65,7 +77,7 @@ _SILENCE_MS_DEFAULT: Final = 400
 _INACTIVITY_S: Final = 60
 """So much after our death the service stops to charge; else it would be three hours."""
 
-_NAME: Final = "assemblyai"
+_NAME: Final = INFO.name
 _CODES: Final = {
     1008: verdicts.bad_key(_NAME),
     1013: Trouble("assemblyai is busy", retry=True, retry_after_s=verdicts.BUSY_S),
@@ -299,3 +311,13 @@ def _trouble(code: Any, reason: Any) -> Trouble:
 
 def _message(kind: str) -> str:
     return json.dumps({"type": kind})
+
+
+class AssemblyAiEngine(VendorEngine):
+    """Sessions at AssemblyAI."""
+
+    def __init__(self, transport: Transport = connect_websocket) -> None:
+        super().__init__(INFO, AssemblyAiDialect, transport=transport)
+
+
+ENGINE = AssemblyAiEngine()

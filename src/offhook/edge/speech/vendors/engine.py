@@ -48,7 +48,6 @@ class VendorEngine(SpeechEngine):
         self._sessions_max = VENDOR_SESSIONS_MAX
         self._totals: Counter[str] = Counter()
         self._tasks = TaskSet()
-        self._closed = False
 
     def check(self, config: SpeechConfig) -> None:
         """Raise what `open` would raise for this request.
@@ -101,7 +100,6 @@ class VendorEngine(SpeechEngine):
 
     async def close(self) -> None:
         """End all sessions at once, without their last finals."""
-        self._closed = True
         for session in tuple(self._sessions):
             session.end()
         # Connections are closed politely, for at most a second.
@@ -113,8 +111,6 @@ class VendorEngine(SpeechEngine):
         return {**self._totals, "sessions": len(self._sessions)}
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
-        if self._closed:
-            raise SpeechUnavailable("speech is shutting down")
         for option, what in self._needed.items():
             if not options.get(option):
                 raise SpeechUnavailable(f"the {self.info.name} engine lacks {what}")

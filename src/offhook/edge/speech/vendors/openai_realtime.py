@@ -9,13 +9,12 @@ import base64
 import json
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from offhook.base.g711 import mulaw_encode
 from offhook.base.limits import VENDOR_TEXT_CHARACTERS_MAX
 from offhook.edge.speech.parameters import ENDPOINT, endpoint_ms
-from offhook.edge.speech.protocol import SpeechConfig
+from offhook.edge.speech.protocol import EngineInfo, SpeechConfig
 from offhook.edge.speech.vendors import hints, reading, verdicts
 from offhook.edge.speech.vendors.dialect import (
     Dial,
@@ -23,53 +22,38 @@ from offhook.edge.speech.vendors.dialect import (
     Ready,
     Said,
     Speaking,
+    Transport,
     Trouble,
     Unreadable,
     VendorEvent,
     Wire,
 )
 from offhook.edge.speech.vendors.endpointer import Endpointer, Span
+from offhook.edge.speech.vendors.engine import VendorEngine
 from offhook.edge.speech.vendors.openai_items import Item, Items
+from offhook.edge.speech.vendors.openai_models import model_of, session_for, traits_of
+from offhook.edge.speech.vendors.websocket import connect_websocket
 
 PARAMETERS: Final = hints.PHRASES | ENDPOINT
 """Fields of contract 2.2 that are honoured."""
-MODEL: Final = "gpt-live-transcribe"
-"""What is used where the operator does not say."""
 RATE_HZ: Final = 8000
-_NAME: Final = "openai"
+INFO: Final = EngineInfo(
+    name="openai",
+    languages=(),
+    sample_rates_hz=(RATE_HZ,),
+    confidence=False,
+    needs_network=True,
+    parameters=PARAMETERS,
+)
+_NAME: Final = INFO.name
 _URL: Final = "wss://api.openai.com/v1"
 _BYTES_PER_MS: Final = RATE_HZ * 2 // 1000
-_PHRASES_MAX, _PHRASE_CHARACTERS_MAX = 100, 100
 _COMMIT_MS_MIN: Final = 100
 """The service refuses to commit less."""
 _DELTA_WAIT_MS: Final = 1_000
 """How long after the last delta words that no loudness announced are committed."""
-_PREFIX_MS: Final = 300
 _ID_CHARACTERS_MAX: Final = 128
 _COMMITS_WAITING_MAX: Final = 32
-_LOGPROBS: Final = "item.input_audio_transcription.logprobs"
-
-
-@dataclass(frozen=True, slots=True)
-class _Traits:
-    """What a model can do, as far as a session must know: it refuses whole sessions else."""
-
-    finds_pauses: bool = True
-    languages: bool = False
-    """Takes the languages as a list."""
-    keywords: bool = False
-    prompt: bool = False
-    logprobs: bool = False
-
-
-_TRAITS: Final = {
-    "gpt-live-transcribe": _Traits(finds_pauses=False, languages=True, keywords=True),
-    "gpt-transcribe": _Traits(languages=True, keywords=True),
-    "gpt-realtime-whisper": _Traits(finds_pauses=False),
-    "gpt-4o-transcribe": _Traits(prompt=True, logprobs=True),
-    "gpt-4o-mini-transcribe": _Traits(prompt=True, logprobs=True),
-    "whisper-1": _Traits(prompt=True),
-}
 
 
 class OpenAiDialect:
@@ -87,9 +71,9 @@ class OpenAiDialect:
         self._key = str(config.options.get("api_key") or "")
         self._url = f"{str(config.options.get('url') or _URL).rstrip('/')}/realtime?intent=transcription"
         self._model = model_of(config)
-        self._traits = _traits(self._model)
+        self._traits = traits_of(self._model)
         self._endpoint_ms = endpoint_ms(config.parameters, config.endpoint_ms)
-        self._session = _session(config, self._model, self._endpoint_ms)
+        self._session = session_for(config, self._model, self._endpoint_ms)
         self._endpointer = Endpointer(
             RATE_HZ, endpoint_ms=self._endpoint_ms, max_ms=int(config.max_segment_s * 1000)
         )
@@ -327,47 +311,8 @@ class OpenAiVadDialect(OpenAiDialect):
 
 def openai_dialect(config: SpeechConfig) -> OpenAiDialect:
     """Return the dialect that the model of `config` speaks."""
-    kind = OpenAiVadDialect if _traits(model_of(config)).finds_pauses else OpenAiDialect
+    kind = OpenAiVadDialect if traits_of(model_of(config)).finds_pauses else OpenAiDialect
     return kind(config)
-
-
-def model_of(config: SpeechConfig) -> str:
-    """Return the operator's model, else the default: the API names no realtime model of OpenAI."""
-    return str(config.options.get("model") or MODEL)
-
-
-def _traits(model: str) -> _Traits:
-    """Return what a model can do, also one whose name goes on with a date."""
-    names = sorted((name for name in _TRAITS if model.startswith(name)), key=len)
-    return _TRAITS[names[-1]] if names else _Traits()
-
-
-def _session(config: SpeechConfig, model: str, silence_ms: int) -> dict[str, Any]:
-    traits = _traits(model)
-    transcription: dict[str, Any] = {"model": model}
-    language = hints.primary_language(config)
-    if language is not None:
-        transcription |= {"languages": [language]} if traits.languages else {"language": language}
-    phrases = hints.phrases(config, count_max=_PHRASES_MAX, characters_max=_PHRASE_CHARACTERS_MAX)
-    if phrases and traits.keywords:
-        transcription["keywords"] = phrases
-    elif phrases and traits.prompt:
-        transcription["prompt"] = ", ".join(phrases)
-    detection = {
-        "type": "server_vad",
-        "threshold": 0.5,
-        "prefix_padding_ms": _PREFIX_MS,
-        "silence_duration_ms": silence_ms,
-    }
-    audio = {
-        "format": {"type": "audio/pcmu"},
-        "transcription": transcription,
-        "turn_detection": detection if traits.finds_pauses else None,
-    }
-    session: dict[str, Any] = {"type": "transcription", "audio": {"input": audio}}
-    if traits.logprobs:
-        session["include"] = [_LOGPROBS]
-    return session
 
 
 def _append(mulaw: bytes) -> str:
@@ -389,3 +334,13 @@ def _verdict(error: dict[str, Any]) -> Trouble | None:
     if code in ("model_not_found", "beta_api_shape_disabled"):
         return verdicts.bad_request(_NAME)
     return None
+
+
+class OpenAiEngine(VendorEngine):
+    """Sessions at OpenAI."""
+
+    def __init__(self, transport: Transport = connect_websocket) -> None:
+        super().__init__(INFO, openai_dialect, transport=transport)
+
+
+ENGINE = OpenAiEngine()
