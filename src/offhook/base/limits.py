@@ -160,3 +160,186 @@ SPEECH_AHEAD_MS = 8_000
 """Audio that comes faster than real time waits at its source while so much of it waits for the engine."""
 SPEECH_STUCK_S = 90.0
 """An engine that takes no audio for so long is given up: longer than a worker may need to start again."""
+
+# Speech services of vendors
+VENDOR_SESSIONS_MAX = 100
+"""Tracks at a time on one vendor's account, where the setting does not say."""
+VENDOR_OPEN_TIMEOUT_S = 10.0
+"""Name look-up, TCP, TLS, the handshake, and until the service says that it is ready."""
+VENDOR_WRITE_TIMEOUT_S = 5.0
+"""How long a service may take no audio."""
+VENDOR_SILENT_S = 30.0
+"""Loud audio that a service may hear without a message, where it always says something."""
+VENDOR_RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Pauses after losses in a row without a word in between; then the session has failed."""
+VENDOR_RETRY_AFTER_S_MAX = 15.0
+"""The longest pause that a service may ask for; beyond it the caller's words would be lost anyway."""
+VENDOR_HEALTHY_S = 60.0
+"""A connection that lived for so long, and owed nothing, ends a row of losses."""
+VENDOR_IDLE_FLUSH_S = 1.0
+"""Audio that stops in mid-utterance, as on hold, ends it after so long."""
+VENDOR_REPLAY_SPEED = 2.0
+"""How many times faster than spoken audio is heard again, where the service minds."""
+VENDOR_ROTATION_WAIT_S = 5.0
+"""How long a new connection waits for the end of an utterance to take over from the old one."""
+VENDOR_ROTATION_RETRY_S = 5.0
+VENDOR_MESSAGE_BYTES_MAX = 1 << 20
+VENDOR_MESSAGES_QUEUED_MAX = 64
+"""Messages of one service that wait to be read; then its socket is not read any more."""
+VENDOR_MESSAGES_PER_S_MAX = 500
+"""Far above what speech gives; a service that says more is left."""
+VENDOR_REFUSAL_BYTES_MAX = 4 * 1024
+"""Of the body that comes with a refusal."""
+VENDOR_WORDS_MAX = 1_000
+"""Words, or other parts, of one message of a speech service; the rest of them is left out."""
+VENDOR_TEXT_CHARACTERS_MAX = 20_000
+"""Of one utterance."""
+VENDOR_ITEMS_MAX = 64
+"""Utterances that a speech service may speak of at a time."""
+VENDOR_ITEMS_WAITING_MAX = 8
+"""Utterances that were complete and have no words yet, before something is wrong."""
+VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
+"""The latest time that a speech service may speak of."""
+
+# Dialogflow
+DIALOGFLOW_SESSIONS_MAX = 1_000
+DIALOGFLOW_CONNECT_TIMEOUT_S = 8.0
+"""Name look-up, TCP, TLS and what must be asked before the first turn."""
+DIALOGFLOW_TURN_AUDIO_MS = 55_000
+"""Audio of one turn; Google refuses more than a minute."""
+DIALOGFLOW_TURN_MAX_S = 75.0
+DIALOGFLOW_LIMIT_AFTER_MS = 1_000
+"""A turn that Google ended by its own limits after so much audio is no failure."""
+DIALOGFLOW_LIMIT_LOST_AFTER_MS = 10_000
+"""The same for a turn that broke without saying why."""
+DIALOGFLOW_ANSWER_TIMEOUT_S = 20.0
+"""How long an agent, and what stands behind it, may think."""
+DIALOGFLOW_TAIL_TIMEOUT_S = 3.0
+"""How long the stream may stay open after the answer; its audio may come last."""
+DIALOGFLOW_RETRY_S = (0.25, 0.5, 1.0, 2.0)
+"""Pauses after failed turns in a row; then the session has failed."""
+DIALOGFLOW_QUEUED_MS = 10_000
+"""Audio that waits for the next turn; beyond it the oldest is dropped and counted."""
+DIALOGFLOW_PREROLL_MS = 400
+"""Kept of what is said while a reply plays that must not be interrupted."""
+DIALOGFLOW_REPLY_GRACE_S = 2.0
+DIALOGFLOW_REPLY_MS_MAX = 55_000
+"""Reply audio played at once; the media core's queue holds a minute."""
+DIALOGFLOW_ANSWERS_PER_TURN_MAX = 20
+"""Parts of an answer; Google's agents give up to five."""
+DIALOGFLOW_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+DIALOGFLOW_KEEPALIVE_S = 60.0
+DIALOGFLOW_SERVICE_ACCOUNT_BYTES_MAX = 32 * 1024
+
+# SIP
+SIP_MESSAGE_BYTES_MAX = 64 * 1024
+SIP_HEADERS_MAX = 256
+SIP_LINE_CHARACTERS_MAX = 8 * 1024
+SDP_LINES_MAX = 1_000
+SDP_MEDIA_MAX = 32
+SIP_TRANSACTIONS_MAX = 100_000
+"""Transactions alive at once, most of them finished and waiting for retransmissions (32 s each)."""
+INFOS_WAITING_MAX = 32
+"""INFOs of ours that wait for the one before to be answered, of one call."""
+INFOS_RECEIVED_PER_S_MAX = 25
+"""INFOs of one call that are taken in a second; a person presses 10 keys."""
+INFO_BODY_BYTES_MAX = 8 * 1024
+SIP_RING_TIMEOUT_S = 660.0
+"""How long a call may ring, whichever side answers; longer than any `timeout_secs` (contract 2.3)."""
+SIP_RECEIVE_BUFFER_BYTES = 1024 * 1024
+"""Asked of the kernel for each UDP socket, so that a burst waits there and is not lost."""
+SIP_CONNECTIONS_MAX = 1_000
+SIP_CONNECTION_IDLE_S = 600.0
+SIP_CONNECT_TIMEOUT_S = 5.0
+SIP_CONNECTION_WRITE_BYTES_MAX = 1024 * 1024
+SIP_ROUTES_CACHED_MAX = 4_096
+
+# Webhooks and their store (contract 3.3)
+WEBHOOK_TIMEOUT_S = 2.0
+"""How long a receiver may take to answer when its application does not say."""
+WEBHOOK_TIMEOUT_MAX_S = 30.0
+WEBHOOK_STORED_TIMEOUT_S = 1.0
+"""How long an event waits to be on the disk before it is sent anyway; less than `EVENT_STORED_TIMEOUT_S`."""
+WEBHOOK_ATTEMPTS_IN_FLIGHT_MAX = 512
+WEBHOOK_ATTEMPTS_PER_ORIGIN_MAX = 128
+"""Attempts at once to one scheme, host and port, so that a hanging receiver cannot stop the others."""
+WEBHOOKS_IN_MEMORY_MAX = 8_192
+"""Undelivered webhooks held in memory; further ones wait in the database."""
+WEBHOOKS_IN_MEMORY_PER_ORIGIN_MAX = 2_048
+WEBHOOKS_LOADED_MAX = 256
+"""Webhooks brought back from the database at once, so that a backlog cannot crowd out new events."""
+KEYS_LOOKED_AT_EVERY_S = 2.0
+"""How soon a running server follows a rotation of its webhook keys."""
+WEBHOOK_RETRY_WAITS_MAX = 20
+WEBHOOK_REDIRECTS_MAX = 3
+WEBHOOK_ANSWER_BYTES_MAX = 16 * 1024
+"""How much of an answer is read to keep its connection usable."""
+WEBHOOK_ATTEMPTS_LOGGED_MAX = 50
+"""Attempts kept in the log of one delivery."""
+WEBHOOK_EXCHANGE_LOGGED_BYTES_MAX = 10_000
+"""How much of a refusing answer's headers, and of its body, the log of attempts keeps (contract 3.3)."""
+WEBHOOK_ACCEPTED_LOGGED_BYTES_MAX = 500
+"""The same for an answer that accepted the event: there are many, and they say little."""
+WEBHOOK_SEARCH_CHARACTERS_MAX = 200
+"""The longest text that the log of deliveries is searched for."""
+WEBHOOK_SEARCH_EVENT_TYPES_MAX = 50
+WEBHOOKS_ENDED_KEPT_MAX = 100_000
+STORE_JOBS_QUEUED_MAX = 10_000
+STORE_JOBS_PER_COMMIT_MAX = 500
+STORE_READERS_MAX = 2
+"""Searches at once; they run beside the writer."""
+STORE_READS_WAITING_MAX = 32
+STORE_READ_TIMEOUT_S = 5.0
+"""How long a search may take."""
+
+# Outgoing addresses
+DNS_TIMEOUT_S = 3.0
+DNS_LOOKUPS_MAX = 32
+"""Lookups at once, hung ones included; the next is refused."""
+DNS_ANSWERS_MAX = 16
+
+# HTTP API
+HTTP_CONNECTIONS_MAX = 1_000
+"""Connections open at once; further ones get 503."""
+HTTP_HEAD_TIMEOUT_S = 10
+"""How long a client may take to send a request line and its headers."""
+HTTP_BODY_TIMEOUT_S = 10.0
+HTTP_KEEP_ALIVE_S = 65
+"""Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
+HTTP_CLOSE_GRACE_S = 5
+PROBLEMS_PER_ANSWER_MAX = 20
+APPLICATIONS_MAX = 1_000
+"""Call Control applications that one installation keeps."""
+ROUTES_MAX = 1_000
+ROUTE_PATTERNS_MAX = 10_000
+"""Numbers, users or networks of one `[[routes]]` block."""
+APPLICATION_NAME_CHARACTERS_MAX = 255
+APPLICATION_FIRST_COMMAND_S_MAX = 600
+CHANNEL_LIMIT_MAX = 100_000
+PAGE_SIZE = 20
+PAGE_SIZE_MAX = 250
+RETRIED_COMMANDS_KEPT_S = 60.0
+"""How long an accepted command is remembered for the SDK's own retries (contract 0)."""
+RETRIED_COMMANDS_KEPT_MAX = 4_096
+TRANSCRIPTION_HINTS_MAX = 5_000
+WEBHOOK_CLOSE_GRACE_S = 2.0
+"""How long a stopping server lets webhook attempts under way end; the rest waits in the database."""
+
+TRUNK_LOOK_UP_INTERVAL_S = 60.0
+"""Between two look-ups of the names of trunks that routes ask about."""
+TRUNK_LOOK_UP_TIMEOUT_S = 5.0
+
+# Voice
+SPEAK_CHARACTERS_MAX = 3_000
+"""Of one `payload`, as the SDK documents it."""
+VOICE_SPEAKS_PER_WORKER_MAX = 32
+"""Texts that one worker process takes in turns; all of them together use less than half a core."""
+VOICE_UTTERANCE_CHARACTERS_MAX = 300
+"""What a voice is given at once; a longer sentence is cut at a comma or a space."""
+VOICE_UTTERANCE_TIMEOUT_S = 20.0
+VOICE_READY_TIMEOUT_S = 60.0
+"""How long a worker may take to load its voice."""
+VOICE_FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""One frame from a worker; 250 phonemes at half speed are 2 MB."""
+VOICE_TRIES_MAX = 2
+"""How often an utterance is tried when its worker dies of it or keeps silent."""
