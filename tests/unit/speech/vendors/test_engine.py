@@ -74,7 +74,8 @@ async def test_an_account_has_room_for_so_many_tracks() -> None:
     full.check(config)
     await full.close()
     assert [type(event) for event in events].count(Closed) == 2
-    assert full.counters() == {"sessions": 0, "sessions_opened": 2, "dropped_ms": 0}
+    assert full.counters()["sessions"] == 0
+    assert full.counters()["sessions_opened"] == 2
 
 
 async def test_a_closed_engine_leaves_no_connection_open() -> None:
