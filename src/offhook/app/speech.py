@@ -20,7 +20,9 @@ log = structlog.get_logger(__name__)
 SPEECH_RATE_HZ = 8000
 
 
-def speech_config(options: TranscriptionOptions, track: Track = Track.RX) -> SpeechConfig:
+def speech_config(
+    options: TranscriptionOptions, track: Track = Track.RX, sample_rate_hz: int = SPEECH_RATE_HZ
+) -> SpeechConfig:
     """Return how one track is to be transcribed."""
     return SpeechConfig(
         language=options.language or "en",
@@ -29,7 +31,7 @@ def speech_config(options: TranscriptionOptions, track: Track = Track.RX) -> Spe
         model=options.model,
         parameters=options.options,
         track=track.value,
-        sample_rate_hz=SPEECH_RATE_HZ,
+        sample_rate_hz=sample_rate_hz,
     )
 
 
@@ -47,6 +49,7 @@ def make_speech(settings: Settings) -> SpeechService:
             default_engine=speech.default_engine,
             tracks_per_worker_max=speech.tracks_per_worker_max,
             ignore_unsupported=settings.compat.ignore_unsupported,
+            fallback=speech.fallback,
             options={
                 "local": {"model_dir": speech.model_dir},
                 "scripted": {"script_file": speech.script},

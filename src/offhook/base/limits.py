@@ -153,6 +153,8 @@ SPEECH_SILENT_WORKER_S = 30.0
 """A worker that says nothing for so long, though it is asked every `SPEECH_PING_S`, is ended."""
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
+SPEECH_FALLBACK_TIMEOUT_S = 10.0
+"""How long the fallback engine may take to open a session; the audio of that time waits."""
 SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000

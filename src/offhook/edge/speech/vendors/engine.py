@@ -109,7 +109,8 @@ class VendorEngine(SpeechEngine):
 
     def counters(self) -> dict[str, int]:
         """Return the open `sessions`, and totals of what went wrong and was mended."""
-        return {**self._totals, "sessions": len(self._sessions)}
+        zeros = dict.fromkeys(("reconnects", "retries", "rotations", "messages_unreadable"), 0)
+        return {**zeros, **self._totals, "sessions": len(self._sessions)}
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         for option, what in self._needed.items():
