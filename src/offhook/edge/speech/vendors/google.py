@@ -203,7 +203,10 @@ class GoogleStream:
             pass
 
     async def _lost(self) -> ConnectionLost:
-        """Return how the stream ended; it has ended, so this does not wait long."""
+        """Return how the stream ended; it has ended, so this does not wait long.
+
+        A request that meets the end makes gRPC say INTERNAL whatever the service said; the next stream tells.
+        """
         try:
             async with asyncio.timeout(1):
                 status = await self._call.code()
