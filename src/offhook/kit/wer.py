@@ -35,7 +35,16 @@ _SPELLINGS = {
     "goodbye": "good bye",
     "good[ -]by": "good bye",
     "email": "e mail",
-    "whilst": "while",
+    "login": "log in",
+    "blacklist": "black list",
+    "keyword": "key word",
+    "keywords": "key words",
+    "neighbour": "neighbor",
+    "colour": "color",
+    "favour": "favor",
+    "centre": "center",
+    "metres": "meters",
+    "grey": "gray",
 }
 # Both ways of saying these count as the same words.
 _CONTRACTIONS = (
