@@ -68,7 +68,7 @@ test-wheel: wheel ## install the wheel in an empty venv and test that
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
 
-interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
+interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built build/vendors-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo
 	@dpkg -s $(PEERS) >/dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
@@ -82,6 +82,11 @@ $(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locke
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock
 	$(PYTHON) -m venv build/pipecat-venv
 	build/pipecat-venv/bin/pip install --quiet --require-hashes -r $<
+	@touch $@
+
+build/vendors-venv/.built: tests/interop/vendors/requirements.lock
+	$(PYTHON) -m venv build/vendors-venv
+	build/vendors-venv/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
 bench: setup ## CPU, delay, memory of calls beside the floor program; needs gcc; as root in its own network namespace

@@ -209,6 +209,7 @@ class House:
         clock: Clock | None = None,
         recording_table: RecordingTable | None = None,
         voice: VoiceService | None = None,
+        speech: SpeechService | None = None,
     ) -> None:
         self.journal = Journal()
         self.sip = JournalledSip(self.journal)
@@ -222,7 +223,8 @@ class House:
             clock=self.clock,
             sip=self.sip,  # type: ignore[arg-type]
             media=self.media,
-            speech=SpeechService(default_engine="scripted", options={"scripted": {"script": SCRIPT}}),
+            speech=speech
+            or SpeechService(default_engine="scripted", options={"scripted": {"script": SCRIPT}}),
             outbox=self.outbox,  # type: ignore[arg-type]
             egress=self.egress,  # type: ignore[arg-type]
             applications=Applications(settings, self.clock),

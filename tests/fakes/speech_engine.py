@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offhook.edge.speech.protocol import EngineInfo, Heard, SegmentEngine, SpeechUnavailable
+from offhook.edge.speech.protocol import (
+    PLAIN,
+    EngineInfo,
+    Heard,
+    SegmentConfig,
+    SegmentEngine,
+    SpeechUnavailable,
+    Word,
+)
 
 LOUD = 1000
 
@@ -59,8 +67,8 @@ class FakeRecognizer:
     def detector(self, sample_rate_hz: int) -> FakeDetector:
         return FakeDetector(sample_rate_hz)
 
-    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
-        del sample_rate_hz
+    def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
+        del config
         word = peak(pcm) // 1000
         once = self.options.get("crash_once")
         if word == self.options.get("poison") or (once and not Path(once).exists()):
@@ -71,7 +79,8 @@ class FakeRecognizer:
             raise RuntimeError("the model failed")
         time.sleep(self.options.get("decode_s", 0.0))
         self.heard.append(word)
-        return Heard(f"word{word}", 0.9)
+        words = (Word(f"word{word}", 0, len(pcm) * 500 // sample_rate_hz, 0.9),)
+        return Heard(f"word{word}", 0.9, words)
 
 
 class FakeEngine(SegmentEngine):

@@ -64,13 +64,13 @@ async def make_pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakePool]:
     monkeypatch.setattr("offhook.edge.speech.session.SPEECH_CLOSE_TIMEOUT_S", 20.0)
     pools: list[SpeechPool] = []
 
-    def make(*, workers: int = 1, sessions_per_worker_max: int = 24, **options: Any) -> SpeechPool:
+    def make(*, workers: int = 1, tracks_per_worker_max: int = 24, **options: Any) -> SpeechPool:
         pool = SpeechPool(
             ENGINE,
             REFERENCE,
             workers=workers,
             options=options,
-            sessions_per_worker_max=sessions_per_worker_max,
+            tracks_per_worker_max=tracks_per_worker_max,
         )
         pools.append(pool)
         return pool
@@ -141,7 +141,7 @@ async def test_sessions_are_spread_over_the_workers_and_stay_apart(make_pool: Ma
 
 
 async def test_a_full_pool_says_so(make_pool: MakePool) -> None:
-    pool = make_pool(sessions_per_worker_max=1)
+    pool = make_pool(tracks_per_worker_max=1)
     session, _ = await open_session(pool)
     with pytest.raises(LimitReached, match="full"):
         await open_session(pool)

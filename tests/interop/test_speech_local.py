@@ -168,6 +168,23 @@ async def test_times_are_those_of_the_leg(service: SpeechService) -> None:
     assert 64_500 <= final.end_ms <= 65_600
 
 
+async def test_words_come_with_their_times_and_confidences(service: SpeechService) -> None:
+    speech = PAUSE + pcmu.round_trip(read_wav(SENTENCE)) + PAUSE
+    events = await transcribe(service, speech, begin_ms=60_000)
+    final = next(event for event in events if isinstance(event, Final))
+    assert " ".join(word.text for word in final.words) == final.text
+    assert final.confidence is not None
+    assert all(word.confidence is not None and 0.0 < word.confidence <= 1.0 for word in final.words)
+    assert max(word.confidence or 0.0 for word in final.words) > final.confidence
+    times = [time for word in final.words for time in (word.start_ms, word.end_ms)]
+    assert times == sorted(times)
+    assert final.start_ms <= times[0]
+    assert times[-1] <= final.end_ms
+    # Where other models hear it; the estimate's worst errors are below half a second.
+    (consider,) = (word for word in final.words if word.text.lower().startswith("consider"))
+    assert abs(consider.start_ms - 63_900) <= 700
+
+
 async def test_pauses_make_utterances(service: SpeechService) -> None:
     clips = [CLIPS / "ill_disposed.wav", CLIPS / "amiable.wav"]
     speech = b"".join(pcmu.round_trip(read_wav(clip)) + PAUSE for clip in clips)

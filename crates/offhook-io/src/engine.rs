@@ -1,7 +1,9 @@
 //! The engine: what the control plane holds. Each call checks its arguments, posts a command to the
 //! worker that owns the leg and returns; what happens comes back as events.
 
-use std::collections::{HashMap, HashSet};
+mod registry;
+mod taps;
+
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -10,28 +12,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use offhook_media::limits::{DIGITS_MAX, PLAYS_BYTES_MAX, PLAYS_MAX, TAPS_MAX};
-use offhook_media::{
-    ForkParams, Format, LegParams, LegStats, PlayId, PlayParams, RecordingParams, Refused, SpeechParams,
-    StreamParams, TapId, can_bridge,
-};
+use offhook_media::limits::{DIGITS_MAX, PLAYS_BYTES_MAX, PLAYS_MAX};
+use offhook_media::{Format, LegParams, LegStats, PlayId, PlayParams, Refused, can_bridge};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::connect::{Connector, Destination};
+use self::registry::Registry;
+use crate::connect::Connector;
 use crate::context::Shared;
 use crate::counters::Counters;
 use crate::error::EngineError;
 use crate::events::{Event, EventQueue, What};
-use crate::limits::{
-    LEGS_PACKED_PER_WORKER, RECONNECT_TOTAL_MAX, RECONNECT_TRIES_MAX, STATS_TIMEOUT, WORKERS_MAX,
-};
+use crate::limits::{STATS_TIMEOUT, WORKERS_MAX};
 use crate::mailbox::{Command, Mailbox};
 use crate::ports::PortPool;
 use crate::reconnect::ReconnectPlan;
 use crate::recorder::Recorder;
 use crate::tls::client_config;
 use crate::worker::Worker;
-use crate::ws::{StreamUrl, check_headers};
 
 /// What an engine is made of.
 #[derive(Clone, Debug)]
@@ -69,73 +66,6 @@ pub struct StreamTarget {
     pub reconnect: ReconnectPlan,
     /// Time between pings, and the time a pong may take; zero for none.
     pub ping: Duration,
-}
-
-#[derive(Debug, Default)]
-struct LegEntry {
-    worker: usize,
-    closing: bool,
-    has_dtmf: bool,
-    /// What offer and answer agreed on, once they have.
-    format: Option<Format>,
-    /// The leg it is bridged to.
-    other: Option<u64>,
-    taps: HashSet<u64>,
-    /// Plays whose end was not polled yet, and what each takes to keep.
-    plays: HashMap<u64, usize>,
-}
-
-#[derive(Debug, Default)]
-struct Registry {
-    legs: HashMap<u64, LegEntry>,
-    /// Legs on each worker.
-    loads: Vec<usize>,
-    down: bool,
-}
-
-impl Registry {
-    /// The worker of the next leg: the first that has room, so that few legs share their wake-ups;
-    /// when all are well filled, the one with the fewest.
-    fn choose_worker(&self) -> usize {
-        let with_room = self.loads.iter().position(|load| *load < LEGS_PACKED_PER_WORKER);
-        let emptiest =
-            || self.loads.iter().enumerate().min_by_key(|(_, load)| **load).map(|(index, _)| index);
-        with_room.or_else(emptiest).unwrap_or(0)
-    }
-
-    fn add(&mut self, leg: u64, worker: usize) {
-        if let Some(load) = self.loads.get_mut(worker) {
-            *load += 1;
-        }
-        self.legs.insert(leg, LegEntry { worker, ..LegEntry::default() });
-    }
-
-    /// The leg is bridged no more; gives the one it was bridged to.
-    fn part(&mut self, leg: u64) -> Option<u64> {
-        let other = self.legs.get_mut(&leg)?.other.take()?;
-        if let Some(entry) = self.legs.get_mut(&other) {
-            entry.other = None;
-        }
-        Some(other)
-    }
-
-    /// Let a leg live on another worker from here on; gives the one it lived on, if that was another.
-    fn rehome(&mut self, leg: u64, worker: usize) -> Option<usize> {
-        let entry = self.legs.get_mut(&leg).filter(|entry| entry.worker != worker)?;
-        let from = std::mem::replace(&mut entry.worker, worker);
-        for (index, load) in self.loads.iter_mut().enumerate() {
-            *load = if index == from { load.saturating_sub(1) } else { *load + usize::from(index == worker) };
-        }
-        Some(from)
-    }
-
-    fn remove(&mut self, leg: u64) {
-        self.part(leg);
-        let Some(entry) = self.legs.remove(&leg) else { return };
-        if let Some(load) = self.loads.get_mut(entry.worker) {
-            *load -= 1;
-        }
-    }
 }
 
 struct WorkerHandle {
@@ -342,143 +272,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Copy RTP byte for byte to UDP targets.
-    ///
-    /// # Errors
-    /// When leg or tap do not fit, or neither target is given.
-    pub fn add_fork(&self, leg: u64, tap: u64, params: ForkParams) -> Result<(), EngineError> {
-        if params.rx.is_none() && params.tx.is_none() {
-            return Err(EngineError::bad("a fork needs a target for rx or tx"));
-        }
-        self.add_tap(leg, tap, Command::AddFork { leg, tap: TapId(tap), params })
-    }
-
-    /// Open a stream: a socket to the application, its connected frame, then what is streamed.
-    ///
-    /// # Errors
-    /// When leg or tap do not fit, the URL is none, or a header cannot be sent.
-    pub fn add_stream(
-        &self,
-        leg: u64,
-        tap: u64,
-        params: StreamParams,
-        target: StreamTarget,
-    ) -> Result<(), EngineError> {
-        params.check(self.format(leg)).map_err(refused)?;
-        let url = StreamUrl::parse(&target.url)
-            .ok_or_else(|| EngineError::bad("the stream URL must be a ws:// or wss:// URL"))?;
-        check_headers(&target.headers).map_err(|err| EngineError::BadArgument(err.to_string()))?;
-        if target.addresses.is_empty() {
-            return Err(EngineError::bad("a stream needs an address to connect to"));
-        }
-        if target.reconnect.pauses.len() > RECONNECT_TRIES_MAX || target.reconnect.total > RECONNECT_TOTAL_MAX
-        {
-            let most = RECONNECT_TOTAL_MAX.as_secs();
-            return Err(EngineError::bad(format!(
-                "a lost stream may be tried again {RECONNECT_TRIES_MAX} times within {most} s at most"
-            )));
-        }
-        if !params.rx && !params.tx {
-            return Err(EngineError::bad("a stream needs the rx or the tx track"));
-        }
-        let destination = Destination {
-            url,
-            addresses: target.addresses,
-            headers: target.headers,
-            timeout: target.connect_timeout,
-            retries: target.connect_retries,
-            reconnect: target.reconnect,
-        };
-        let command = Command::AddStream {
-            leg,
-            tap: TapId(tap),
-            params: Box::new(params),
-            destination: Box::new(destination),
-            ping: target.ping,
-        };
-        self.add_tap(leg, tap, command)
-    }
-
-    /// Send the start frame, then media.
-    ///
-    /// # Errors
-    /// When leg or tap are unknown.
-    pub fn begin_stream(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
-        let registry = self.registry();
-        known_tap(&registry, leg, tap)?;
-        self.post(&registry, leg, Command::BeginStream { leg, tap: TapId(tap) })
-    }
-
-    /// Decode one track for a recogniser.
-    ///
-    /// # Errors
-    /// When leg or tap do not fit.
-    pub fn add_speech(&self, leg: u64, tap: u64, params: SpeechParams) -> Result<(), EngineError> {
-        params.check(self.format(leg)).map_err(refused)?;
-        self.add_tap(leg, tap, Command::AddSpeech { leg, tap: TapId(tap), params })
-    }
-
-    /// Write both tracks or one to a new WAV file, whose folder exists.
-    ///
-    /// # Errors
-    /// When leg or tap do not fit, or a parameter is out of range. What the disk says comes as an event.
-    pub fn add_recording(
-        &self,
-        leg: u64,
-        tap: u64,
-        params: RecordingParams,
-        path: PathBuf,
-    ) -> Result<(), EngineError> {
-        params.check(self.format(leg)).map_err(refused)?;
-        self.add_tap(leg, tap, Command::AddRecording { leg, tap: TapId(tap), params, path })
-    }
-
-    /// Leave out of a recording what is heard from now on.
-    ///
-    /// # Errors
-    /// When leg or tap are unknown.
-    pub fn pause_recording(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
-        let registry = self.registry();
-        known_tap(&registry, leg, tap)?;
-        self.post(&registry, leg, Command::PauseRecording { leg, tap: TapId(tap) })
-    }
-
-    /// Go on with a recording.
-    ///
-    /// # Errors
-    /// When leg or tap are unknown.
-    pub fn resume_recording(&self, leg: u64, tap: u64) -> Result<(), EngineError> {
-        let registry = self.registry();
-        known_tap(&registry, leg, tap)?;
-        self.post(&registry, leg, Command::ResumeRecording { leg, tap: TapId(tap) })
-    }
-
-    /// End a tap. `reason` is told to the application.
-    ///
-    /// # Errors
-    /// When leg or tap are unknown. A tap whose end was not polled yet is known still.
-    pub fn remove_tap(
-        &self,
-        leg: u64,
-        tap: u64,
-        reason: &str,
-        hangup_cause: Option<&str>,
-    ) -> Result<(), EngineError> {
-        let registry = self.registry();
-        known_tap(&registry, leg, tap)?;
-        let command = Command::RemoveTap {
-            leg,
-            tap: TapId(tap),
-            reason: reason.to_owned(),
-            hangup_cause: hangup_cause.map(str::to_owned),
-        };
-        match self.post(&registry, leg, command) {
-            // Everything ends already.
-            Err(EngineError::LegClosing(_)) => Ok(()),
-            other => other,
-        }
-    }
-
     /// Queue mono audio for the far end; ends with one `PlayEnded`.
     ///
     /// # Errors
@@ -619,22 +412,6 @@ impl Engine {
         }
     }
 
-    fn add_tap(&self, leg: u64, tap: u64, command: Command) -> Result<(), EngineError> {
-        let mut registry = self.registry();
-        let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
-        if entry.taps.contains(&tap) {
-            return Err(EngineError::TapExists { leg, tap });
-        }
-        if entry.taps.len() >= TAPS_MAX {
-            return Err(EngineError::TooManyTaps { leg, max: TAPS_MAX });
-        }
-        self.post(&registry, leg, command)?;
-        if let Some(entry) = registry.legs.get_mut(&leg) {
-            entry.taps.insert(tap);
-        }
-        Ok(())
-    }
-
     fn post(&self, registry: &Registry, leg: u64, command: Command) -> Result<(), EngineError> {
         let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
         if entry.closing {
@@ -662,11 +439,6 @@ impl Drop for Engine {
     }
 }
 
-fn known_tap(registry: &Registry, leg: u64, tap: u64) -> Result<(), EngineError> {
-    let entry = registry.legs.get(&leg).ok_or(EngineError::UnknownLeg(leg))?;
-    if entry.taps.contains(&tap) { Ok(()) } else { Err(EngineError::UnknownTap { leg, tap }) }
-}
-
 fn refused(refused: Refused) -> EngineError {
     EngineError::BadArgument(refused.to_string())
 }
@@ -676,28 +448,4 @@ fn seed() -> u64 {
     // Cannot fail for so few bytes once the system is up.
     let _ = getrandom(&mut bytes[..], GetRandomFlags::empty());
     u64::from_ne_bytes(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn legs_fill_a_worker_before_the_next_and_spread_when_all_are_full() {
-        let mut registry = Registry { loads: vec![0; 2], ..Registry::default() };
-        for leg in 0..512 {
-            let worker = registry.choose_worker();
-            assert_eq!(worker, usize::from(leg >= 256), "leg {leg}");
-            registry.add(leg, worker);
-        }
-        registry.remove(300);
-        assert_eq!(registry.choose_worker(), 1, "a worker with room comes first");
-        registry.add(600, 1);
-        registry.remove(600);
-        registry.remove(600);
-        registry.add(601, 1);
-        registry.add(602, 0);
-        assert_eq!(registry.choose_worker(), 1, "the one with the fewest");
-        assert_eq!(registry.loads, [257, 256]);
-    }
 }

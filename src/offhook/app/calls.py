@@ -43,7 +43,7 @@ from offhook.edge.http.applications import ApplicationResource
 from offhook.edge.http.service import UnknownCall
 from offhook.edge.media import events as media_events
 from offhook.edge.speech.engine_map import EngineRejected
-from offhook.edge.speech.protocol import SpeechError, SpeechUnavailable
+from offhook.edge.speech.protocol import ParameterUnsupported, SpeechError, SpeechUnavailable
 from offhook.proto import sip
 from offhook.proto.sdp import SdpError, SessionDescription
 
@@ -93,12 +93,12 @@ class Calls:
         """
         runner = self._runners.get(call_control_id)
         if runner is not None:
-            self._check_speech(command)
             if isinstance(command, Transfer):
                 return self._transfer(runner, command)
             if isinstance(command, Bridge):
                 command = replace(command, found=self._found(command.bridge.other))
             if not runner.leg.repeats(command, self._services.clock.now()):
+                self._check_speech(command, runner.leg)
                 self._take_share(command)
                 if isinstance(command, StartRecording):
                     self._services.recordings.check_room()
@@ -258,25 +258,30 @@ class Calls:
         for text in texts_of(command):
             check_voice(self._services.voice, text)
 
-    def _check_speech(self, command: Command) -> None:
+    def _check_speech(self, command: Command, leg: CallLeg | None = None) -> None:
         """Refuse a transcription that no engine here can do, while the app is still listening."""
         options: TranscriptionOptions | None = None
-        pointer = "/transcription_engine"
+        within = ""
         match command:
             case StartTranscription():
                 options = command.transcription
             case Answer() | Dial():
-                options, pointer = command.transcription, "/transcription_config/transcription_engine"
+                options, within = command.transcription, "/transcription_config"
             case _:
                 pass
         if options is None:
             return
+        if leg is not None:  # what is wrong with the call itself is told first
+            leg.check(command, self._services.clock.now())
         try:
-            self._services.speech.check(options.engine, speech_config(options))
+            self._services.speech.check(options.engine, speech_config(options), len(options.tracks))
         except EngineRejected as error:
-            raise CommandError("10032", str(error), pointer) from None
-        except SpeechUnavailable as error:
+            raise CommandError("10032", str(error), f"{within}/transcription_engine") from None
+        except ParameterUnsupported as error:
+            pointer = f"{within}/transcription_engine_config/{error.parameter}"
             raise CommandError("10038", str(error), pointer) from None
+        except SpeechUnavailable as error:
+            raise CommandError("10038", str(error), f"{within}/transcription_engine") from None
 
     # From the edges
 

@@ -44,6 +44,8 @@ def make_speech(settings: Settings) -> SpeechService:
             workers=speech.workers,
             routes=speech.engines,
             default_engine=speech.default_engine,
+            tracks_per_worker_max=speech.tracks_per_worker_max,
+            ignore_unsupported=settings.compat.ignore_unsupported,
             options={
                 "local": {"model_dir": speech.model_dir},
                 "scripted": {"script_file": speech.script},

@@ -25,7 +25,7 @@
 | | the last report has come, or time | ended | Notify call.hangup, Release |
 
 Everything that is not in the table is ignored as a fact and refused as a command, and a refused
-command changes nothing: `_check` looks and raises, only then `_carry_out` acts. The causes of
+command changes nothing: `check` looks and raises, only then `_carry_out` acts. The causes of
 `call.hangup` are in `verdicts`, what brings them about in `endings`. What an answered leg can do is in
 the files that `abilities` lists.
 """
@@ -183,7 +183,7 @@ class CallLeg:
         known = self.recall(command, now)
         if known is not None:
             return known, []
-        self._check(command, now)
+        self.check(command, now)
         if command.client_state is not None:
             self._context.client_state = command.client_state
         if self.state is LegState.PARKED:
@@ -283,7 +283,8 @@ class CallLeg:
 
     # Commands: first whether
 
-    def _check(self, command: ask.Command, now: float) -> None:
+    def check(self, command: ask.Command, now: float) -> None:
+        """Raise the `CommandError` that a new `command` would raise now; nothing changes."""
         if isinstance(command, ask.Answer | ask.Reject | ask.Hangup | ask.UpdateClientState):
             self._check_call_command(command)
         elif self.state in _OVER:

@@ -138,10 +138,10 @@ async def test_transcription_that_cannot_be_done_is_refused_before_anything_happ
     house.invite()
     call = house.call_control_id
     house.services.speech._out_of_order["scripted"] = SpeechNotInstalled("install it")
-    answer = ask.Answer(transcription=ask.TranscriptionOptions(), command_id="c")
-    for command in (answer, ask.StartTranscription(transcription=ask.TranscriptionOptions())):
-        with pytest.raises(CommandError, match=r"10038.*install it"):
-            house.calls.command(call, "x", command)
+    with pytest.raises(CommandError, match=r"10038.*install it"):
+        house.calls.command(call, "x", ask.Answer(transcription=ask.TranscriptionOptions(), command_id="c"))
+    with pytest.raises(CommandError, match="90034"):
+        house.calls.command(call, "x", ask.StartTranscription(transcription=ask.TranscriptionOptions()))
     house.calls.command(call, "answer", ask.Answer(command_id="c"))
     await house.settle()
     assert house.journal.done[-1] == "accept", "the refused command's id was not remembered"

@@ -1,6 +1,7 @@
 """Every form in which transcription has ever been asked for, and every wrong one."""
 
-from typing import Any
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -217,3 +218,23 @@ def test_a_wrong_configuration_is_refused_where_it_is_wrong(
 
 def test_a_wrong_language_of_the_form_of_2024_is_told_at_the_top() -> None:
     assert refusal(language="tlh") == ("10032", "/language")
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_no_field_that_the_newest_sdk_has_for_an_engine_is_unknown(name: str) -> None:
+    words = {"Deepgram": ("deepgram_nova2", "deepgram_nova3")}.get(
+        name, (f"transcription_engine_{name.lower()}",)
+    )
+    common = {"transcription_engine", "language", "interim_results", "transcription_model", "model"}
+    for word in words:
+        module = import_module(f"telnyx.types.calls.{word}_config_param")
+        kind = next(held for held_as, held in vars(module).items() if held_as.endswith("ConfigParam"))
+        assert set(get_type_hints(kind)) - common <= set(ENGINES[name].fields)
+
+
+def test_every_engine_that_the_newest_sdk_has_is_known() -> None:
+    from telnyx.types.calls.action_start_transcription_params import ActionStartTranscriptionParams
+
+    assert set(get_args(get_type_hints(ActionStartTranscriptionParams)["transcription_engine"])) == set(
+        ENGINES
+    )

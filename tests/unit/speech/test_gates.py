@@ -3,13 +3,14 @@
 import pytest
 
 from offhook.edge.speech.gates import accept, collapse_loops
-from offhook.edge.speech.protocol import Heard
+from offhook.edge.speech.protocol import Heard, Word
 
 pytestmark = pytest.mark.unit
 
 
 def heard(text: str, confidence: float = 0.9) -> str | None:
-    return accept(Heard(text, confidence), final=True)
+    accepted = accept(Heard(text, confidence), final=True)
+    return None if accepted is None else accepted.text
 
 
 @pytest.mark.parametrize("text", ["", "   ", "...", "\u266a \u266a", "-- !"])
@@ -47,6 +48,33 @@ def test_a_loop_is_said_once() -> None:
     text = "Thank you. Bye. Thank you. Bye. Thank you. Bye. Thank you. Bye."
     assert collapse_loops(text, final=True) == "Thank you. Bye."
     assert collapse_loops("so we said " + "that it is " * 9, final=True) == "so we said that it is"
+
+
+def test_the_words_of_a_loop_go_with_its_text() -> None:
+    text = "Thank you. Bye. " * 4 + "Sir."
+    words = tuple(Word(word, 100 * at, 100 * at + 90, 0.9) for at, word in enumerate(text.split()))
+    accepted = accept(Heard(text, 0.9, words), final=True)
+    assert accepted is not None
+    assert accepted.text == "Thank you. Bye. Sir."
+    assert [(word.text, word.start_ms) for word in accepted.words] == [
+        ("Thank", 0),
+        ("you.", 100),
+        ("Bye.", 200),
+        ("Sir.", 1200),
+    ]
+
+
+def test_words_that_are_not_those_of_the_text_are_not_told() -> None:
+    accepted = accept(Heard("hold the line", 0.9, (Word("hold", 0, 100),)), final=True)
+    assert accepted is not None
+    assert accepted.words == ()
+
+
+def test_a_model_without_confidence_is_believed_unless_its_words_are_stock() -> None:
+    accepted = accept(Heard("thank you", None), final=True)
+    assert accepted is not None
+    assert accepted.confidence is None
+    assert accept(Heard("Please subscribe.", None), final=True) is None
 
 
 def test_a_looping_partial_is_caught_one_round_sooner() -> None:

@@ -42,6 +42,7 @@ class Wire:
                 "language": "en",
                 "start": 0,
                 "end": end_ms,
+                "words": [] if text is None else [[text, 0, end_ms, 0.9]],
             }
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from offhook.edge.speech import weights
-from offhook.edge.speech.moonshine import ENGINE, join_tokens, read_tokens
+from offhook.edge.speech.moonshine import ENGINE, join_tokens, join_words, read_tokens
 from offhook.edge.speech.protocol import LanguageUnsupported, SpeechUnavailable
 
 pytestmark = pytest.mark.unit
@@ -58,3 +58,11 @@ def test_tokens_are_read_by_their_length_prefix() -> None:
 def test_byte_tokens_join_to_text() -> None:
     pieces = read_tokens(b"\x01?" * 260 + b"\x08" + "\u2581caf".encode())
     assert join_tokens([pieces[260], pieces[3 + 0xC3], pieces[3 + 0xA9]]) == "caf\u00e9"
+
+
+def test_words_are_made_of_pieces_and_their_confidence_is_the_mean() -> None:
+    pieces = ["\u2581hel".encode(), b"lo", b",", "\u2581".encode(), b"Sam", b"."]
+    words = join_words(pieces, [0.9, 0.6, 0.6, 1.0, 0.5, 0.6])
+    assert words == [("hello,", 0.7), ("Sam.", 0.7)]
+    assert join_tokens(pieces) == "hello, Sam."
+    assert join_words([], []) == []

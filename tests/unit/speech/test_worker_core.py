@@ -13,6 +13,7 @@ pytestmark = pytest.mark.unit
 
 CONFIG = {
     "language": "en",
+    "phrases": [],
     "interim": True,
     "sample_rate_hz": 8000,
     "endpoint_ms": 500,
@@ -29,9 +30,9 @@ class Bench:
         self.recognizer = FakeRecognizer(options)
         hear = self.recognizer.transcribe
 
-        def timed(pcm: bytes, rate_hz: int) -> Any:
+        def timed(*segment: Any) -> Any:
             self.now += decode_s
-            return hear(pcm, rate_hz)
+            return hear(*segment)
 
         self.recognizer.transcribe = timed  # type: ignore[method-assign]
         self.core = WorkerCore(self.recognizer, lambda: self.now)
@@ -75,6 +76,9 @@ def test_an_utterance_is_told_from_start_to_final() -> None:
     assert (final["text"], final["confidence"], final["u"], final["language"]) == ("word5", 0.9, 0, "en")
     assert 600 <= final["start"] <= 1000
     assert 2500 <= final["end"] <= 2800
+    assert final["words"] == [("word5", final["start"], final["end"], 0.9)], (
+        "words are on the clock of the audio"
+    )
 
 
 def test_a_partial_that_says_nothing_new_is_not_told() -> None:

@@ -316,9 +316,21 @@ class SpeechSettings(_Section):
         description='Engine by the name the app uses, for example { Google = "local", Deepgram = "reject" }.',
     )
     workers: int = Field(1, ge=1, le=64, description="Speech worker processes.")
+    tracks_per_worker_max: int = Field(
+        limits.SPEECH_TRACKS_PER_WORKER_MAX,
+        ge=1,
+        le=1000,
+        description='Tracks that one worker takes; a transcription of "both" needs two, and what does not fit is '
+        "refused at its start.",
+    )
     warm_up: bool = Field(
         True,
         description="Load the model with the first call, so that the first transcription need not wait for it.",
+    )
+    echo_gate: bool = Field(
+        False,
+        description="Leave out of outbound transcriptions what applications themselves play and say, "
+        "so that only the other party of a bridge is transcribed.",
     )
     model_dir: str = Field(
         "", description="Folder with the local engine's model files. Empty: the installed package."
@@ -416,8 +428,8 @@ class CompatSettings(_Section):
     )
     ignore_unsupported: bool = Field(
         False,
-        description="Features of an answer that are not done here (record, assistant, ...) are ignored with a "
-        "warning in the log instead of refused with 10038.",
+        description="Features of an answer that are not done here (assistant, ...), and what a speech engine "
+        "cannot do of its configuration, are ignored with a warning in the log instead of refused with 10038.",
     )
     single_stream: bool = Field(
         False,

@@ -5,6 +5,7 @@ phrases from film subtitles, low confidence, and loops.
 """
 
 import re
+from dataclasses import replace
 
 from offhook.edge.speech.protocol import Heard
 
@@ -40,20 +41,23 @@ _NGRAM_MAX = 12
 _NOT_WORD = re.compile(r"[^\w\s]+")
 
 
-def accept(heard: Heard, *, final: bool) -> str | None:
-    """Return the text to tell, or None when nobody said it."""
-    text = " ".join(heard.text.split())
-    if not any(character.isalnum() for character in text):
+def accept(heard: Heard, *, final: bool) -> Heard | None:
+    """Return what to tell, with loops said once and plain white space, or None when nobody said it.
+
+    What the model gives no confidence for is doubted by its words alone.
+    """
+    words = heard.text.split()
+    sure = 1.0 if heard.confidence is None else heard.confidence
+    if sure < CONFIDENCE_MIN or not any(character.isalnum() for character in heard.text):
         return None
-    if heard.confidence < CONFIDENCE_MIN:
-        return None
-    text = collapse_loops(text, final=final)
+    kept = _kept(words, final=final)
+    text = " ".join(words[index] for index in kept)
     plain = _NOT_WORD.sub("", text.lower()).strip()
-    if plain in _STOCK:
+    if plain in _STOCK or (plain in _DOUBTED and sure < _DOUBTED_CONFIDENCE_MIN):
         return None
-    if plain in _DOUBTED and heard.confidence < _DOUBTED_CONFIDENCE_MIN:
-        return None
-    return text
+    # Words that are not those of the text would put times beside the wrong ones.
+    told = tuple(heard.words[index] for index in kept) if len(heard.words) == len(words) else ()
+    return replace(heard, text=text, words=told)
 
 
 def collapse_loops(text: str, *, final: bool) -> str:
@@ -63,17 +67,23 @@ def collapse_loops(text: str, *, final: bool) -> str:
     final needs three rounds to count as a loop; a partial, replaced within a second, needs two.
     """
     words = text.split()
+    return " ".join(words[index] for index in _kept(words, final=final))
+
+
+def _kept(words: list[str], *, final: bool) -> list[int]:
+    """Return which words stay."""
+    kept = list(range(len(words)))
     keys = [_NOT_WORD.sub("", word.lower()) or word for word in words]
     index = 0
-    while index < len(words):
-        for size in range(1, min(_NGRAM_MAX, (len(words) - index) // 2) + 1):
+    while index < len(keys):
+        for size in range(1, min(_NGRAM_MAX, (len(keys) - index) // 2) + 1):
             rounds = _rounds(keys, index, size)
             if rounds >= _rounds_max(keys[index : index + size], final=final):
-                del words[index + size : index + rounds * size]
+                del kept[index + size : index + rounds * size]
                 del keys[index + size : index + rounds * size]
                 break
         index += 1
-    return " ".join(words)
+    return kept
 
 
 def _rounds(keys: list[str], index: int, size: int) -> int:

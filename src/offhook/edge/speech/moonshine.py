@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from offhook.edge.speech.protocol import (
+    PLAIN,
     EngineInfo,
     Heard,
+    SegmentConfig,
     SegmentEngine,
     SegmentRecognizer,
     SpeechUnavailable,
     VoiceDetector,
+    Word,
 )
 from offhook.edge.speech.resample import double_rate
 from offhook.edge.speech.vad import SileroDetector
 from offhook.edge.speech.weights import MoonshineFiles, find_moonshine, find_silero, require_runtime
+from offhook.edge.speech.word_times import loudness_db, spread_words
 
 MODEL_RATE_HZ = 16_000
 _SAMPLES_MIN = MODEL_RATE_HZ // 4
@@ -27,6 +31,7 @@ _BEGIN, _END = 1, 2
 _TOKENS_PER_S = 6.5
 """More than anybody says; the model's own training limit."""
 _LAYERS, _HEADS, _HEAD_DIM = 6, 8, 36
+_SPACE = "\u2581".encode()
 _FIRST_BYTE_TOKEN, _LAST_BYTE_TOKEN = 3, 258
 
 
@@ -36,7 +41,7 @@ class LocalEngine(SegmentEngine):
     Options: `model_dir`, a folder with the three model files, in place of the installed wheel.
     """
 
-    info = EngineInfo(name="local", languages=("en",), sample_rates_hz=(8000, 16000))
+    info = EngineInfo(name="local", languages=("en",), sample_rates_hz=(8000, 16000), word_times="estimated")
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Raise SpeechUnavailable unless runtime and verified weights are there."""
@@ -88,18 +93,26 @@ class Moonshine:
         """Return a voice detector for one track."""
         return SileroDetector(self._vad, sample_rate_hz)
 
-    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
-        """Return the words of one segment; confidence is the mean probability of its tokens."""
+    def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
+        """Return the words of one segment; confidences are mean probabilities of tokens, times are estimated."""
+        del config
         np = self._np
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768.0
         if sample_rate_hz != MODEL_RATE_HZ:
             assert sample_rate_hz * 2 == MODEL_RATE_HZ, "the config allows 8 and 16 kHz only"
             samples = double_rate(samples)
+        duration_ms = len(samples) * 1000 // MODEL_RATE_HZ
         if len(samples) < _SAMPLES_MIN:
             samples = np.concatenate([samples, np.zeros(_SAMPLES_MIN - len(samples), np.float32)])
         tokens, probabilities = self._decode(samples)
-        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        return Heard(join_tokens([self._tokens[token] for token in tokens]), round(confidence, 4))
+        pieces = [self._tokens[token] for token in tokens]
+        heard = join_words(pieces, probabilities)
+        times = spread_words([text for text, _ in heard], loudness_db(samples, MODEL_RATE_HZ))
+        words = tuple(
+            Word(text, start_ms, min(end_ms, duration_ms), confidence)
+            for (text, confidence), (start_ms, end_ms) in zip(heard, times, strict=True)
+        )
+        return Heard(join_tokens(pieces), mean(probabilities), words)
 
     def _decode(self, samples: Any) -> tuple[list[int], list[float]]:
         np = self._np
@@ -155,6 +168,24 @@ def read_tokens(data: bytes) -> list[bytes]:
 def join_tokens(pieces: list[bytes]) -> str:
     """Return the text of decoded pieces; U+2581 is the space."""
     return b"".join(pieces).decode("utf-8", errors="ignore").replace("\u2581", " ").strip()
+
+
+def join_words(pieces: list[bytes], probabilities: list[float]) -> list[tuple[str, float]]:
+    """Return the words of `join_tokens` one by one, each with the mean probability of its pieces."""
+    words: list[tuple[bytes, list[float]]] = []
+    for piece, probability in zip(pieces, probabilities, strict=True):
+        # A piece may begin with a space or be one; no piece has one inside.
+        if not words or piece.startswith((_SPACE, b" ")):
+            words.append((b"", []))
+        word, so_far = words[-1]
+        words[-1] = (word + piece, [*so_far, probability])
+    joined = ((join_tokens([word]), mean(sure)) for word, sure in words)
+    return [(text, confidence) for text, confidence in joined if text]
+
+
+def mean(probabilities: list[float]) -> float:
+    """Return the mean to four places; 0 of nothing."""
+    return round(sum(probabilities) / len(probabilities), 4) if probabilities else 0.0
 
 
 def _model_dir(options: Mapping[str, Any]) -> str | None:

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from offhook.base.errors import LimitReached
-from offhook.base.limits import SPEECH_SESSIONS_PER_WORKER_MAX
+from offhook.base.limits import SPEECH_TRACKS_PER_WORKER_MAX
 from offhook.base.tasks import TaskSet
+from offhook.edge.speech import parameters
 from offhook.edge.speech.protocol import (
     OnEvent,
     SegmentEngine,
@@ -38,14 +40,14 @@ class SpeechPool(SpeechEngine):
         *,
         workers: int = 1,
         options: Mapping[str, Any] | None = None,
-        sessions_per_worker_max: int = SPEECH_SESSIONS_PER_WORKER_MAX,
+        tracks_per_worker_max: int = SPEECH_TRACKS_PER_WORKER_MAX,
     ) -> None:
         if workers < 1:
             raise ValueError("a pool has at least one worker")
-        self.info = engine.info
+        self.info = replace(engine.info, parameters=engine.info.parameters | parameters.ENDPOINT)
         self._engine = engine
         self._options = dict(options or {})
-        self._sessions_per_worker_max = sessions_per_worker_max
+        self._tracks_per_worker_max = tracks_per_worker_max
         self._tasks = TaskSet()
         self._slots = [WorkerSlot(number, reference, self._options, self._tasks) for number in range(workers)]
         self._ids = itertools.count(1)
@@ -60,18 +62,24 @@ class SpeechPool(SpeechEngine):
             LimitReached: every worker has its fill of sessions.
         """
         language = self.info.language_for(config.language)
+        config = replace(config, endpoint_ms=parameters.endpoint_ms(config.parameters, config.endpoint_ms))
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
         await self.ensure_available(self._options)
-        slot = min(self._slots, key=lambda slot: (len(slot.sessions), not slot.started))
-        if len(slot.sessions) >= self._sessions_per_worker_max:
+        if not self.room():
             raise LimitReached(
-                f"transcription is full: {len(self._slots)} speech workers with "
-                f"{self._sessions_per_worker_max} tracks each (sessions_per_worker_max)"
+                f"transcription is full: the {self.info.name} engine takes no more tracks "
+                f"(speech.workers times speech.tracks_per_worker_max)"
             )
+        slot = min(self._slots, key=lambda slot: (len(slot.sessions), not slot.started))
         session = PoolSession(next(self._ids), config, language, on_event)
         slot.add(session)
         return session
+
+    def room(self) -> int:
+        """Return how many more tracks the workers take."""
+        most = self._tracks_per_worker_max
+        return sum(max(0, most - len(slot.sessions)) for slot in self._slots)
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:
         """Raise SpeechUnavailable if runtime or model are missing. No process is started.

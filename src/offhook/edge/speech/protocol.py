@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from offhook.base.errors import OffhookError
+from offhook.edge.speech import parameters
 
 Track = Literal["rx", "tx"]
 WordTimes = Literal["none", "estimated", "measured"]
@@ -78,6 +79,14 @@ class EngineInfo:
         shown = primary if primary.isalnum() and len(primary) <= 12 else "that one"
         raise LanguageUnsupported(f"the {self.name} engine knows {known}, not {shown}: choose another engine")
 
+    def check(self, config: "SpeechConfig") -> None:
+        """Raise LanguageUnsupported or ParameterUnsupported for what the engine cannot do of a request."""
+        self.language_for(config.language)
+        for name in parameters.refused(config.parameters, self.parameters):
+            raise ParameterUnsupported(
+                name, f"the {self.name} engine cannot do `{name}`: leave it out, or choose another engine"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
@@ -103,7 +112,7 @@ class SpeechConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 100 <= self.endpoint_ms <= 5000:
+        if not parameters.ENDPOINT_MS_MIN <= self.endpoint_ms <= parameters.ENDPOINT_MS_MAX:
             raise ValueError("endpoint_ms must be 100 to 5000")
         if not 2.0 <= self.max_segment_s <= 15.0:
             # Above 15 s the local model loops and its memory grows fast.
@@ -250,7 +259,11 @@ class SpeechEngine(ABC):
             ParameterUnsupported: a field asks for what it cannot do.
             LimitReached: it is full.
         """
-        self.info.language_for(config.language)
+        self.info.check(config)
+
+    def room(self) -> int | None:
+        """Return how many more tracks it takes now; None: as many as one likes."""
+        return None
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - most engines need nothing
         """Raise SpeechUnavailable if the engine cannot run here with these options, as `open` would.
@@ -263,11 +276,28 @@ class SpeechEngine(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentConfig:
+    """What a session wants of all its segments."""
+
+    language: str = "en"
+    """As `EngineInfo.language_for` gave it; "auto" leaves it to the model."""
+    phrases: tuple[str, ...] = ()
+    """What is likely to be said; for engines that honour a field which holds such phrases."""
+
+
+PLAIN = SegmentConfig()
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """The text of one segment and how sure the engine is (0 to 1)."""
+    """The text of one segment and how sure the engine is (0 to 1), or None where it cannot tell."""
 
     text: str = field(repr=False)
-    confidence: float
+    confidence: float | None
+    words: tuple[Word, ...] = ()
+    """One for each word of `text`, with times from the beginning of the segment; or none at all."""
+    language: str | None = None
+    """What the engine took it for, where it finds out."""
 
 
 class VoiceDetector(Protocol):
@@ -287,7 +317,7 @@ class VoiceDetector(Protocol):
 class SegmentRecognizer(Protocol):
     """A loaded model: lives in a worker process, is used by one thread."""
 
-    def transcribe(self, pcm: bytes, sample_rate_hz: int) -> Heard:
+    def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
         """Return the words of one segment of speech (s16le, mono)."""
         ...
 

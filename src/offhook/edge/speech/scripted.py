@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offhook.base.limits import SPEECH_SCRIPT_LINES_MAX
+from offhook.edge.speech import parameters
 from offhook.edge.speech.protocol import (
     Closed,
     EngineInfo,
@@ -40,7 +41,13 @@ class Line:
 class ScriptedEngine(SpeechEngine):
     """Emits preset partials and finals by audio time; runs in the server's process, needs nothing."""
 
-    info = EngineInfo(name="scripted", languages=(), sample_rates_hz=(8000, 16000))
+    info = EngineInfo(
+        name="scripted",
+        languages=(),
+        sample_rates_hz=(8000, 16000),
+        # The script is what came of all of them.
+        parameters=parameters.FIELDS,
+    )
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:
         """Raise SpeechUnavailable unless `options` hold a script that can be read."""

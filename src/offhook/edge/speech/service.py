@@ -8,6 +8,11 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+import structlog
+
+from offhook.base.errors import LimitReached
+from offhook.base.limits import SPEECH_TRACKS_PER_WORKER_MAX
+from offhook.edge.speech import parameters
 from offhook.edge.speech.engine_map import EngineMap
 from offhook.edge.speech.pool import SpeechPool
 from offhook.edge.speech.protocol import (
@@ -15,6 +20,7 @@ from offhook.edge.speech.protocol import (
     Error,
     Final,
     OnEvent,
+    ParameterUnsupported,
     Partial,
     SegmentEngine,
     SessionStats,
@@ -24,6 +30,8 @@ from offhook.edge.speech.protocol import (
     SpeechSession,
     SpeechUnavailable,
 )
+
+log = structlog.get_logger(__name__)
 
 ENTRY_POINTS = "offhook.speech_engines"
 
@@ -66,7 +74,9 @@ class SpeechService:
         workers: processes of each engine that needs them.
         routes: API engine names to engines (see `EngineMap`).
         default_engine: the engine of every API name that `routes` leaves out.
-        options: settings of each engine, by its name; they win over nothing a call says.
+        options: settings of each engine, by its name; they win over what a call says.
+        tracks_per_worker_max: what one worker process takes.
+        ignore_unsupported: do without what an engine cannot do of a request, instead of refusing it.
     """
 
     def __init__(
@@ -76,8 +86,12 @@ class SpeechService:
         routes: Mapping[str, str] | None = None,
         default_engine: str = "local",
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        tracks_per_worker_max: int = SPEECH_TRACKS_PER_WORKER_MAX,
+        ignore_unsupported: bool = False,
     ) -> None:
         self._workers = workers
+        self._tracks_per_worker_max = tracks_per_worker_max
+        self._ignore_unsupported = ignore_unsupported
         self._map = EngineMap(routes, default=default_engine)
         self._options = {name: dict(values) for name, values in (options or {}).items()}
         self._engines: dict[str, SpeechEngine] = {}
@@ -86,8 +100,8 @@ class SpeechService:
         self._out_of_order: dict[str, SpeechUnavailable] = {}
         self._closed = False
 
-    def check(self, engine_name: str, config: SpeechConfig) -> None:
-        """Raise what `open` would raise for this API name and request, as far as can be told at once.
+    def check(self, engine_name: str, config: SpeechConfig, tracks: int = 1) -> None:
+        """Raise what `open` would raise for so many tracks of a request, as far as can be told at once.
 
         A missing model can be told once `inspect` has looked.
 
@@ -99,7 +113,13 @@ class SpeechService:
         name = self._map.engine_for(engine_name)
         if name in self._out_of_order:
             raise self._out_of_order[name].with_traceback(None)
-        self._engine(name).check(self._with_options(name, config))
+        engine = self._engine(name)
+        self._fitted(name, engine, config)
+        room = engine.room()
+        if room is not None and room < tracks:
+            raise LimitReached(
+                f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
+            )
 
     async def inspect(self) -> dict[str, SpeechUnavailable]:
         """Look at every engine that some API name leads to; starts none.
@@ -130,9 +150,11 @@ class SpeechService:
         assert session_key not in self._open, "one session a key"
         name = self._map.engine_for(engine_name)
         engine = self._engine(name)
-        session = await engine.open(
-            self._with_options(name, config), lambda event: self._pass_on(session_key, on_event, event)
-        )
+        config = self._fitted(name, engine, config)
+        unused = parameters.unused(config.parameters, engine.info.parameters)
+        if unused:
+            log.info("the speech engine has no use for these", engine=name, parameters=unused)
+        session = await engine.open(config, lambda event: self._pass_on(session_key, on_event, event))
         handle = SpeechHandle(session_key, name, session)
         self._open[session_key] = handle
         self._totals["sessions_opened"] += 1
@@ -173,8 +195,19 @@ class SpeechService:
             for pid in engine.pids()
         ]
 
-    def _with_options(self, name: str, config: SpeechConfig) -> SpeechConfig:
-        return replace(config, options={**config.options, **self._options.get(name, {})})
+    def _fitted(self, name: str, engine: SpeechEngine, config: SpeechConfig) -> SpeechConfig:
+        """Return the request with the engine's settings, and perhaps without what it cannot do."""
+        config = replace(config, options={**config.options, **self._options.get(name, {})})
+        while True:
+            try:
+                engine.check(config)
+            except ParameterUnsupported as error:
+                if not self._ignore_unsupported or error.parameter not in config.parameters:
+                    raise
+                log.warning("the speech engine does without", engine=name, parameter=error.parameter)
+                config = _without(config, error.parameter)
+            else:
+                return config
 
     def _engine(self, name: str) -> SpeechEngine:
         if self._closed:
@@ -184,7 +217,11 @@ class SpeechService:
             engine = _import_engine(name, reference)
             if isinstance(engine, SegmentEngine):
                 engine = SpeechPool(
-                    engine, reference, workers=self._workers, options=self._options.get(name, {})
+                    engine,
+                    reference,
+                    workers=self._workers,
+                    options=self._options.get(name, {}),
+                    tracks_per_worker_max=self._tracks_per_worker_max,
                 )
             self._engines[name] = engine
         return self._engines[name]
@@ -204,6 +241,15 @@ class SpeechService:
             case _:
                 pass
         on_event(event)
+
+
+def _without(config: SpeechConfig, parameter: str) -> SpeechConfig:
+    kept = {name: value for name, value in config.parameters.items() if name != parameter}
+    return replace(config, parameters=kept)
+
+
+def _counted(tracks: int) -> str:
+    return "another track" if tracks == 1 else f"{tracks} more tracks"
 
 
 def engine_names() -> list[str]:

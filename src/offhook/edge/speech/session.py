@@ -18,6 +18,7 @@ from offhook.base.limits import (
     SPEECH_SESSION_CRASHES_MAX,
 )
 from offhook.edge.speech.frames import Audio, Message, pack_audio, pack_message
+from offhook.edge.speech.phrases import asked_phrases
 from offhook.edge.speech.protocol import (
     Closed,
     Error,
@@ -29,6 +30,7 @@ from offhook.edge.speech.protocol import (
     SpeechEnded,
     SpeechEvent,
     SpeechStarted,
+    Word,
 )
 
 log = structlog.get_logger(__name__)
@@ -193,6 +195,7 @@ class PoolSession:
             "utterance": self._next_utterance,
             "config": {
                 "language": self._language,
+                "phrases": asked_phrases(config.parameters),
                 "interim": config.interim,
                 "sample_rate_hz": config.sample_rate_hz,
                 "endpoint_ms": config.endpoint_ms,
@@ -209,6 +212,7 @@ class PoolSession:
             "start_ms": message["start"],
             "end_ms": message["end"],
             "utterance_id": message["u"],
+            "words": tuple(Word(*word) for word in message["words"]),
         }
 
     def _queue(self, item: Audio | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.gates import accept
-from offhook.edge.speech.protocol import Heard, SegmentRecognizer
+from offhook.edge.speech.protocol import Heard, SegmentConfig, SegmentRecognizer
 from offhook.edge.speech.segmenter import SegmenterSettings
 from offhook.edge.speech.track import Track, Utterance, UtteranceStarted
 
@@ -35,7 +35,7 @@ _AHEAD_COST_MS_MAX = 500
 class _Session:
     session_id: int
     track: Track
-    language: str
+    config: SegmentConfig
     sample_rate_hz: int
     interim: bool
     partial_ms: int
@@ -135,7 +135,7 @@ class WorkerCore:
                 sample_rate_hz=rate_hz,
                 first_utterance_id=message["utterance"],
             ),
-            language=config["language"],
+            config=SegmentConfig(config["language"], tuple(config["phrases"])),
             sample_rate_hz=rate_hz,
             interim=config["interim"],
             partial_ms=config["partial_ms"],
@@ -183,11 +183,11 @@ class WorkerCore:
         if heard is None:
             return [
                 {"ev": "failed", "s": session.session_id},
-                _words("final", session, utterance, None, None),
+                _words("final", session, utterance, None),
             ]
-        text = accept(heard, final=True)
-        self.counters["texts_refused"] += text is None
-        return [_words("final", session, utterance, text, heard)]
+        told = accept(heard, final=True)
+        self.counters["texts_refused"] += told is None
+        return [_words("final", session, utterance, told)]
 
     def _decode_partial(self, sid: int) -> list[Message]:
         session = self._sessions[sid]
@@ -201,11 +201,11 @@ class WorkerCore:
             session.next_partial_ms = None
         # A failure is kept too: it is tried once more, but only when the utterance has ended.
         session.ahead = (utterance.utterance_id, utterance.end_ms, heard)
-        text = None if heard is None else accept(heard, final=False)
-        if text is None or text == session.last_partial or not session.interim:
+        told = None if heard is None else accept(heard, final=False)
+        if told is None or told.text == session.last_partial or not session.interim:
             return []
-        session.last_partial = text
-        return [_words("partial", session, utterance, text, heard)]
+        session.last_partial = told.text
+        return [_words("partial", session, utterance, told)]
 
     def _partial_due(self) -> int | None:
         latest: tuple[int, int] | None = None
@@ -234,7 +234,7 @@ class WorkerCore:
     def _decode(self, session: _Session, utterance: Utterance) -> Heard | None:
         began = self._clock()
         try:
-            return self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz)
+            return self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz, session.config)
         except Exception:  # noqa: BLE001 - a model's failure costs one utterance, not the worker
             self.counters["decodes_failed"] += 1
             return None
@@ -256,16 +256,24 @@ class WorkerCore:
             self._finals = deque(item for item in self._finals if item[0] != sid)
 
 
-def _words(
-    kind: str, session: _Session, utterance: Utterance, text: str | None, heard: Heard | None
-) -> Message:
+def _words(kind: str, session: _Session, utterance: Utterance, told: Heard | None) -> Message:
+    start_ms, end_ms = utterance.start_ms, utterance.end_ms
     return {
         "ev": kind,
         "s": session.session_id,
         "u": utterance.utterance_id,
-        "text": text,
-        "confidence": None if heard is None else heard.confidence,
-        "language": session.language,
-        "start": utterance.start_ms,
-        "end": utterance.end_ms,
+        "text": None if told is None else told.text,
+        "confidence": None if told is None else told.confidence,
+        "language": session.config.language if told is None or told.language is None else told.language,
+        "start": start_ms,
+        "end": end_ms,
+        "words": [
+            (
+                word.text,
+                min(start_ms + word.start_ms, end_ms),
+                min(start_ms + word.end_ms, end_ms),
+                word.confidence,
+            )
+            for word in (() if told is None else told.words)
+        ],
     }
