@@ -29,8 +29,11 @@ async def soak(tracks: int, seconds: float, workers: int) -> Load:
 
 def memory_row(name: str, of: str, memory: list[Memory]) -> str:
     values = [getattr(sample, of) for sample in memory]
-    middle = values[len(values) // 3]
-    return f"{name:20s} {middle:.1f} MiB after a third, {values[-1]:.1f} at the end, {max(values):.1f} at most, {slope_mib_per_hour(memory, of):+.1f} MiB an hour"
+    growth = slope_mib_per_hour(memory, of)
+    return (
+        f"{name:20s} {values[len(values) // 3]:.1f} MiB after a third, {values[-1]:.1f} at the end,"
+        f" {max(values):.1f} at most, {growth:+.1f} MiB an hour"
+    )
 
 
 def main() -> int:
@@ -43,15 +46,17 @@ def main() -> int:
     options = parser.parse_args()
     load = asyncio.run(soak(options.tracks, options.minutes * 60, options.workers))
     growth = max(slope_mib_per_hour(load.memory, of) for of in ("worker_mib", "server_mib"))
+    heard, others = len(load.final_ms), 100 * load.others_share
+    late = [f"{percentile(load.final_ms, percent):.0f} ms" for percent in (50, 95, 100)]
     report.keep(
         "soak_speech.txt",
         [
             report.provenance("on loopback"),
-            f"tracks               {load.tracks} on {options.workers} workers, {load.took_s:.0f} s, partials on",
-            f"finals               {len(load.final_ms)} sentences heard, {load.lost} lost, {load.dropped_ms} ms dropped",
-            f"final after speech   p50 {percentile(load.final_ms, 50):.0f} ms, p95 {percentile(load.final_ms, 95):.0f} ms, "
-            f"longest {max(load.final_ms):.0f} ms",
-            f"worker CPU           {load.worker_cpu_s / load.audio_s:.3f} core a track; others used {100 * load.others_share:.0f} % of a core",
+            f"tracks               {load.tracks} on {options.workers} workers, {load.took_s:.0f} s, with partials",
+            f"sentences            {heard} with a final, {load.lost} without, {load.dropped_ms} ms dropped",
+            f"final after speech   p50 {late[0]}, p95 {late[1]}, longest {late[2]}",
+            f"worker CPU           {load.worker_cpu_s / load.audio_s:.3f} core a track,"
+            f" others used {others:.0f} % of a core",
             memory_row("workers", "worker_mib", load.memory),
             memory_row("server", "server_mib", load.memory),
         ],

@@ -25,13 +25,13 @@ def judge(recognizer: SegmentRecognizer, clip: Clip, condition: Condition) -> Ve
     rate_hz = condition.rate_hz
     track = Track(recognizer.detector(rate_hz), SegmenterSettings(), sample_rate_hz=rate_hz)
     told = [*track.push(condition.apply(clip.samples), 0), *track.flush()]
-    texts = [
-        accept(recognizer.transcribe(item.pcm, rate_hz), final=True)
+    heard = [
+        accept(recognizer.transcribe(item.pcm, rate_hz), final=True, voice=item.voice)
         for item in told
         if isinstance(item, Utterance)
     ]
-    heard = " ".join(text for text in texts if text is not None)
-    return Verdict(clip, heard, word_errors(clip.said, heard))
+    text = " ".join(item.text for item in heard if item is not None)
+    return Verdict(clip, text, word_errors(clip.said, text))
 
 
 def together(verdicts: list[Verdict]) -> WordErrors:

@@ -185,7 +185,7 @@ class WorkerCore:
                 {"ev": "failed", "s": session.session_id},
                 _words("final", session, utterance, None),
             ]
-        told = accept(heard, final=True)
+        told = accept(heard, final=True, voice=utterance.voice)
         self.counters["texts_refused"] += told is None
         return [_words("final", session, utterance, told)]
 
@@ -201,7 +201,7 @@ class WorkerCore:
             session.next_partial_ms = None
         # A failure is kept too: it is tried once more, but only when the utterance has ended.
         session.ahead = (utterance.utterance_id, utterance.end_ms, heard)
-        told = None if heard is None else accept(heard, final=False)
+        told = None if heard is None else accept(heard, final=False, voice=utterance.voice)
         if told is None or told.text == session.last_partial or not session.interim:
             return []
         session.last_partial = told.text
