@@ -38,7 +38,7 @@ async def test_a_session_goes_from_open_to_closed_and_leaves_nothing() -> None:
     await handle.close()
     assert [type(event) for event in events][-2:] == [Final, Closed]
     assert service.counters() == {
-        "sessions_opened": 1,
+        "sessions": 1,
         "sessions_open": 0,
         "finals": 1,
         "audio_ms": 200,
@@ -72,7 +72,7 @@ def test_the_check_tells_what_open_would_raise() -> None:
         SpeechService(routes={"Azure": "reject"}).check("Azure", SpeechConfig())
     with pytest.raises(LanguageUnsupported):
         SpeechService().check("Google", SpeechConfig(language="fr"))
-    with pytest.raises(SpeechUnavailable, match="local, scripted"):
+    with pytest.raises(SpeechUnavailable, match=r"local, .*scripted"):
         SpeechService(default_engine="nonesuch").check("Google", SpeechConfig())
     SpeechService().check("Google", SpeechConfig(language="en-GB"))
 

@@ -31,6 +31,17 @@ _AHEAD_QUIET_MS = 250
 _AHEAD_RANK_MS = 60_000
 """Decoding ahead goes before any partial: who has paused waits for a final."""
 
+WORKER_COUNTERS = (
+    "decode_ms",
+    "decodes",
+    "decodes_failed",
+    "texts_refused",
+    "partials_skipped",
+    "finals_ahead",
+    "holes",
+)
+"""What a worker counts, and tells with each answer to a ping."""
+
 
 @dataclass(slots=True)
 class _Session:
@@ -70,15 +81,7 @@ class WorkerCore:
         self._clock = clock
         self._sessions: dict[int, _Session] = {}
         self._finals: deque[tuple[int, Utterance]] = deque()
-        self.counters = {
-            "decode_ms": 0,
-            "decodes": 0,
-            "decodes_failed": 0,
-            "texts_refused": 0,
-            "partials_skipped": 0,
-            "finals_ahead": 0,
-            "holes": 0,
-        }
+        self.counters = dict.fromkeys(WORKER_COUNTERS, 0)
 
     @property
     def saturated(self) -> bool:
