@@ -28,6 +28,7 @@ OPEN: Message = {
     "utterance": 0,
     "config": {
         "language": "en",
+        "phrases": [],
         "interim": True,
         "sample_rate_hz": 8000,
         "endpoint_ms": 500,
