@@ -24,6 +24,8 @@ async def test_without_the_extra_the_text_says_what_to_install(monkeypatch: pyte
 
 
 def test_the_engine_can_be_looked_up_without_loading_grpc() -> None:
-    script = "import sys, offhook.edge.speech.vendors.google as g; assert g.ENGINE; print('grpc' in sys.modules)"
+    script = (
+        "import sys, offhook.edge.speech.vendors.google as g; assert g.ENGINE; print('grpc' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
