@@ -152,9 +152,19 @@ class Engine:
         again after these pauses, within `reconnect_total_ms` (at most 60000) of the loss."""
     def begin_stream(self, leg_id: int, tap_id: int) -> None:
         """Send the start frame (`start_json` is the value of its "start" key), then media."""
-    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
+    def add_speech(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        track: str,
+        sample_rate_hz: int,
+        chunk_ms: int,
+        skip_own: bool = False,
+    ) -> None:
         """Decode one track ("rx" or "tx") to s16le mono in chunks; short losses are concealed, then
-        filled with zeros, so that sample positions follow the RTP clock."""
+        filled with zeros, so that sample positions follow the RTP clock. `skip_own`: of tx only what the
+        other leg of a bridge says, not what applications play and say."""
     def add_recording(
         self,
         leg_id: int,

@@ -210,7 +210,8 @@ fn shutdown_ends_everything_and_tells_it() {
     for leg in 0..6 {
         engine.open_leg(leg, true).unwrap();
         engine.connect_leg(leg, leg_params()).unwrap();
-        let params = SpeechParams { track: Track::Rx, sample_rate_hz: 16_000, chunk_ms: 100 };
+        let params =
+            SpeechParams { track: Track::Rx, sample_rate_hz: 16_000, chunk_ms: 100, skip_own: false };
         engine.add_speech(leg, 8, params).unwrap();
     }
     engine.add_stream(0, 9, stream_params(1_000), target(address)).unwrap();

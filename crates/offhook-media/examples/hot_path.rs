@@ -68,7 +68,8 @@ fn main() {
             leg.add_fork(start, TapId(2), params).expect("room");
         }
         if speech {
-            let params = SpeechParams { track: Track::Rx, sample_rate_hz: 16_000, chunk_ms: 100 };
+            let params =
+                SpeechParams { track: Track::Rx, sample_rate_hz: 16_000, chunk_ms: 100, skip_own: false };
             leg.add_speech(start, TapId(3), params).expect("room");
         }
         let mut datagram = vec![0; 172];

@@ -183,6 +183,7 @@ impl Run {
                     track: if b & 1 == 0 { Track::Rx } else { Track::Tx },
                     sample_rate_hz: if b & 2 == 0 { 8000 } else { 16_000 },
                     chunk_ms: u32::from(b).max(10),
+                    skip_own: b & 4 != 0,
                 },
             ),
         };

@@ -15,7 +15,7 @@ use crate::params::{
     ForkParams, LegParams, PlayId, PlayParams, RecordingParams, Refused, SpeechParams, StreamParams, TapId,
     Track,
 };
-use crate::piece::Piece;
+use crate::piece::{Far, Piece};
 use crate::player::Told;
 use crate::recording::RecordingTap;
 use crate::relayed::Relayed;
@@ -107,7 +107,7 @@ impl MediaLeg {
             sink.relay(item);
         }
         self.rx.order(now, here, &accepted, payload, &mut |piece| {
-            taps.audio(now, Track::Rx, piece, sink);
+            taps.audio(now, Track::Rx, piece, Far::All, sink);
             if bridged {
                 sink.relay(handed_on(here, piece));
             }
@@ -145,7 +145,7 @@ impl MediaLeg {
         self.tx.wake(now, params);
         let (taps, here, bridged) = (&mut self.taps, self.clock.position(now), self.relays_keys.is_some());
         self.rx.handle_timeout(now, &self.clock, &mut |piece| {
-            taps.audio(now, Track::Rx, piece, sink);
+            taps.audio(now, Track::Rx, piece, Far::All, sink);
             if bridged {
                 sink.relay(handed_on(here, piece));
             }
@@ -411,7 +411,7 @@ impl MediaLeg {
         if self.params.is_some() {
             let taps = &mut self.taps;
             self.rx.flush(self.clock.position(now), &mut |piece| {
-                taps.audio(now, Track::Rx, piece, sink);
+                taps.audio(now, Track::Rx, piece, Far::All, sink);
             });
         }
         self.taps.close_all((self.clock.position(now), "call_ended"), &mut self.tx.playout, sink);
@@ -495,7 +495,7 @@ impl MediaLeg {
                 sink.transmit(Port::Rtp, target, datagram);
                 taps.packet(Track::Tx, datagram, sink);
             }
-            Out::Audio(piece) => taps.audio(now, Track::Tx, piece, sink),
+            Out::Audio(piece, far) => taps.audio(now, Track::Tx, piece, far, sink),
             Out::Said(rate_hz, pcm) => sink.relay(Relayed::Said { rate_hz, pcm }),
         });
         self.tell_plays(sink);

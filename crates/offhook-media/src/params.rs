@@ -178,6 +178,8 @@ pub struct SpeechParams {
     pub sample_rate_hz: u32,
     /// Audio per chunk, 10 to 1000 ms.
     pub chunk_ms: u32,
+    /// Leave out what applications play and say: of tx only what the other leg of a bridge says is left.
+    pub skip_own: bool,
 }
 
 impl LegParams {

@@ -17,6 +17,15 @@ pub(crate) struct Piece<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+/// What of a tx piece the other leg of the bridge has said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Far<'a> {
+    /// All of it.
+    All,
+    /// These samples at the rate of the leg, or none; the rest is an application's.
+    Part(&'a [i16]),
+}
+
 /// Samples of a track.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pcm<'a> {

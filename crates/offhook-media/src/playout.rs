@@ -51,6 +51,8 @@ pub(crate) struct Playout {
     said: Vec<i16>,
     /// What an application says to both.
     both: Vec<i16>,
+    /// What the other leg's far end says in `mix`; empty when it says nothing.
+    far: Vec<i16>,
     /// There while the leg is bridged.
     pub(crate) relay: Option<Box<Relay>>,
     player: Player,
@@ -74,6 +76,7 @@ impl Playout {
             mix: Vec::new(),
             said: Vec::new(),
             both: Vec::new(),
+            far: Vec::new(),
             relay: None,
             player: Player::new(leg_rate_hz),
             overlay: Player::new(leg_rate_hz),
@@ -286,6 +289,16 @@ impl Playout {
         &self.mix
     }
 
+    /// What of the last audio the other leg's far end has said.
+    pub(crate) fn far(&self) -> &[i16] {
+        &self.far
+    }
+
+    /// The last audio was sent.
+    pub(crate) fn forget_far(&mut self) {
+        self.far.clear();
+    }
+
     fn next_audio(&mut self, due: Instant, ptime_ms: u32) -> Tick {
         self.mix.clear();
         self.mix.resize(self.packet_samples(ptime_ms), 0);
@@ -300,7 +313,7 @@ impl Playout {
             if heard {
                 relay.mix(due);
             }
-            heard |= relay.mix_into(&mut self.mix, due);
+            heard |= relay.mix_into(&mut self.mix, &mut self.far, due);
         }
         if heard { Tick::Audio } else { Tick::Idle }
     }
@@ -351,7 +364,8 @@ impl Playout {
     }
 }
 
-fn add(mix: &mut [i16], other: &[i16]) {
+/// Mix `other` into `mix`.
+pub(crate) fn add(mix: &mut [i16], other: &[i16]) {
     for (slot, sample) in mix.iter_mut().zip(other) {
         *slot = slot.saturating_add(*sample);
     }

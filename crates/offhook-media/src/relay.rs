@@ -14,6 +14,7 @@ use crate::jitter::Jitter;
 use crate::lane::passes;
 use crate::limits::BRIDGE_SETTLE;
 use crate::piece::{Hearing, Piece};
+use crate::playout::add;
 
 /// How numbers and timestamps of packets that are passed on become the leg's own.
 #[derive(Clone, Copy, Debug)]
@@ -164,9 +165,16 @@ impl Relay {
         self.is_sounding() || (!self.passing && self.far.is_ready(wanted)) || self.said.is_ready(wanted)
     }
 
-    /// Add what there is to the packet that is due at `due`.
-    pub(crate) fn mix_into(&mut self, mix: &mut [i16], due: Instant) -> bool {
-        let mut heard = !self.passing && self.far.mix_into(mix, due);
+    /// Add what there is to the packet that is due at `due`; what the other leg's far end says is put into
+    /// `far` too.
+    pub(crate) fn mix_into(&mut self, mix: &mut [i16], far: &mut Vec<i16>, due: Instant) -> bool {
+        far.resize(mix.len(), 0);
+        let mut heard = !self.passing && self.far.mix_into(far, due);
+        if heard {
+            add(mix, far);
+        } else {
+            far.clear();
+        }
         heard |= self.said.mix_into(mix, due);
         if let Some(tone) = self.tone.as_mut().filter(|tone| tone.is_sounding()) {
             tone.mix_into(mix, self.leg_rate_hz);

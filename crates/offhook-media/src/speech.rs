@@ -19,6 +19,7 @@ use crate::stats::{TapKind, TapStats};
 pub(crate) struct SpeechTap {
     tap: TapId,
     pub(crate) track: Track,
+    pub(crate) skip_own: bool,
     chunk_samples: usize,
     chunk_ms: u32,
     rate: Rate,
@@ -42,6 +43,7 @@ impl SpeechTap {
         Self {
             tap,
             track: params.track,
+            skip_own: params.skip_own,
             chunk_samples: chunk_samples.max(1),
             chunk_ms: params.chunk_ms,
             rate: Rate::new(params.sample_rate_hz, params.sample_rate_hz),

@@ -7,7 +7,7 @@ use crate::fork::ForkTap;
 use crate::keys::Keys;
 use crate::limits::TAPS_MAX;
 use crate::params::{Refused, TapId, Track};
-use crate::piece::{Hearing, Piece};
+use crate::piece::{Far, Hearing, Pcm, Piece};
 use crate::playout::Playout;
 use crate::recording::RecordingTap;
 use crate::sink::{Event, Sink};
@@ -80,15 +80,38 @@ impl Taps {
         }
     }
 
-    /// Audio of a track, in order. It is decoded once, and only if somebody wants samples.
-    pub(crate) fn audio(&mut self, now: Instant, track: Track, piece: Piece<'_>, sink: &mut impl Sink) {
+    /// Audio of a track, in order; of tx also what the other leg said in it. It is decoded once, and only
+    /// if somebody wants samples.
+    pub(crate) fn audio(
+        &mut self,
+        now: Instant,
+        track: Track,
+        piece: Piece<'_>,
+        far: Far<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let part = matches!(far, Far::Part(_));
         let mut decode = track == Track::Rx && self.keys.is_some();
         for (_, tap) in &mut self.list {
             match tap {
                 Tap::Stream(stream) => decode |= stream.audio(track, piece, sink),
-                Tap::Speech(speech) => decode |= speech.track == track,
+                Tap::Speech(speech) => decode |= speech.track == track && !(part && speech.skip_own),
                 Tap::Recording(recording) => decode |= recording.wants(track),
                 Tap::Fork(_) => {}
+            }
+        }
+        if let Far::Part(samples) = far
+            && !samples.is_empty()
+        {
+            let rate_hz = piece.format.sample_rate_hz();
+            let pcm = Pcm { at: piece.at, rate_hz, samples, made_up: false };
+            for (_, tap) in &mut self.list {
+                if let Tap::Speech(speech) = tap
+                    && speech.skip_own
+                    && speech.track == track
+                {
+                    speech.samples(now, pcm, sink);
+                }
             }
         }
         let hearing = match track {
@@ -107,7 +130,9 @@ impl Taps {
             for (_, tap) in &mut *list {
                 match tap {
                     Tap::Stream(stream) => stream.samples(track, pcm, sink),
-                    Tap::Speech(speech) if speech.track == track => speech.samples(now, pcm, sink),
+                    Tap::Speech(speech) if speech.track == track && !(part && speech.skip_own) => {
+                        speech.samples(now, pcm, sink);
+                    }
                     Tap::Recording(recording) if recording.wants(track) => recording.samples(track, pcm),
                     Tap::Speech(_) | Tap::Fork(_) | Tap::Recording(_) => {}
                 }

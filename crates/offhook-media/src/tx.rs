@@ -11,7 +11,7 @@ use offhook_rtp::{RtpHeader, SeqNo};
 use crate::clock::{Clock, Position, sooner, tick_of, ticks};
 use crate::limits::PLAYOUT_BURST_MAX;
 use crate::params::LegParams;
-use crate::piece::Piece;
+use crate::piece::{Far, Piece};
 use crate::playout::{Playout, Tick};
 use crate::silence::Silence;
 
@@ -20,8 +20,8 @@ use crate::silence::Silence;
 pub(crate) enum Out<'a> {
     /// One packet as it was sent.
     Packet(&'a [u8]),
-    /// The audio in it, in order.
-    Audio(Piece<'a>),
+    /// The audio in it, in order, and what of it the other leg said.
+    Audio(Piece<'a>, Far<'a>),
     /// Samples for the other leg of the bridge, and their rate.
     Said(u32, &'a [i16]),
 }
@@ -238,6 +238,7 @@ impl Transmitter {
             }
             Tick::Pause | Tick::Idle => {}
         }
+        self.playout.forget_far();
         self.give_said(out);
     }
 
@@ -315,7 +316,7 @@ impl Transmitter {
             let (at, format) = (at.max(self.told), self.format);
             self.told = at.saturating_add(ticks);
             let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
-            out(Out::Audio(Piece { at, ticks, format, payload }));
+            out(Out::Audio(Piece { at, ticks, format, payload }, Far::Part(self.playout.far())));
         }
     }
 

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use common::*;
 use offhook_codec::{Decoder, DtmfDetector, Encoder};
 use offhook_media::{
-    AppFormat, AppHeard, ByteOrder, Codec, Event, Format, LegParams, PlayId, PlayParams, StreamParams, TapId,
-    Track,
+    AppFormat, AppHeard, ByteOrder, Codec, Event, Format, LegParams, PlayId, PlayParams, SpeechParams,
+    StreamParams, TapId, Track,
 };
 use offhook_rtp::TelephoneEvent;
 use proptest::prelude::*;
@@ -370,6 +370,32 @@ fn a_recogniser_hears_what_the_other_leg_said_in_any_codec() {
         .take(12_000)
         .collect();
     assert!(share(&pcm, 8000, 600.0) > 0.95, "{}", share(&pcm, 8000, 600.0));
+}
+
+#[test]
+fn a_recogniser_may_leave_out_what_applications_play_and_say() {
+    for other in [pcmu(), Format::G722] {
+        let mut pair = Pair::new(leg(other), leg(pcmu()));
+        let params = SpeechParams { track: Track::Tx, sample_rate_hz: 8000, chunk_ms: 100, skip_own: true };
+        pair.legs[B].add_speech_with(params);
+        pair.legs[A].add_stream(talking(AppHeard::Other));
+        let pcm: Vec<i16> = sine(8000, 0, 48_000, 1000.0).collect();
+        let now = pair.legs[B].now();
+        pair.legs[B].leg.play(now, PlayId(7), sound(&pcm)).unwrap();
+        pair.run_to(1000);
+        assert!(pair.legs[B].record.audio.is_empty(), "all of it is our own");
+        pair.bridge(true);
+        say(&mut pair.legs[A], &sine(8000, 0, 24_000, 1700.0).collect::<Vec<i16>>());
+        pair.tone(A, 1000, 100, 600.0, other);
+        pair.run_to(7000);
+        let mixed = pair.heard(B, pcmu());
+        assert!(share(&mixed[10_000..20_000], 8000, 1000.0) > 0.1, "the far end hears what is played");
+        let audio = &pair.legs[B].record.audio;
+        let pcm: Vec<i16> = audio.iter().flat_map(|(_, _, pcm)| pcm.iter().copied()).collect();
+        assert!((16_000..=34_000).contains(&pcm.len()), "{other:?}: {} samples", pcm.len());
+        let middle = &pcm[2000..14_000];
+        assert!(share(middle, 8000, 600.0) > 0.95, "{other:?}: {}", share(middle, 8000, 600.0));
+    }
 }
 
 fn say(bench: &mut Bench, pcm: &[i16]) {

@@ -181,7 +181,7 @@ fn hour(ppm: i64) -> (Watch, LegStats) {
         leg.stream_connected(start, tap, &mut watch).unwrap();
         leg.begin_stream(start, tap, &mut watch).unwrap();
     }
-    let speech = SpeechParams { track: Track::Rx, sample_rate_hz: 8000, chunk_ms: 20 };
+    let speech = SpeechParams { track: Track::Rx, sample_rate_hz: 8000, chunk_ms: 20, skip_own: false };
     leg.add_speech(start, RECOGNISER, speech).unwrap();
     let mut link = Link::new(17, BAD);
     let end = start + Duration::from_secs(60 * MINUTES);

@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// Decode one track to s16le mono in chunks.
-    #[pyo3(signature = (leg_id, tap_id, *, track, sample_rate_hz, chunk_ms))]
+    #[pyo3(signature = (leg_id, tap_id, *, track, sample_rate_hz, chunk_ms, skip_own=false))]
     fn add_speech(
         &self,
         leg_id: u64,
@@ -246,8 +246,9 @@ impl Engine {
         track: &str,
         sample_rate_hz: u32,
         chunk_ms: u32,
+        skip_own: bool,
     ) -> Result<(), Refusal> {
-        let params = SpeechParams { track: self::track(track)?, sample_rate_hz, chunk_ms };
+        let params = SpeechParams { track: self::track(track)?, sample_rate_hz, chunk_ms, skip_own };
         Ok(self.inner.add_speech(leg_id, tap_id, params)?)
     }
 

@@ -276,6 +276,7 @@ class LegTaps:
                     track=track.value,
                     sample_rate_hz=SPEECH_RATE_HZ,
                     chunk_ms=SPEECH_CHUNK_MS,
+                    skip_own=self._services.settings.speech.echo_gate,
                 )
             except (speech.SpeechError, LimitReached, MediaError) as error:
                 item.failure = str(error)

@@ -157,6 +157,36 @@ SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
 
+# Speech services of vendors
+VENDOR_SESSIONS_MAX = 100
+"""Tracks at a time on one vendor's account, where the setting does not say."""
+VENDOR_OPEN_TIMEOUT_S = 10.0
+"""Name look-up, TCP, TLS, the handshake, and until the service says that it is ready."""
+VENDOR_WRITE_TIMEOUT_S = 5.0
+"""How long a service may take no audio."""
+VENDOR_SILENT_S = 30.0
+"""Loud audio that a service may hear without a message, where it always says something."""
+VENDOR_RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Pauses after losses in a row without a word in between; then the session has failed."""
+VENDOR_RETRY_AFTER_S_MAX = 15.0
+"""The longest pause that a service may ask for; beyond it the caller's words would be lost anyway."""
+VENDOR_HEALTHY_S = 60.0
+"""A connection that lived for so long, and owed nothing, ends a row of losses."""
+VENDOR_IDLE_FLUSH_S = 1.0
+"""Audio that stops in mid-utterance, as on hold, ends it after so long."""
+VENDOR_REPLAY_SPEED = 2.0
+"""How many times faster than spoken audio is heard again, where the service minds."""
+VENDOR_ROTATION_WAIT_S = 5.0
+"""How long a new connection waits for the end of an utterance to take over from the old one."""
+VENDOR_ROTATION_RETRY_S = 5.0
+VENDOR_MESSAGE_BYTES_MAX = 1 << 20
+VENDOR_MESSAGES_QUEUED_MAX = 64
+"""Messages of one service that wait to be read; then its socket is not read any more."""
+VENDOR_MESSAGES_PER_S_MAX = 500
+"""Far above what speech gives; a service that says more is left."""
+VENDOR_REFUSAL_BYTES_MAX = 4 * 1024
+"""Of the body that comes with a refusal."""
+
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000
 DIALOGFLOW_CONNECT_TIMEOUT_S = 8.0

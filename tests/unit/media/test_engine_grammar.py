@@ -516,7 +516,7 @@ async def test_the_rest_of_less_than_a_packet_is_padded(world: World) -> None:
     await world.frames("mark", 1)
     sound = await heard(world, 2)
     # The pause before the rest is silence in the outbound track, of as long as it took.
-    assert sound[:160] == b"\x80" * 160
+    assert b"\x80" * 160 in sound
     assert sound.replace(b"\xff", b"") == b"\x80" * 200
 
 
@@ -716,6 +716,20 @@ async def test_what_one_leg_hears_goes_out_of_the_one_bridged_to_it(world: World
     await world.hear(1, packet(3, b"\x80" * 160))
     await world.until(lambda _: len(audio_of(world, 8)) > 0)
     assert world.engine.stats(2)["packets_sent"] == 3
+
+
+async def test_a_recogniser_may_leave_out_what_is_played(world: World) -> None:
+    await two_legs(world)
+    world.engine.add_speech(2, 7, track="tx", sample_rate_hz=8000, chunk_ms=20, skip_own=True)
+    world.engine.add_speech(2, 8, track="tx", sample_rate_hz=8000, chunk_ms=20)
+    world.engine.play(2, 1, pcm=b"\x00\x10" * 800, sample_rate_hz=8000)
+    await world.until_played(lambda _: len(audio_of(world, 8)) >= 1600)
+    assert audio_of(world, 7) == b""
+    world.engine.bridge(1, 2)
+    for number in range(30):
+        await world.hear(1, packet(number, b"\x80" * 160))
+    heard = decode_g711("PCMU", b"\x80" * 160)
+    await world.until_played(lambda _: heard in audio_of(world, 7))
 
 
 async def test_a_leg_on_hold_gets_nothing_of_the_other(world: World) -> None:

@@ -41,7 +41,7 @@ impl MediaLeg {
                 sink.transmit(Port::Rtp, target, datagram);
                 taps.packet(Track::Tx, datagram, sink);
             }
-            Out::Audio(piece) => taps.audio(now, Track::Tx, piece, sink),
+            Out::Audio(piece, far) => taps.audio(now, Track::Tx, piece, far, sink),
             Out::Said(rate_hz, pcm) => sink.relay(Relayed::Said { rate_hz, pcm }),
         });
     }

@@ -9,7 +9,7 @@ use super::{Bridged, Out, RTP_HEADER_LEN, Transmitter, can_send};
 use crate::clock::{Clock, Position, ticks};
 use crate::limits::{BRIDGE_APART_MS_MAX, BRIDGE_SILENCE_AFTER, BRIDGE_START};
 use crate::params::LegParams;
-use crate::piece::Piece;
+use crate::piece::{Far, Piece};
 use crate::relay::{Anchor, KeySent};
 use crate::relayed::Relayed;
 
@@ -70,7 +70,7 @@ impl Transmitter {
                 if relay.passing {
                     let at = relay.place(own_here, here, at, self.tick).max(self.told);
                     self.told = at.saturating_add(ticks);
-                    out(Out::Audio(Piece { at, ticks, format, payload }));
+                    out(Out::Audio(Piece { at, ticks, format, payload }, Far::All));
                 } else {
                     relay.hear(now, Piece { at, ticks, format, payload });
                     self.wake_to_mix(now, params);

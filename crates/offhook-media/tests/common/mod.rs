@@ -304,7 +304,10 @@ impl Bench {
     }
 
     pub fn add_speech(&mut self, track: Track, sample_rate_hz: u32, chunk_ms: u32) {
-        let params = SpeechParams { track, sample_rate_hz, chunk_ms };
+        self.add_speech_with(SpeechParams { track, sample_rate_hz, chunk_ms, skip_own: false });
+    }
+
+    pub fn add_speech_with(&mut self, params: SpeechParams) {
         self.leg.add_speech(self.now(), SPEECH, params).unwrap();
     }
 }

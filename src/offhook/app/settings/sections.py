@@ -327,6 +327,11 @@ class SpeechSettings(_Section):
         True,
         description="Load the model with the first call, so that the first transcription need not wait for it.",
     )
+    echo_gate: bool = Field(
+        False,
+        description="Leave out of outbound transcriptions what applications themselves play and say, "
+        "so that only the other party of a bridge is transcribed.",
+    )
     model_dir: str = Field(
         "", description="Folder with the local engine's model files. Empty: the installed package."
     )

@@ -138,8 +138,20 @@ class MediaEngine(Protocol):
         """Send the start frame, then media."""
         ...
 
-    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
-        """Decode one track ("rx" or "tx") for a recogniser."""
+    def add_speech(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        track: str,
+        sample_rate_hz: int,
+        chunk_ms: int,
+        skip_own: bool = False,
+    ) -> None:
+        """Decode one track ("rx" or "tx") for a recogniser.
+
+        `skip_own`: of tx only what the other leg of a bridge says, not what applications play and say.
+        """
         ...
 
     def add_recording(

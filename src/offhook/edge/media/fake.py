@@ -343,12 +343,21 @@ class FakeEngine:
         if isinstance(tap, FakeStream):
             tap.begin()
 
-    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
+    def add_speech(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        track: str,
+        sample_rate_hz: int,
+        chunk_ms: int,
+        skip_own: bool = False,
+    ) -> None:
         """Give out `AudioChunk`s of what is fed or played."""
         if track not in ("rx", "tx"):
             raise MediaError(f'"{track}" is not a track: rx or tx')
         check_ranges(sample_rate_hz=sample_rate_hz in (8000, 16000), chunk_ms=10 <= chunk_ms <= 1000)
-        self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms))
+        self._add_tap(leg_id, FakeSpeech(tap_id, track, sample_rate_hz, chunk_ms, skip_own))
 
     def add_recording(
         self,

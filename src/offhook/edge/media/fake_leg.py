@@ -207,6 +207,7 @@ class FakeSpeech:
     track: str
     sample_rate_hz: int
     chunk_ms: int
+    skip_own: bool = False
     stats: TapStats = field(default_factory=lambda: empty_tap_stats("speech"))
     _pcm: bytearray = field(default_factory=bytearray)
     _at_ms: int = 0
@@ -341,13 +342,13 @@ class FakeLeg:
         """Hand what comes to another leg from now on, or to none."""
         self.other, self._keys_go_on = other, keys
 
-    def pass_on(self, pcm: bytes) -> list[MediaEvent]:
-        """Send what the other leg has received, at once; on hold it is dropped."""
+    def pass_on(self, pcm: bytes, *, own: bool = False) -> list[MediaEvent]:
+        """Send what the other leg has received, or its app said, at once; on hold it is dropped."""
         if not self.connected or not self.sending:
             self.packets_not_passed += 1
             return []
         self.packets_passed += 1
-        return self._transmit(self.format.encode(pcm))
+        return self._transmit(self.format.encode(pcm), own=own)
 
     def _receive_digit(self, fields: RtpFields, now_ms: int) -> list[MediaEvent]:
         # RFC 4733: the end bit, once per timestamp.
@@ -403,9 +404,9 @@ class FakeLeg:
                 heard |= own and bool(said)
                 pcm = add(pcm, said) if own else pcm
                 if other and said and self.other is not None:
-                    told += self.other.pass_on(said.ljust(size, b"\0"))
+                    told += self.other.pass_on(said.ljust(size, b"\0"), own=True)
             if heard:
-                told += self._transmit(self.format.encode(pcm))
+                told += self._transmit(self.format.encode(pcm), own=True)
             for stream in self._streams():
                 stream.spoken()
         if not self._has_work(size, now_ms):
@@ -419,13 +420,13 @@ class FakeLeg:
             told.append(events.MediaTimedOut(self.leg_id))
         return told
 
-    def _transmit(self, payload: bytes) -> list[MediaEvent]:
+    def _transmit(self, payload: bytes, *, own: bool) -> list[MediaEvent]:
         fields = RtpFields(self.payload_type, len(self.sent_packets), self._tx_timestamp, 0x0FF, payload)
         self._tx_timestamp += self.format.clock_ticks(payload)
         packet = build_rtp(fields)
         self.sent_packets.append(packet)
         self._copy("tx", packet)
-        return self._audio("tx", payload)
+        return self._audio("tx", payload, own=own)
 
     # Taps
 
@@ -480,14 +481,14 @@ class FakeLeg:
             if isinstance(tap, FakeFork):
                 tap.take(track, packet)
 
-    def _audio(self, track: str, payload: bytes) -> list[MediaEvent]:
+    def _audio(self, track: str, payload: bytes, *, own: bool = False) -> list[MediaEvent]:
         at_ms = self._at_us[track] // 1000
         self._at_us[track] += self.format.clock_ticks(payload) * 1_000_000 // self.format.clock_rate_hz
         told: list[MediaEvent] = []
         for tap in self.taps.values():
             if isinstance(tap, FakeStream):
                 tap.media("inbound" if track == "rx" else "outbound", at_ms, payload, self.format)
-            elif isinstance(tap, FakeSpeech) and tap.track == track:
+            elif isinstance(tap, FakeSpeech) and tap.track == track and not (own and tap.skip_own):
                 chunks = tap.take(at_ms, self.format.decode(payload))
                 told += [events.AudioChunk(self.leg_id, tap.tap_id, *chunk) for chunk in chunks]
             elif isinstance(tap, FakeRecording):

@@ -270,11 +270,25 @@ class NativeEngine:
         with _refusals(self._refused):
             self._core.begin_stream(leg_id, tap_id)
 
-    def add_speech(self, leg_id: int, tap_id: int, *, track: str, sample_rate_hz: int, chunk_ms: int) -> None:
+    def add_speech(
+        self,
+        leg_id: int,
+        tap_id: int,
+        *,
+        track: str,
+        sample_rate_hz: int,
+        chunk_ms: int,
+        skip_own: bool = False,
+    ) -> None:
         """Decode one track ("rx" or "tx") for a recogniser."""
         with _refusals(self._refused):
             self._core.add_speech(
-                leg_id, tap_id, track=track, sample_rate_hz=sample_rate_hz, chunk_ms=chunk_ms
+                leg_id,
+                tap_id,
+                track=track,
+                sample_rate_hz=sample_rate_hz,
+                chunk_ms=chunk_ms,
+                skip_own=skip_own,
             )
 
     def add_recording(

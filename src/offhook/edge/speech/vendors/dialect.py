@@ -76,14 +76,19 @@ class Done:
     """The vendor has told all it had to tell; the connection is of no more use."""
 
 
-VendorEvent = Ready | Speaking | Said | Settled | Trouble | Done
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message that is not what the vendor's protocol says; it is counted and forgotten."""
+
+
+VendorEvent = Ready | Speaking | Said | Settled | Trouble | Done | Unreadable
 
 
 class Dialect(Protocol):
     """One connection to one vendor, without the connection.
 
-    Made from (`SpeechConfig`, the vendor's options) by its engine. Nothing here blocks, and no
-    message of a vendor may raise: what cannot be read is `Trouble` or nothing.
+    Made from a `SpeechConfig` by its engine, once a connection. Nothing here blocks, and no message
+    of a vendor may raise: what cannot be read is `Unreadable`.
     """
 
     chunk_ms: ClassVar[int]
@@ -94,6 +99,10 @@ class Dialect(Protocol):
     """How long the vendor lets a connection live; the session rotates well before."""
     realtime: ClassVar[bool]
     """True when the vendor refuses audio much faster than it was spoken, also in a replay."""
+    greets: ClassVar[bool]
+    """True when the vendor says `Ready`; else audio may go as soon as `opening` is sent."""
+    answers: ClassVar[bool]
+    """True when the vendor never hears much speech without a message, so that its silence is a fault."""
 
     def dial(self) -> Dial:
         """Return where to connect."""
@@ -124,7 +133,7 @@ class Dialect(Protocol):
         ...
 
     def refused(self, status: int, body: bytes) -> Trouble:
-        """Return what it means that the handshake was answered with this HTTP status."""
+        """Return what it means that the handshake was answered with this HTTP status; 0: by nobody."""
         ...
 
     def closed(self, code: int, reason: str) -> Trouble:
@@ -159,10 +168,12 @@ class Connection(Protocol):
 class ConnectionRefused(Exception):
     """The vendor answered the handshake with an error; `status` 0: nobody answered at all."""
 
-    def __init__(self, status: int, body: bytes = b"") -> None:
+    def __init__(self, status: int, body: bytes = b"", *, retry_after_s: float = 0.0) -> None:
         super().__init__(f"refused with {status}" if status else "nobody answered")
         self.status = status
         self.body = body
+        self.retry_after_s = retry_after_s
+        """What its `Retry-After` asks for."""
 
 
 class ConnectionLost(Exception):
