@@ -53,6 +53,9 @@ def make_speech(settings: Settings) -> SpeechService:
                 "assemblyai": _vendor("assemblyai", settings.assemblyai),
                 "openai": _vendor("openai", settings.openai),
                 "azure": _vendor("azure", settings.azure),
+                "sherpa-onnx": settings.sherpa.model_dump(mode="json"),
+                "faster-whisper": settings.whisper.model_dump(mode="json"),
+                "vosk": settings.vosk.model_dump(mode="json"),
                 **speech.options,
             },
         )

@@ -16,13 +16,16 @@ from offhook.app.settings.sections import (
     MediaSettings,
     RecordingSettings,
     RouteSettings,
+    SherpaSettings,
     SipSettings,
     SpeechSettings,
     StreamSettings,
     TrunkSettings,
     VendorSettings,
     VoiceSettings,
+    VoskSettings,
     WebhookSettings,
+    WhisperSettings,
 )
 from offhook.app.settings.values import is_loopback, is_network, items
 from offhook.base import limits
@@ -75,6 +78,9 @@ class Settings(BaseSettings):
     assemblyai: VendorSettings = Field(default_factory=VendorSettings)
     openai: VendorSettings = Field(default_factory=VendorSettings)
     azure: VendorSettings = Field(default_factory=VendorSettings)
+    sherpa: SherpaSettings = Field(default_factory=SherpaSettings)
+    whisper: WhisperSettings = Field(default_factory=WhisperSettings)
+    vosk: VoskSettings = Field(default_factory=VoskSettings)
     voice: VoiceSettings = Field(default_factory=VoiceSettings)
     dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)

@@ -54,6 +54,8 @@ class EngineInfo:
     name: str
     languages: tuple[str, ...]
     """Primary language tags ("en"); empty means any."""
+    detects_language: bool = False
+    """True when "auto" is the engine's to find out; otherwise it means the first of `languages`."""
     sample_rates_hz: tuple[int, ...] = (8000,)
     partials: bool = True
     confidence: bool = True
@@ -71,7 +73,7 @@ class EngineInfo:
         if not self.languages:
             return asked
         if asked == "" or primary == "auto":
-            return self.languages[0]
+            return "auto" if self.detects_language else self.languages[0]
         if primary in self.languages:
             return primary
         known = ", ".join(self.languages)
