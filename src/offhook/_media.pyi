@@ -9,7 +9,7 @@ Addresses are "ip:port" text with "[v6]:port" for IPv6; host names never cross t
 from pathlib import Path
 from typing import Any, Self, final
 
-__all__ = ["Engine", "MediaError", "decode_sound", "transcodable", "version", "wav_to_mp3"]
+__all__ = ["Engine", "MediaError", "SoundDecoder", "decode_sound", "transcodable", "version", "wav_to_mp3"]
 
 class MediaError(Exception):
     """A refused call: unknown leg, no free port, bad argument. The text is one sentence for a person."""
@@ -27,6 +27,24 @@ def version() -> str: ...
 def wav_to_mp3(wav: Path, mp3: Path) -> int:
     """Encode a WAV file of a recording, even one that was never closed; returns the length of the mp3 file.
     Takes a thousandth of the time the audio lasts, without the GIL."""
+
+@final
+class SoundDecoder:
+    """Decodes and resamples sound that comes in any pieces, without the interpreter's lock."""
+
+    def __new__(cls, format: str, *, to_hz: int, sample_rate_hz: int = 0, mix: bool = True) -> Self:
+        """`format` is "linear16", "linear32", "mulaw" or "alaw" (mono, little-endian, at `sample_rate_hz`),
+        "wav" (also of unknown length), "mp3", or "file": one of these two, told apart by how it begins.
+        What comes out is at `to_hz`, all channels made one or, without `mix`, each for itself. Rates are
+        8000 to 48000 Hz with simple ratios; wav files may have up to 192000. `MediaError` otherwise."""
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """Samples per second of what comes in, once that is known."""
+    def push(self, data: bytes) -> list[bytes]:
+        """Return the s16le that `data` completes, for each channel; nothing while their number is not
+        known. `MediaError` when it is not such sound."""
+    def finish(self) -> list[bytes]:
+        """Return what waited for more. `MediaError` when a file ended before its audio began."""
 
 @final
 class Engine:

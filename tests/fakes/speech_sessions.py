@@ -64,6 +64,9 @@ class HandSession:
     def stats(self) -> SessionStats:
         return SessionStats(audio_ms=100 * len(self.heard))
 
+    def waiting_ms(self) -> int:
+        return 0
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         return list(self.heard)
 

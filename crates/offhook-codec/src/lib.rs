@@ -15,10 +15,12 @@ mod l16;
 mod level;
 mod mp3;
 mod mp3_encode;
+mod mp3_pieces;
 mod opus;
 mod polyphase;
 mod resample;
 mod sound;
+mod sound_decoder;
 #[cfg(test)]
 mod tones;
 mod wav;
@@ -34,6 +36,7 @@ pub use opus::{OpusSettings, opus_dtx};
 pub use polyphase::{POLYPHASE_DELAY, Resampler};
 pub use resample::{RESAMPLER_DELAY, Upsampler};
 pub use sound::{Sound, SoundError, decode_sound};
+pub use sound_decoder::{SoundDecoder, SoundFormat};
 
 /// An audio encoding a leg or a stream may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

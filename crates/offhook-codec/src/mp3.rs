@@ -12,7 +12,7 @@ use symphonia_core::packet::PacketRef;
 use symphonia_core::units::{Duration, Timestamp};
 
 /// Bytes that are looked through for a frame, in one file, besides its tags.
-const JUNK_BYTES_MAX: usize = 64 << 10;
+pub(crate) const JUNK_BYTES_MAX: usize = 64 << 10;
 /// Samples by which every decoder is late, counted from the encoder's own delay.
 const DECODER_DELAY: u64 = 529;
 /// kbit/s of MPEG 1 and of MPEG 2 and 2.5 by their number in the header; 0 stands for none of ours.
@@ -35,9 +35,9 @@ pub struct Mp3 {
 }
 
 /// Decodes frames of one kind, mono or stereo.
-struct Coder {
+pub(crate) struct Coder {
     inner: MpaDecoder,
-    channels: usize,
+    pub(crate) channels: usize,
     pcm: Vec<i16>,
 }
 
@@ -114,7 +114,7 @@ impl fmt::Debug for Mp3 {
 }
 
 impl Coder {
-    fn new(channels: usize) -> Option<Self> {
+    pub(crate) fn new(channels: usize) -> Option<Self> {
         let mut params = AudioCodecParameters::new();
         params.for_codec(CODEC_ID_MP3);
         let inner = MpaDecoder::try_new(&params, &AudioDecoderOptions::default()).ok()?;
@@ -122,7 +122,7 @@ impl Coder {
     }
 
     /// Append the samples of a frame; nothing when it is damaged.
-    fn decode(&mut self, frame: &[u8], pcm: &mut Vec<i16>) {
+    pub(crate) fn decode(&mut self, frame: &[u8], pcm: &mut Vec<i16>) {
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, frame);
         let Ok(decoded) = self.inner.decode_ref(&packet) else { return };
         decoded.copy_to_vec_interleaved(&mut self.pcm);
@@ -137,20 +137,20 @@ impl Coder {
 
 /// What the four bytes in front of a frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
+pub(crate) struct Header {
     /// Version, layer and rate: the same in all frames of a file.
-    kind: [u8; 2],
-    sample_rate_hz: u32,
-    channels: usize,
-    samples: u16,
-    bytes: usize,
+    pub(crate) kind: [u8; 2],
+    pub(crate) sample_rate_hz: u32,
+    pub(crate) channels: usize,
+    pub(crate) samples: u16,
+    pub(crate) bytes: usize,
     /// Between the header and the audio: the checksum and the side information.
     side_bytes: usize,
 }
 
 impl Header {
     /// The header at a place, if there is one, and a bit rate in it.
-    fn at(file: &[u8], at: usize) -> Option<Self> {
+    pub(crate) fn at(file: &[u8], at: usize) -> Option<Self> {
         let &[sync, kind, rates, mode] = file.get(at..)?.first_chunk::<4>()?;
         let (version, layer) = (kind >> 3 & 3, kind >> 1 & 3);
         if sync != 0xff || kind >> 5 != 7 || version == 1 || layer != 1 {
@@ -186,7 +186,7 @@ impl Header {
 
 /// What the encoder tells in a frame of its own, before the audio.
 #[derive(Clone, Copy, Debug, Default)]
-struct Info {
+pub(crate) struct Info {
     /// Frames of audio, if told.
     frames: Option<u32>,
     /// Samples the encoder put before and behind the audio.
@@ -196,7 +196,7 @@ struct Info {
 
 impl Info {
     /// Read the frame of Xing and LAME, or of Fraunhofer; nothing when it is a frame of audio.
-    fn read(frame: &[u8], header: Header) -> Option<Self> {
+    pub(crate) fn read(frame: &[u8], header: Header) -> Option<Self> {
         if frame.get(36..40) == Some(b"VBRI") {
             return Some(Self::default());
         }
@@ -224,7 +224,7 @@ impl Info {
     }
 
     /// Samples to cut off before and behind so many frames.
-    fn cut(self, frames: usize) -> (u64, u64) {
+    pub(crate) fn cut(self, frames: usize) -> (u64, u64) {
         if self.delay == 0 && self.padding == 0 {
             return (0, 0);
         }
@@ -277,13 +277,17 @@ fn collect_frames(file: &[u8], from: usize, first: Header) -> (Vec<u8>, usize) {
 /// Bytes of the `ID3v2` tags at the beginning.
 fn id3v2_bytes(file: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(&[b'I', b'D', b'3', _, _, flags, a, b, c, d]) =
-        file.get(at..).and_then(<[u8]>::first_chunk::<10>)
-    {
-        let size = [a, b, c, d].iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
-        at += 10 + size + if flags & 0x10 != 0 { 10 } else { 0 };
+    while let Some(bytes) = file.get(at..).and_then(id3v2_tag_bytes) {
+        at += bytes;
     }
     at
+}
+
+/// Bytes of the `ID3v2` tag that begins here.
+pub(crate) fn id3v2_tag_bytes(file: &[u8]) -> Option<usize> {
+    let &[b'I', b'D', b'3', _, _, flags, a, b, c, d] = file.first_chunk::<10>()? else { return None };
+    let size = [a, b, c, d].iter().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
+    Some(10 + size + if flags & 0x10 != 0 { 10 } else { 0 })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::mp3::Mp3;
 use crate::wav::Wav;
 
 /// Rates that can be resampled as they are; a higher one is halved until it can.
-const RATE_HZ_MAX: u32 = 48_000;
+pub(crate) const RATE_HZ_MAX: u32 = 48_000;
 /// Rates of wav files; those of mp3 files are among them.
 const RATES_HZ: [u32; 12] =
     [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000];
@@ -31,7 +31,7 @@ pub enum SoundError {
     #[error("the wav file is not PCM, float or G.711 of 1 to 8 channels")]
     Encoding,
     /// So many samples a second.
-    #[error("a wav file of {0} Hz is not played here")]
+    #[error("audio of {0} Hz is not taken here")]
     Rate(u32),
     /// There is no sample in it.
     #[error("the file holds no audio")]

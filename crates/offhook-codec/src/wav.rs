@@ -21,8 +21,9 @@ pub(crate) struct Wav<'a> {
     data: &'a [u8],
 }
 
+/// How one sample is written.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Unsigned8,
     /// Bytes of one sample, of which the last two matter.
     Signed(usize),
@@ -44,7 +45,8 @@ impl Kind {
         })
     }
 
-    const fn bytes(self) -> usize {
+    /// Bytes of one sample.
+    pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Unsigned8 | Self::G711(_) => 1,
             Self::Signed(bytes) => bytes,
@@ -54,7 +56,7 @@ impl Kind {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a float cast to an integer saturates")]
-    fn sample(self, bytes: &[u8]) -> i16 {
+    pub(crate) fn sample(self, bytes: &[u8]) -> i16 {
         let last_two = |bytes: &[u8]| bytes.last_chunk().copied().map_or(0, i16::from_le_bytes);
         let float = |value: f64| (value * 32_768.0) as i16;
         match self {
@@ -113,14 +115,14 @@ impl<'a> Wav<'a> {
 
 /// What the chunk "fmt " says.
 #[derive(Clone, Copy, Debug)]
-struct Format {
-    sample_rate_hz: u32,
-    channels: u16,
-    kind: Kind,
+pub(crate) struct Format {
+    pub(crate) sample_rate_hz: u32,
+    pub(crate) channels: u16,
+    pub(crate) kind: Kind,
 }
 
 impl Format {
-    fn read(content: &[u8]) -> Result<Self, SoundError> {
+    pub(crate) fn read(content: &[u8]) -> Result<Self, SoundError> {
         let &[t0, t1, c0, c1, r0, r1, r2, r3, _, _, _, _, _, _, b0, b1] =
             content.first_chunk::<16>().ok_or(SoundError::Damaged)?;
         let mut tag = u16::from_le_bytes([t0, t1]);

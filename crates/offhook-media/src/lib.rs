@@ -47,7 +47,8 @@ pub mod fuzzing;
 pub use backlog::AppFormat;
 pub use leg::MediaLeg;
 pub use offhook_codec::{
-    ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings, SoundError, decode_sound,
+    ByteOrder, Codec, Format, L16_RATES_HZ, OPUS_RATES_HZ, OpusSettings, SoundDecoder, SoundError,
+    SoundFormat, decode_sound,
 };
 pub use params::{
     ForkParams, InbandDtmf, LegParams, PLAYED_RATES_HZ, PlayId, PlayParams, RecordingParams, Refused,

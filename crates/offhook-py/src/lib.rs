@@ -5,6 +5,7 @@
 
 mod convert;
 mod engine;
+mod sound;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ mod _media {
     use super::decode_sound;
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::sound::SoundDecoder;
     #[pymodule_export]
     use super::transcodable;
     #[pymodule_export]

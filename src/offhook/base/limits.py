@@ -158,6 +158,10 @@ SPEECH_CLOSE_TIMEOUT_S = 2.0
 SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
+SPEECH_AHEAD_MS = 8_000
+"""Audio that comes faster than real time waits at its source while so much of it waits for the engine."""
+SPEECH_STUCK_S = 90.0
+"""An engine that takes no audio for so long is given up: longer than a worker may need to start again."""
 
 # Speech services of vendors
 VENDOR_SESSIONS_MAX = 100

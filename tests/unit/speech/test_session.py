@@ -81,6 +81,33 @@ async def test_even_crumbs_have_a_bound() -> None:
     assert len(wire.sent()) <= SPEECH_QUEUED_MS + 1
 
 
+async def test_what_waits_is_told_from_the_push_to_the_last_final() -> None:
+    wire = Wire()
+    wire.session.push(silence(300), 0)
+    wire.session.flush()
+    assert wire.session.waiting_ms() > 300
+    wire.sent()
+    assert wire.session.waiting_ms() > 0, "nobody knows yet what is in it"
+    wire.session.receive({"ev": "started", "s": 3, "u": 0, "at": 40})
+    wire.session.receive({"ev": "ended", "s": 3, "u": 0, "at": 260})
+    wire.session.receive({"ev": "flushed", "s": 3})
+    assert wire.session.waiting_ms() == 220
+    wire.final(0, 260)
+    assert wire.session.waiting_ms() == 0
+
+
+async def test_what_waits_is_counted_anew_after_a_crash_and_is_nothing_at_the_end() -> None:
+    wire = Wire()
+    wire.session.push(silence(300), 0)
+    wire.session.flush()
+    wire.sent()
+    wire.session.receive({"ev": "ended", "s": 3, "u": 0, "at": 260})
+    wire.session.worker_ended()
+    assert wire.session.waiting_ms() == 301
+    wire.session.end()
+    assert wire.session.waiting_ms() == 0
+
+
 @pytest.mark.parametrize(
     ("pcm", "at_ms"),
     [(bytes(SPEECH_PUSH_BYTES_MAX + 2), 0), (silence(20), -1), (silence(20), 1 << 60)],

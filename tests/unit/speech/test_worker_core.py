@@ -150,6 +150,7 @@ def test_flush_ends_the_utterance_at_once() -> None:
     bench.open(1)
     bench.push(1, tone(5, 400))
     bench.order("flush", 1)
+    assert bench.kinds(1)[-2:] == ["ended", "flushed"], "all that it cut off is known before"
     bench.work()
     assert bench.texts("final") == [(1, "word5")]
 

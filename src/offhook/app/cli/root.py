@@ -15,6 +15,7 @@ from offhook.app.cli.phone import phone
 from offhook.app.cli.serve import serve
 from offhook.app.cli.speak import speak
 from offhook.app.cli.streams import streams
+from offhook.app.cli.transcribe import transcribe
 from offhook.app.cli.webhooks import webhooks
 from offhook.base.errors import ConfigError
 
@@ -75,5 +76,6 @@ app.command("listen")(listen)
 app.command("webhooks")(webhooks)
 app.command("streams")(streams)
 app.command("speak")(speak)
+app.command("transcribe")(transcribe)
 app.add_typer(keys, name="keys")
 app.command("check")(check)

@@ -16,12 +16,13 @@ from offhook.edge.media.events import LegStats, MediaEvent, TapStats
 if TYPE_CHECKING:
     from offhook import _media  # noqa: TID251 - this room is the door
 
-__all__ = ["NativeEngine"]
+__all__ = ["NativeEngine", "load_core"]
 
 log = structlog.get_logger(__name__)
 
 
-def _load() -> Any:
+def load_core() -> Any:
+    """Return the native module, or raise ConfigError where it is not built."""
     try:
         from offhook import _media  # noqa: TID251 - this room is the door
     except ImportError as error:
@@ -65,7 +66,7 @@ class NativeEngine:
         ca_file: str | Path | None = None,
         tls_verify: bool = True,
     ) -> None:
-        core = _load()
+        core = load_core()
         self._refused: type[Exception] = core.MediaError
         with _refusals(self._refused):
             self._core: _media.Engine = core.Engine(
@@ -333,7 +334,7 @@ class NativeEngine:
     def wav_to_mp3(self, wav: Path, mp3: Path) -> int:
         """Encode the file of a recording and return the length of the new one."""
         with _refusals(self._refused):
-            return cast(int, _load().wav_to_mp3(wav, mp3))
+            return cast(int, load_core().wav_to_mp3(wav, mp3))
 
     def remove_tap(self, leg_id: int, tap_id: int, *, reason: str, hangup_cause: str | None = None) -> None:
         """End a tap."""
@@ -372,12 +373,12 @@ class NativeEngine:
 
     def transcodable(self, codec: str) -> bool:
         """Tell whether a codec can be decoded and encoded here."""
-        return bool(_load().transcodable(codec))
+        return bool(load_core().transcodable(codec))
 
     def decode_sound(self, data: bytes, *, max_samples: int) -> tuple[bytes, int]:
         """Return the s16le mono audio of a wav or mp3 file, and its rate."""
         with _refusals(self._refused):
-            decoded: tuple[bytes, int] = _load().decode_sound(data, max_samples=max_samples)
+            decoded: tuple[bytes, int] = load_core().decode_sound(data, max_samples=max_samples)
             return decoded
 
     def counters(self) -> dict[str, int]:

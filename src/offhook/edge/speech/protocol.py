@@ -231,6 +231,15 @@ class SpeechSession(Protocol):
         """Return the counters so far."""
         ...
 
+    def waiting_ms(self) -> int:
+        """Return how much pushed audio has not been heard, or was cut off and waits for its words.
+
+        Whoever pushes faster than real time waits until it is small, so that nothing is dropped. After
+        `flush` it is 0 once all finals of what was pushed before have been told; what a service of the
+        network has not begun to answer by then comes with `close`.
+        """
+        ...
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return the audio that no final covers yet, as (start in ms, s16le), oldest first.
 

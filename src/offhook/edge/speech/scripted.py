@@ -113,6 +113,10 @@ class ScriptedSession:
         """Return the counters so far."""
         return SessionStats(audio_ms=self._audio_ms, partials=self._partials, finals=self._finals)
 
+    def waiting_ms(self) -> int:
+        """Return 0: a script is said at once."""
+        return 0
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return nothing: a script never breaks off."""
         return []

@@ -17,6 +17,7 @@ from offhook.edge.speech.engine_map import EngineMap
 from offhook.edge.speech.pool import SpeechPool
 from offhook.edge.speech.protocol import (
     Closed,
+    EngineInfo,
     Error,
     Final,
     OnEvent,
@@ -60,6 +61,10 @@ class SpeechHandle:
     def flush(self) -> None:
         """End the utterance now, as if silence had been heard."""
         self._session.flush()
+
+    def waiting_ms(self) -> int:
+        """Return how much audio has not been heard or waits for its words (see `SpeechSession`)."""
+        return self._session.waiting_ms()
 
     async def close(self) -> None:
         """Deliver the last final (for at most 2 s), then `Closed`. Safe to call twice."""
@@ -123,6 +128,15 @@ class SpeechService:
             raise LimitReached(
                 f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
             )
+
+    def info(self, engine_name: str) -> EngineInfo:
+        """Return what the engine that serves this API name can do.
+
+        Raises:
+            EngineRejected: the operator does not offer it.
+            SpeechUnavailable: there is no such engine.
+        """
+        return self._engine(self._map.engine_for(engine_name)).info
 
     async def inspect(self) -> dict[str, SpeechUnavailable]:
         """Look at every engine that some API name leads to; starts none.

@@ -57,6 +57,10 @@ class PoolSession:
         self._close_sent = False
         self._crashes_in_a_row = 0
         self._next_utterance = 0
+        self._undecided_ms: dict[int, int] = {}
+        """Utterances that were cut off and have no final yet, and how long they are."""
+        self._flushes_sent = 0
+        self._begun_ms = 0
         self._last_started = -1
         self._last_ended = -1
         self._stats = {"audio_ms": 0, "dropped_ms": 0, "partials": 0, "finals": 0, "crashes": 0}
@@ -74,6 +78,12 @@ class PoolSession:
     def stats(self) -> SessionStats:
         """Return the counters so far."""
         return SessionStats(**self._stats)
+
+    def waiting_ms(self) -> int:
+        """Return how much audio has not been heard, or waits for its words; 0 after `flush` means all was told."""
+        if self.ended:
+            return 0
+        return self._unsent_ms + sum(self._undecided_ms.values()) + self._flushes_sent
 
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return the audio that no final covers yet, as (start in ms, s16le), oldest first."""
@@ -133,6 +143,8 @@ class PoolSession:
             self.fail("the speech worker ended again and again")
             return
         self._opened = self._close_sent = False
+        self._undecided_ms.clear()
+        self._flushes_sent = 0
         self._unsent.extendleft(reversed(self._unsettled))
         self._unsent_ms += self._unsettled_ms
         self._unsettled.clear()
@@ -152,7 +164,10 @@ class PoolSession:
             item = self._unsent.popleft()
             self._unsent_ms -= self._weight_ms(item)
             self._keep(item)
-            return pack_message({"op": "flush", "s": self.session_id}) if item is _FLUSH else pack_audio(item)
+            if item is not _FLUSH:
+                return pack_audio(item)
+            self._flushes_sent += 1
+            return pack_message({"op": "flush", "s": self.session_id})
         if self._closing and not self._close_sent:
             self._close_sent = True
             return pack_message({"op": "close", "s": self.session_id})
@@ -162,6 +177,7 @@ class PoolSession:
         """Take what the worker says about this session."""
         if self.ended:
             return
+        self._follow(message)
         match message["ev"]:
             case "started" if message["u"] > self._last_started:
                 self._last_started = message["u"]
@@ -184,6 +200,20 @@ class PoolSession:
                 self._tell(Error("the model failed on one utterance", recovering=True))
             case "closed":
                 self.end()
+            case _:
+                pass
+
+    def _follow(self, message: Message) -> None:
+        """Keep what waits for its words in step with the worker."""
+        match message["ev"]:
+            case "started":
+                self._begun_ms = message["at"]
+            case "ended":
+                self._undecided_ms[message["u"]] = max(1, message["at"] - self._begun_ms)
+            case "final":
+                self._undecided_ms.pop(message["u"], None)
+            case "flushed":
+                self._flushes_sent = max(0, self._flushes_sent - 1)
             case _:
                 pass
 

@@ -103,7 +103,8 @@ class WorkerCore:
             case "open":
                 self._open(frame)
             case "flush" if session := self._sessions.get(frame["s"]):
-                return self._told(frame["s"], session, session.track.flush())
+                replies = self._told(frame["s"], session, session.track.flush())
+                return [*replies, {"ev": "flushed", "s": frame["s"]}]
             case "close" if session := self._sessions.get(frame["s"]):
                 session.closing = True
                 replies = self._told(frame["s"], session, session.track.flush())

@@ -154,6 +154,18 @@ def test_close_waits_two_seconds_and_no_longer() -> None:
     assert room.told_at_s[-1] - room.closing_at_s == pytest.approx(2, abs=0.01)
 
 
+def test_what_waits_is_told_until_it_has_been_heard() -> None:
+    async def play(room: Room) -> None:
+        room.session.push(word_second(0), 0)
+        assert room.session.waiting_ms() == 1_000
+        room.at_ms = 1_000
+        await room.hear(SILENCE)
+        await asyncio.sleep(0.1)
+        assert room.session.waiting_ms() == 0
+
+    simulate(play)
+
+
 @pytest.mark.parametrize("interim", [True, False])
 def test_partials_are_told_only_when_they_are_wanted(interim: bool) -> None:
     async def play(room: Room) -> None:

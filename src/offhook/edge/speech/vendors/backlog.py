@@ -63,6 +63,11 @@ class Backlog:
         return bool(self._unsent)
 
     @property
+    def waiting_ms(self) -> int:
+        """How much `take` would give in all."""
+        return self._unsent_samples // self._per_ms
+
+    @property
     def collecting(self) -> bool:
         """True while audio waits that is shorter than a piece."""
         return bool(self._tail)

@@ -149,6 +149,12 @@ class VendorSession:
             crashes=self._losses,
         )
 
+    def waiting_ms(self) -> int:
+        """Return how much audio waits to be sent, and a little more while an utterance has no final."""
+        if self.ended:
+            return 0
+        return self._backlog.waiting_ms + (0 if self._narrator.idle else 1)
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Return the audio that no final covers yet, as (start in ms, s16le), oldest first."""
         return self._backlog.pieces()
