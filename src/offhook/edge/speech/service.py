@@ -42,6 +42,8 @@ _SHIPPED = {
     "sherpa-onnx": "offhook.edge.speech.sherpa:ENGINE",
     "faster-whisper": "offhook.edge.speech.whisper:ENGINE",
     "vosk": "offhook.edge.speech.vosk:ENGINE",
+    "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
+    "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
 }
 
 
