@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from offhook.app.settings.clouds import AzureSettings, GoogleSettings
 from offhook.app.settings.sections import (
     CompatSettings,
     DialogflowSettings,
@@ -77,7 +78,8 @@ class Settings(BaseSettings):
     deepgram: VendorSettings = Field(default_factory=VendorSettings)
     assemblyai: VendorSettings = Field(default_factory=VendorSettings)
     openai: VendorSettings = Field(default_factory=VendorSettings)
-    azure: VendorSettings = Field(default_factory=VendorSettings)
+    azure: AzureSettings = Field(default_factory=AzureSettings)
+    google: GoogleSettings = Field(default_factory=GoogleSettings)
     sherpa: SherpaSettings = Field(default_factory=SherpaSettings)
     whisper: WhisperSettings = Field(default_factory=WhisperSettings)
     vosk: VoskSettings = Field(default_factory=VoskSettings)
