@@ -43,6 +43,7 @@ _SHIPPED = {
     "sherpa-onnx": "offhook.edge.speech.sherpa:ENGINE",
     "faster-whisper": "offhook.edge.speech.whisper:ENGINE",
     "vosk": "offhook.edge.speech.vosk:ENGINE",
+    "deepgram": "offhook.edge.speech.vendors.deepgram:ENGINE",
     "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
     "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
     "azure": "offhook.edge.speech.vendors.azure:ENGINE",
