@@ -225,7 +225,7 @@ class OpenAiDialect:
             events.append(Speaking(item.start_ms))
         end_ms = max(item.start_ms, self._sent_ms if item.end_ms is None else item.end_ms)
         if self._items.may_tell(item_id):
-            said = Said(reading.text(item.text), False, item.start_ms, end_ms, utterance_end=False)
+            said = Said(reading.spoken(item.text), False, item.start_ms, end_ms, utterance_end=False)
             events.append(said)
         return events
 
@@ -236,7 +236,7 @@ class OpenAiDialect:
         assert item.end_ms is not None, "committed items have times"
         languages = reading.objects(body.get("languages"))
         item.final = Said(
-            reading.text(body.get("transcript")),
+            reading.spoken(body.get("transcript")),
             True,
             item.start_ms,
             item.end_ms,
