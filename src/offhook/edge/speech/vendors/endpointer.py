@@ -84,20 +84,17 @@ class Endpointer:
         return Span(self._start_ms, self._loud_until_ms)
 
     def push(self, pcm: bytes) -> bool:
-        """Take audio; return whether an utterance ended in it. `end` must follow then."""
+        """Take audio; return whether an utterance or a tone ended in it. `end` must follow then."""
         self._rest += pcm
         over = False
         whole = len(self._rest) - len(self._rest) % self._frame_bytes
         for start in range(0, whole, self._frame_bytes):
-            if self._frame(self._rest[start : start + self._frame_bytes]):
-                over = over or self.span is not None
-                if self.span is None:
-                    self.end()
+            over = self._frame(self._rest[start : start + self._frame_bytes]) or over
         self._rest = self._rest[whole:]
         return over
 
     def end(self) -> Span | None:
-        """End the utterance that goes on and return where it was."""
+        """End the utterance that goes on and return where it was; None when it was a tone."""
         span = self.span
         self._start_ms = None
         self._loud_run = 0
