@@ -7,8 +7,8 @@ socket can wait, so here nothing is.
 import asyncio
 
 from offhook.base import limits
+from offhook.edge.speech.handle import SpeechHandle
 from offhook.edge.speech.protocol import EngineInfo
-from offhook.edge.speech.service import SpeechHandle
 
 _PIECE_MS = 100
 _CRUMB_MS = 20
