@@ -101,7 +101,7 @@ async def test_a_stream_and_a_fork_never_notice_that_a_speech_service_broke_off(
                 capture=capture,
             )
             await app.wait_for(lambda app: "call.hangup" in app.types())
-            await check_nothing_open(server)
+            await check_nothing_open(server, engine="deepgram")
             log = server.log()
         finally:
             assert await stop_offhook(server) == 0
