@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from offhook.app.listening import EngineStuck, Listener, best_rate_hz
+from offhook.app.listening import EngineStuck, Listener, best_rate_hz, words_as_json
 from offhook.app.settings import Settings
 from offhook.app.speech import make_speech
 from offhook.base import limits
@@ -65,15 +65,7 @@ class Told:
             "start_ms": self.start_ms,
             "end_ms": self.end_ms,
             "utterance_id": self.utterance_id,
-            "words": [
-                {
-                    "word": word.text,
-                    "start_ms": word.start_ms,
-                    "end_ms": word.end_ms,
-                    "confidence": word.confidence,
-                }
-                for word in self.words
-            ],
+            "words": words_as_json(self.words),
         }
 
 
