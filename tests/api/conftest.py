@@ -46,6 +46,16 @@ class Api:
         headers = {"authorization": f"Bearer {API_KEY}"}
         return httpx.AsyncClient(**({"base_url": self.url, "headers": headers} | options))
 
+    async def refusal(self, action: str, members: dict[str, Any]) -> tuple[str, str]:
+        """Send a command to a call that is up; return code and place of the one error it is refused with."""
+        call = self.service.ring(answered=True)
+        async with self.http() as client:
+            answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
+        assert answer.status_code == 422
+        assert "secret" not in answer.text
+        [entry] = answer.json()["errors"]
+        return entry["code"], entry["source"]["pointer"]
+
     def _options(self, options: dict[str, Any]) -> dict[str, Any]:
         return {
             "api_key": API_KEY,

@@ -59,11 +59,7 @@ async def test_keys_are_pressed_once_a_command_id(api: Api) -> None:
 async def test_keys_that_are_none_are_refused_by_name(
     api: Api, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/send_dtmf", json=members)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal("send_dtmf", members) == expected
     assert api.service.effects_of(do.SendDigits) == []
 
 
@@ -177,11 +173,7 @@ async def test_every_parameter_of_a_gather_reaches_the_leg(api: Api) -> None:
 async def test_a_gather_that_cannot_be_is_refused_by_name(
     api: Api, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/gather", json=members)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal("gather", members) == expected
     assert api.service.commands == []
 
 
@@ -271,11 +263,7 @@ async def test_every_parameter_of_a_prompt_reaches_the_leg(api: Api) -> None:
 async def test_a_prompt_that_cannot_be_is_refused_by_name(
     api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal(action, members) == expected
     assert api.service.commands == []
 
 
@@ -366,11 +354,7 @@ async def test_every_parameter_of_a_referral_reaches_the_leg(api: Api) -> None:
 async def test_a_signal_that_cannot_be_is_refused_by_name(
     api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal(action, members) == expected
     assert api.service.commands == []
 
 
@@ -457,11 +441,7 @@ async def test_every_parameter_of_a_playback_reaches_the_leg(api: Api) -> None:
 async def test_a_playback_that_cannot_be_is_refused_by_name(
     api: Api, action: str, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/{action}", json=members)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal(action, members) == expected
     assert api.service.effects_of(do.OpenPlayback) == []
 
 

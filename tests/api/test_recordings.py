@@ -148,16 +148,12 @@ async def test_every_parameter_of_a_recording_reaches_the_leg_once_a_command_id(
 async def test_what_no_recording_can_be_is_refused_by_name(
     api: Api, members: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    call = api.service.ring(answered=True)
     body = {
         name: value
         for name, value in ({"format": "wav", "channels": "dual"} | members).items()
         if value is not None
     }
-    async with api.http() as client:
-        answer = await client.post(f"/v2/calls/{call}/actions/record_start", json=body)
-    [entry] = answer.json()["errors"]
-    assert (answer.status_code, entry["code"], entry["source"]["pointer"]) == (422, *expected)
+    assert await api.refusal("record_start", body) == expected
     assert api.service.effects_of(do.OpenRecording) == []
 
 

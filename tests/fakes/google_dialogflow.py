@@ -39,13 +39,6 @@ def service_account() -> dict[str, Any]:
     }
 
 
-def tone(hz: float, ms: int, rate_hz: int = 8_000, dbfs: float = -15.0) -> bytes:
-    """Return s16le."""
-    peak = math.sqrt(2) * 32_768 * 10 ** (dbfs / 20)
-    step = 2 * math.pi * hz / rate_hz
-    return array("h", [round(peak * math.sin(step * n)) for n in range(rate_hz * ms // 1000)]).tobytes()
-
-
 def wav(pcm: bytes, rate_hz: int = 8_000) -> bytes:
     """Return the WAV file that Google sends for LINEAR16."""
     file = io.BytesIO()

@@ -21,7 +21,7 @@ from offhook.edge.media.fake import FakeEngine, FakeStream
 from offhook.edge.media.fake_audio import RtpFields, build_rtp
 from offhook.edge.media.native import NativeEngine
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = (24_500 + 300 * _WORKER, 24_799 + 300 * _WORKER)
 """Of this test process alone, and below the range from which the system gives ports to anybody."""

@@ -13,7 +13,7 @@ from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 WITHOUT_EXTRA = """
 import sys

@@ -14,7 +14,7 @@ from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 from tests.fakes.sounds import pcm_wav
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 MB = 1024 * 1024
 SENT_MAX = 64 * MB

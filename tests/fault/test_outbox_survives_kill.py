@@ -119,7 +119,7 @@ async def kill_one(directory: Path, url: str, chance: random.Random) -> list[str
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await reader
     return [line.decode().strip() for line in lines if line.endswith(b"\n")]
 

@@ -11,10 +11,10 @@ from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.tones import tone
 from tests.interop.test_recording import PHONE_HZ, channels_of, fetch, heard, payload_of
-from tests.interop.test_two_way import tone
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 SAID_S = 4.0
 LOST_MS_MAX = 1_400

@@ -13,7 +13,7 @@ from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, OffhookProcess, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 CALLS = 6
 RING_ONLY = "sip:+15550000000"

@@ -48,7 +48,7 @@ class Listener:
         return next(event for event in self.events if isinstance(event, kind))
 
     async def wait_until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not true():
                 self._news.clear()
                 await self._news.wait()

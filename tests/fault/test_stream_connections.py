@@ -18,7 +18,7 @@ from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 from tests.fault.test_streams_that_fail import tcp_server
 from tests.interop.test_media_core import make_certificate
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 TOKEN = "a token with spaces: {}"
 
@@ -103,7 +103,7 @@ async def test_a_stream_over_tls_carries_token_and_parameters(tmp_path: Path, tr
             f'[stream]\nca_file = "{ca_file}"' if trust == "ca_file" else "[stream]\ntls_verify = false"
         )
         async with calling(tmp_path, call, settings):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await media.wait()
     (connection, frames), *_ = received
     assert connection.request is not None
@@ -249,7 +249,7 @@ async def test_a_loss_that_cannot_be_mended_is_told_once_with_its_tries(tmp_path
         url = f"ws://127.0.0.1:{port_of(server)}/"
         call = Call({url: {}})
         async with calling(tmp_path, call) as app:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await lost.wait()
             began = asyncio.get_running_loop().time()
             await app.wait_for(lambda app: bool(call.ends()), 20)

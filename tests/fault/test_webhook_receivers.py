@@ -27,7 +27,7 @@ from offhook.kit.phone import Phone
 from offhook.kit.webhook import WebhookInvalid, verify
 from tests.fakes.server import API_KEY, App, OffhookProcess, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
 
 SETTINGS = """
 [webhooks]
@@ -122,7 +122,7 @@ async def start(directory: Path, url: str, failover: str | None = None) -> Offho
 async def deliveries(server: OffhookProcess, state: str, count: int) -> list[dict[str, Any]]:
     """Return the deliveries in `state`, oldest first, once there are `count`."""
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(30):
         while True:
             url = f"{server.api}/webhook_deliveries"
             async with session.get(url, params={"filter[status][eq]": state}) as answer:
@@ -246,11 +246,11 @@ async def test_a_running_server_follows_a_rotation_of_its_key_and_loses_no_event
             await call()
             await app.wait_for(lambda app: len(app.raw) == 2)
             new = (await keys("rotate"))["next_public_key"]
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while (await published()).get("next_public_key") != new:
                     await asyncio.sleep(0.1)
             assert await keys("switch") == {"public_key": new}
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while (await published())["public_key"] != new:
                     await asyncio.sleep(0.1)
             assert (await published())["previous_public_key"] == server.public_key

@@ -12,7 +12,7 @@ from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.phone import Phone
 from tests.fakes.server import API_KEY, App, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 ROUTES = """
 [[routes]]

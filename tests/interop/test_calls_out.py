@@ -24,7 +24,7 @@ from tests.fakes.server import (
     start_offhook,
     stop_offhook,
 )
-from tests.interop.test_two_way import tone
+from tests.fakes.tones import tone
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -51,7 +51,7 @@ async def running_server(app: App, folder: Path, toml: str = "", **env: str) -> 
 
 
 @asynccontextmanager
-async def callee(folder: Path, *arguments: str, count: int = 1, timeout_s: int = 15) -> AsyncIterator[int]:
+async def callee(folder: Path, *arguments: str, count: int = 1, timeout_s: int = 40) -> AsyncIterator[int]:
     """Run sipp as the called side; it must end well. Yields its port."""
     port = free_port()
     log = folder / f"sipp{port}.log"
@@ -252,7 +252,7 @@ async def test_a_call_is_made_though_its_stream_cannot_be_opened(app: App, tmp_p
             stream_url=f"ws://127.0.0.1:{free_port()}/",
             stream_establish_before_call_originate=True,
         )
-        await app.wait_for(lambda app: "call.answered" in app.types(), timeout_s=25)
+        await app.wait_for(lambda app: "call.answered" in app.types())
         await app.act(call["call_control_id"], "hangup")
         await hangup_of(app)
     assert app.types() == ["call.initiated", "streaming.failed", "call.answered", "call.hangup"]

@@ -16,10 +16,11 @@ import telnyx
 
 from offhook.app.demo.compare import compare_audio
 from offhook.app.demo.place import free_tcp_port, sentence
-from offhook.kit.audio import mulaw_decode, mulaw_encode, read_wav, write_wav
+from offhook.base.g711 import mulaw_decode, mulaw_encode
+from offhook.kit.audio import read_wav, write_wav
 from tests.fakes.server import API_KEY, OffhookProcess, free_port, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 SAID_S = 2
 
@@ -34,7 +35,7 @@ class Tool:
     async def next(self, **wanted: Any) -> dict[str, Any]:
         """Return the next event with these fields."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while line := await self.process.stdout.readline():
                 event: dict[str, Any] = json.loads(line)
                 self.events.append(event)
@@ -53,7 +54,7 @@ class Tool:
     async def interrupt(self) -> int:
         """Press Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.rest()
 
 

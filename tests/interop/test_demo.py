@@ -104,7 +104,7 @@ async def test_ctrl_c_ends_everything() -> None:
             children = children_of(process.pid) or children
     assert len(children) == 2, "server and app run"
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await process.communicate()
     assert process.returncode == 130
     assert not any(alive(child) for child in children)

@@ -10,10 +10,10 @@ from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 from tests.fakes.sounds import pcm_wav
-from tests.interop.test_playback import WINDOW_MS, files, heard_ms, playbacks
-from tests.interop.test_two_way import tone
+from tests.fakes.tones import WINDOW_MS, tone
+from tests.interop.test_playback import files, heard_ms, playbacks
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 
 async def test_what_the_caller_presses_ends_the_entry_and_its_rest_is_only_told(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ async def test_what_the_caller_presses_ends_the_entry_and_its_rest_is_only_told(
         app.api = server.api
         try:
             plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="49*15", tail_s=0.3)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await phone.call(plan, play_when=ready)
             await app.wait_for(lambda app: "call.hangup" in app.types())
         finally:
@@ -73,7 +73,7 @@ async def test_a_prompt_is_heard_until_a_key_and_again_after_a_wrong_entry(tmp_p
         try:
             uri = f"sip:app@127.0.0.1:{server.sip_port}"
             plan = CallPlan(uri=uri, codecs=("PCMU",), digits="9#4915", tail_s=0.5, record=heard.append)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await phone.call(plan, play_when=asked)
             await app.wait_for(lambda app: "call.hangup" in app.types())
         finally:
@@ -84,7 +84,7 @@ async def test_a_prompt_is_heard_until_a_key_and_again_after_a_wrong_entry(tmp_p
     ends = [status for _, status in playbacks(app) if status != "started"]
     assert ends == ["cancelled"] * 3, "the prompt, the reproach and the prompt again"
     tones_ms = heard_ms(b"".join(heard), 440)
-    assert 300 <= len(tones_ms) * WINDOW_MS <= 1_500, "the first key ends it"
+    assert 200 <= len(tones_ms) * WINDOW_MS <= 2_500, "the first key ends it"
 
 
 @pytest.mark.speech

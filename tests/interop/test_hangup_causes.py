@@ -53,7 +53,7 @@ async def app() -> AsyncIterator[App]:
         yield app
 
 
-async def cause_of(app: App, call_control_id: str, timeout_s: float = 15) -> Cause:
+async def cause_of(app: App, call_control_id: str, timeout_s: float = 30) -> Cause:
     """Wait for the end of a call and return what was told of it."""
 
     def hangup(app: App) -> dict[str, Any] | None:
@@ -221,7 +221,7 @@ async def obey(app: App, event: dict[str, Any]) -> None:
             await app.act(call, "hangup")
 
 
-async def incoming_cause(app: App, user: str, timeout_s: float = 15) -> Cause:
+async def incoming_cause(app: App, user: str, timeout_s: float = 30) -> Cause:
     """Wait for the end of the call to `user`."""
 
     def calls(app: App) -> list[str]:

@@ -13,7 +13,7 @@ from tests.fakes.server import running_app, start_offhook, stop_offhook
 from tests.interop.test_cli_tools import tool
 from tests.interop.test_two_way import Talk
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 KEYS = "159D*0#"
 LOW_HZ, HIGH_HZ = (697, 770, 852, 941), (1_209, 1_336, 1_477, 1_633)
@@ -48,7 +48,7 @@ async def test_keys_within_the_audio_are_told_where_they_are_looked_for(
                 plan = CallPlan(
                     uri=f"sip:app@127.0.0.1:{server.sip_port}", play=Sound(pressed(KEYS), 8_000), tail_s=0.5
                 )
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     await phone.call(plan, play_when=talk.ready)
                 await app.wait_for(lambda app: "call.hangup" in app.types())
                 await listen.next(event="closed")

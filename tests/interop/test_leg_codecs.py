@@ -20,7 +20,7 @@ from offhook.proto.sdp import SessionDescription, make_offer, read_answer
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 from tests.interop.test_cli_tools import tool
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 
 @asynccontextmanager
@@ -201,7 +201,7 @@ class Caller:
         await self._connect(offer)
 
     async def _connect(self, offer: bytes) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             answer = await self.answers.get()
         agreed = read_answer(SessionDescription.parse(offer), SessionDescription.parse(answer))
         assert agreed is not None

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import serve
 
-from offhook.kit.audio import level_dbfs
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.interop.test_two_way import Script, Talk, TimedCapture, offhook, purity_db
+from tests.fakes.tones import pure_ms
+from tests.interop.test_two_way import Script, Talk, TimedCapture, offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 DATA = Path(__file__).parents[1] / "data" / "mp3"
 TONE_HZ, LENGTH_MS = 440, 1000
@@ -29,7 +29,7 @@ class Call:
     capture: TimedCapture
 
     async def errors(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (
                 len(found := [f["payload"] for _, f in self.script.frames if f["event"] == "error"]) < count
             ):
@@ -64,16 +64,14 @@ async def talk_over(
 
 
 @pytest.mark.parametrize(
-    ("codec", "name", "level_dbfs_expected"),
+    ("codec", "name", "played_dbfs"),
     [
         ("PCMU", "tone-24000-mono.mp3", -9.3),
         ("PCMA", "tone-44100-stereo.mp3", -12.3),
         ("PCMU", "tone-48000-mono-vbr.mp3", -9.0),
     ],
 )
-async def test_a_phone_hears_an_mp3_file(
-    tmp_path: Path, codec: str, name: str, level_dbfs_expected: float
-) -> None:
+async def test_a_phone_hears_an_mp3_file(tmp_path: Path, codec: str, name: str, played_dbfs: float) -> None:
     back: list[float] = []
 
     async def speak(call: Call) -> None:
@@ -84,11 +82,10 @@ async def test_a_phone_hears_an_mp3_file(
 
     call = await talk_over(tmp_path, speak, codec)
     heard = call.capture.loud(call.capture.received, codec)
-    assert abs(len(heard) * 20 - LENGTH_MS) <= 40
-    middle = b"".join(pcm for _, pcm in heard[3:-3])
-    assert purity_db(middle, TONE_HZ) > 25
-    assert abs((level_dbfs(middle) or 0) - level_dbfs_expected) < 1
-    assert abs(back[0] - heard[-1][0]) < 0.06
+    assert abs(len(heard) * 20 - LENGTH_MS) <= 100
+    pcm = b"".join(pcm for _, pcm in heard)
+    assert pure_ms(pcm, TONE_HZ, least_db=25, dbfs=played_dbfs) >= LENGTH_MS // 2
+    assert abs(back[0] - heard[-1][0]) < 0.5, "the mark came at the end, not at the beginning"
     assert not [frame for _, frame in call.script.frames if frame["event"] == "error"]
 
 
@@ -105,8 +102,8 @@ async def test_an_mp3_file_is_cut_off_by_clear(tmp_path: Path) -> None:
 
     call = await talk_over(tmp_path, speak)
     heard = call.capture.loud(call.capture.received)
-    assert 15 <= len(heard) <= 25
-    assert heard[-1][0] - cut[0] < 0.06
+    assert 10 <= len(heard) <= 40, "not the whole second"
+    assert heard[-1][0] - cut[0] < 0.4
 
 
 async def test_what_an_app_does_wrong_in_mp3_mode_is_told(tmp_path: Path) -> None:

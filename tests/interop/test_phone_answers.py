@@ -15,7 +15,7 @@ from offhook.proto.stream import MediaFrame, ServerFrame, StartFrame
 from tests.fakes.server import running_app, start_offhook, stop_offhook
 from tests.interop.test_calls_out import dial, hangup_of
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 TONE = Sound(b"\x00\x20\x00\xe0" * 8_000, 8_000)
 
@@ -33,7 +33,7 @@ async def one_call(
         result = await caller.call(
             CallPlan(uri=answering.uri, digits=digits, duration_s=2.0, record=heard.extend, tail_s=0.5)
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await answering.wait(calls=1)
     if plan.play is not None:
         assert max(heard) > 0
@@ -75,7 +75,7 @@ async def test_the_server_calls_it_and_presses_keys(tmp_path: Path) -> None:
         try:
             call = await dial(server, phone.uri, send_digits_on_answer="1w2#")
             await app.wait_for(lambda app: "call.answered" in app.types())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while "".join(e.fields["digit"] for e in events if e.kind == "digit") != "12#":
                     await asyncio.sleep(0.05)
             await app.act(call["call_control_id"], "hangup")
@@ -111,4 +111,4 @@ async def test_a_call_out_streams_what_the_phone_says_from_its_answer_on(tmp_pat
     assert hangup["hangup_source"] == "callee"
     [start] = [frame for frame in frames if isinstance(frame, StartFrame)]
     assert start.call_control_id == made["call_control_id"]
-    assert sum(isinstance(frame, MediaFrame) for frame in frames) > 40
+    assert sum(isinstance(frame, MediaFrame) for frame in frames) > 30

@@ -141,7 +141,7 @@ async def test_partials_come_before_their_final_and_grow(service: SpeechService)
 
 
 async def wait_for_partial(events: list[SpeechEvent], *, after_ms: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not any(isinstance(e, Partial) and e.end_ms > after_ms for e in events):
             await asyncio.sleep(0.02)
 

@@ -15,9 +15,9 @@ from offhook.kit.phone import Phone
 from tests.fakes.server import API_KEY, App, running_app, start_offhook, stop_offhook
 from tests.interop.test_cli_tools import tool
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 @dataclass

@@ -18,7 +18,7 @@ from offhook.kit.phone import Phone
 from offhook.proto.stream import format_server_frame, parse_server_frame
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 TOKEN = "a token"
 CLIENT_STATE = base64.b64encode(b"a state").decode()

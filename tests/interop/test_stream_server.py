@@ -13,7 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from offhook.base.errors import ConfigError
-from offhook.kit.audio import mulaw_encode, read_wav
+from offhook.base.g711 import mulaw_encode
+from offhook.kit.audio import read_wav
 from offhook.kit.stream_server import StreamServer, StreamSession
 from offhook.proto.stream import (
     AppClear,
@@ -67,7 +68,7 @@ class Watch:
         self.frames.append(frame)
 
     async def end(self) -> StreamSession:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.ended.get()
 
 
@@ -130,7 +131,7 @@ async def test_echo_sends_the_inbound_track_back_and_nothing_else() -> None:
     watch = Watch()
     async with serving(watch, echo=True) as url, connect(url) as client:
         await send(client, ConnectedFrame(), start_frame(), media(1, StreamTrack.OUTBOUND), media(1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             echoed = json.loads(await client.recv())
         assert echoed["event"] == "media"
         assert len(echoed["media"]["payload"]) == 216
@@ -195,7 +196,7 @@ async def test_an_app_can_speak_and_end_the_stream() -> None:
     url = await server.start()
     async with connect(url) as client:
         await send(client, ConnectedFrame(), start_frame())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             session = await started.get()
             await session.send(AppClear())
             assert json.loads(await client.recv()) == {"event": "clear"}

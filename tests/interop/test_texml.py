@@ -13,7 +13,7 @@ from aiohttp import web
 from tests.fakes.server import API_KEY, App
 from tests.interop.test_stream_control import Audience, call_with
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 
 async def test_a_status_callback_tells_start_and_stop_as_forms(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_a_status_callback_tells_start_and_stop_as_forms(tmp_path: Path) -
             await post(
                 f"{path}.json", Url="ws://127.0.0.1:9/", StatusCallback=callback, StatusCallbackMethod="GET"
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(forms) < 3:
                     await asyncio.sleep(0.01)
 

@@ -10,7 +10,7 @@ from offhook.kit.phone import Phone
 from offhook.kit.webhook_receiver import ReceivedWebhook, WebhookReceiver
 from tests.fakes.server import App, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 
 async def test_an_answer_sends_one_event_elsewhere_by_get_and_the_rest_to_its_own_url(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ import pytest
 import telnyx
 from websockets.asyncio.server import ServerConnection, serve
 
-from offhook.kit.audio import Sound, mulaw_decode
+from offhook.base.g711 import mulaw_decode
+from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone
 from tests.fakes.server import API_KEY, App, OffhookProcess, running_app, start_offhook, stop_offhook
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 TOKEN = "stream-token-that-no-log-may-show"
 QUERY = "query-that-no-log-may-show"
@@ -393,7 +394,7 @@ def check_log(log: str, timeline: Timeline) -> None:
 
 async def check_nothing_open(server: OffhookProcess) -> None:
     """The gauges are back at zero once the call is over."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
         while True:
             async with session.get(server.api.removesuffix("/v2") + "/metrics") as answer:
                 text = await answer.text()

@@ -333,7 +333,8 @@ mod tests {
     fn feed(lane: &mut Lane, hearing: &mut Hearing, at: u64, format: Format, payload: &[u8]) -> Frames {
         let mut frames = Vec::new();
         let clock_ticks = u64::from(format.clock_ticks_in(payload).unwrap());
-        let piece = Piece { at, ticks: clock_ticks * tick_of(format.clock_rate_hz()), format, payload };
+        let ticks = clock_ticks * tick_of(format.clock_rate_hz());
+        let piece = Piece { at, ticks, said_before: false, format, payload };
         let mut keep = |frame: TrackFrame<'_>| frames.push((frame.at, frame.ticks, frame.payload.to_vec()));
         if lane.piece(piece, &mut keep) {
             hearing.take(piece, &mut |pcm| lane.samples(pcm, &mut keep));

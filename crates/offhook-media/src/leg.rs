@@ -108,7 +108,7 @@ impl MediaLeg {
         }
         self.rx.order(now, here, &accepted, payload, &mut |piece| {
             taps.audio(now, Track::Rx, piece, Far::All, sink);
-            if bridged {
+            if bridged && !piece.said_before {
                 sink.relay(handed_on(here, piece));
             }
         });
@@ -146,7 +146,7 @@ impl MediaLeg {
         let (taps, here, bridged) = (&mut self.taps, self.clock.position(now), self.relays_keys.is_some());
         self.rx.handle_timeout(now, &self.clock, &mut |piece| {
             taps.audio(now, Track::Rx, piece, Far::All, sink);
-            if bridged {
+            if bridged && !piece.said_before {
                 sink.relay(handed_on(here, piece));
             }
         });

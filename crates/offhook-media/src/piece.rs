@@ -13,6 +13,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) at: Position,
     /// How long it lasts.
     pub(crate) ticks: u64,
+    /// Said before the leg was bridged to the one it is bridged to now.
+    pub(crate) said_before: bool,
     pub(crate) format: Format,
     pub(crate) payload: &'a [u8],
 }

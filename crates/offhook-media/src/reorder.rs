@@ -29,6 +29,7 @@ struct Held {
     content: Content,
     payload: Vec<u8>,
     arrived: Instant,
+    said_before: bool,
 }
 
 /// Takes packets by extended sequence number and gives out audio by position.
@@ -123,7 +124,7 @@ impl Reorder {
                 return;
             }
             if number == next {
-                self.release(here, number, content, payload, out);
+                self.release(here, (number, false), content, payload, out);
                 self.release_successors(here, out);
                 return;
             }
@@ -133,6 +134,13 @@ impl Reorder {
             }
             // So many packets have come after the missing one that it is lost.
             self.skip(here, out);
+        }
+    }
+
+    /// What is held has been said to somebody else than what comes from here on.
+    pub(crate) fn hold_over(&mut self) {
+        for held in &mut self.held {
+            held.said_before = true;
         }
     }
 
@@ -167,7 +175,7 @@ impl Reorder {
         let mut copy = self.spare.pop().unwrap_or_default();
         copy.clear();
         copy.extend_from_slice(payload);
-        self.held.insert(place, Held { number, content, payload: copy, arrived: now });
+        self.held.insert(place, Held { number, content, payload: copy, arrived: now, said_before: false });
     }
 
     /// Treat all before the first held packet as lost.
@@ -181,7 +189,7 @@ impl Reorder {
     fn release_successors(&mut self, here: Position, out: &mut impl FnMut(Piece<'_>)) {
         while !self.held.is_empty() && self.held.first().map(|held| held.number) == self.next_number {
             let held = self.held.remove(0);
-            self.release(here, held.number, held.content, &held.payload, out);
+            self.release(here, (held.number, held.said_before), held.content, &held.payload, out);
             if self.spare.len() < SPARE_MAX {
                 self.spare.push(held.payload);
             }
@@ -191,7 +199,7 @@ impl Reorder {
     fn release(
         &mut self,
         here: Position,
-        number: u64,
+        (number, said_before): (u64, bool),
         content: Content,
         payload: &[u8],
         out: &mut impl FnMut(Piece<'_>),
@@ -220,7 +228,7 @@ impl Reorder {
         self.next_timestamp = Some(timestamp.wrapping_add(length));
         self.heard = true;
         let payload = if slip.is_some() && slips_bytes(self.format) { &self.slip_payload } else { payload };
-        out(Piece { at, ticks, format: self.format, payload });
+        out(Piece { at, ticks, said_before, format: self.format, payload });
     }
 
     /// Whether this payload is to last a sample more or less; in `slip_payload` it does.

@@ -316,7 +316,10 @@ impl Transmitter {
             let (at, format) = (at.max(self.told), self.format);
             self.told = at.saturating_add(ticks);
             let payload = self.datagram.get(RTP_HEADER_LEN..).unwrap_or_default();
-            out(Out::Audio(Piece { at, ticks, format, payload }, Far::Part(self.playout.far())));
+            out(Out::Audio(
+                Piece { at, ticks, said_before: false, format, payload },
+                Far::Part(self.playout.far()),
+            ));
         }
     }
 

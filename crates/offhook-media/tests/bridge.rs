@@ -476,6 +476,26 @@ fn a_leg_on_hold_gets_nothing_and_it_is_counted() {
 }
 
 #[test]
+fn what_was_said_before_a_bridge_is_not_heard_by_whom_it_is_bridged_to() {
+    for other in [Codec::Pcmu.into(), pcma()] {
+        let mut pair = Pair::new(leg(Codec::Pcmu.into()), leg(other));
+        // The second is missing: the third is held back, and due when the bridge is there.
+        for (seq, ms) in [(1, 0), (3, 40)] {
+            pair.receive(A, ms, &packet(seq, u32::from(seq) * 160, 9, 0, &[10; 160]));
+        }
+        pair.bridge(true);
+        for (seq, ms) in [(4, 60), (5, 80), (6, 100)] {
+            pair.receive(A, ms, &packet(seq, u32::from(seq) * 160, 9, 0, &[110; 160]));
+        }
+        pair.run_to(500);
+        let heard = pair.heard(B, other);
+        assert!(heard.len() >= 3 * 160, "{} samples", heard.len());
+        let said = decoded(Codec::Pcmu.into(), [&[10; 160][..]].into_iter())[0];
+        assert!(heard.iter().all(|sample| sample.abs_diff(said) > 2_000), "it hears what is not for it");
+    }
+}
+
+#[test]
 fn one_legs_end_leaves_the_other_as_it_was() {
     let mut pair = Pair::bridged(leg(pcmu()), leg(pcma()));
     pair.tone(A, 0, 20, 440.0, pcmu());

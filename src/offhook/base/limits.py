@@ -190,6 +190,16 @@ VENDOR_MESSAGES_PER_S_MAX = 500
 """Far above what speech gives; a service that says more is left."""
 VENDOR_REFUSAL_BYTES_MAX = 4 * 1024
 """Of the body that comes with a refusal."""
+VENDOR_WORDS_MAX = 1_000
+"""Words, or other parts, of one message of a speech service; the rest of them is left out."""
+VENDOR_TEXT_CHARACTERS_MAX = 20_000
+"""Of one utterance."""
+VENDOR_ITEMS_MAX = 64
+"""Utterances that a speech service may speak of at a time."""
+VENDOR_ITEMS_WAITING_MAX = 8
+"""Utterances that were complete and have no words yet, before something is wrong."""
+VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
+"""The latest time that a speech service may speak of."""
 
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000

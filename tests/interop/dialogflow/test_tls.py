@@ -10,9 +10,10 @@ import pytest
 from offhook.base import limits
 from offhook.edge.dialogflow.protocol import Agent, Answered, Failed, SessionConfig, SessionEvent
 from offhook.edge.dialogflow.service import DialogflowService
-from tests.fakes.google_dialogflow import Turn, google_server, service_account, tone
+from tests.fakes.google_dialogflow import Turn, google_server, service_account
+from tests.fakes.tones import tone
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 
 def certificate(folder: Path) -> grpc.ServerCredentials:
@@ -59,7 +60,7 @@ async def first_words(folder: Path, host: str, *, trusted: bool) -> list[Session
         )
         session.push(tone(440, 300))
         session.push(bytes(16 * 600))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not any(isinstance(event, Answered | Failed) for event in events):
                 await asyncio.sleep(0.01)
         await service.close(session)

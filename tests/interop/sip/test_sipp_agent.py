@@ -50,12 +50,12 @@ async def answering(*arguments: str) -> AsyncIterator[Answering]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             udp, tcp = map(int, (await process.stdout.readline()).split())
         answerer = Answering(udp, tcp)
         yield answerer
         process.stdin.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             answerer.result = json.loads(await process.stdout.readline())
             assert await process.wait() == 0
     finally:

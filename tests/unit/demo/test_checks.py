@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from offhook.app.demo.checks import COMMANDS, ONCE, Evidence, judge
-from offhook.kit.audio import mulaw_encode
+from offhook.base.g711 import mulaw_encode
 
 pytestmark = pytest.mark.unit
 

@@ -7,9 +7,9 @@ from enum import IntEnum
 
 import pytest
 
+from offhook.base.g711 import alaw_decode, mulaw_decode
 from offhook.edge.dialogflow.audio import decode_reply, encoding_of
 from offhook.edge.dialogflow.protocol import DialogflowError
-from offhook.kit.audio import alaw_decode, mulaw_decode
 
 pytestmark = pytest.mark.unit
 

@@ -10,13 +10,15 @@ use crate::tx::Out;
 
 impl MediaLeg {
     /// Hand what is received to another leg ([`Sink::relay`]), keys only if `keys` says so, and send what that
-    /// one hands over ([`MediaLeg::receive_relayed`]). Again with another leg: what was kept of the first is dropped.
+    /// one hands over ([`MediaLeg::receive_relayed`]). Again with another leg: what was kept of the first is dropped,
+    /// and what was received before, but is still held back for its order, is not for this one.
     ///
     /// # Errors
     /// When the leg is closed.
     pub fn bridge(&mut self, _now: Instant, keys: bool) -> Result<(), Refused> {
         self.check_open()?;
         self.relays_keys = Some(keys);
+        self.rx.reorder.hold_over();
         self.tx.bridge(true);
         Ok(())
     }

@@ -70,9 +70,9 @@ impl Transmitter {
                 if relay.passing {
                     let at = relay.place(own_here, here, at, self.tick).max(self.told);
                     self.told = at.saturating_add(ticks);
-                    out(Out::Audio(Piece { at, ticks, format, payload }, Far::All));
+                    out(Out::Audio(Piece { at, ticks, said_before: false, format, payload }, Far::All));
                 } else {
-                    relay.hear(now, Piece { at, ticks, format, payload });
+                    relay.hear(now, Piece { at, ticks, said_before: false, format, payload });
                     self.wake_to_mix(now, params);
                 }
             }

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.app.demo.compare import AudioComparison, PacketComparison, compare_audio, compare_packets
-from offhook.kit.audio import mulaw_decode, mulaw_encode
+from offhook.base.g711 import mulaw_decode, mulaw_encode
 from offhook.kit.wer import word_error_rate
 
 WER_MAX = 0.15

@@ -351,6 +351,10 @@ class VendorSettings(_Section):
     url: str = Field(
         "", description="Where the service is, instead of its public address: a private deployment, a test."
     )
+    model: str = Field(
+        "",
+        description="Model where the app names none of the service's own. Empty: the newest that was tried.",
+    )
     sessions_max: int = Field(
         100, ge=1, le=10_000, description="Tracks at a time; the service's own limit is usually near."
     )

@@ -1,8 +1,8 @@
 """Reply audio as Google sends it: WAV or bare samples, linear or G.711, to s16le."""
 
 import struct
-from array import array
 
+from offhook.base.g711 import alaw_decode, mulaw_decode
 from offhook.edge.dialogflow.protocol import DialogflowError
 
 RATES_HZ = (8_000, 16_000)
@@ -32,9 +32,9 @@ def decode_reply(data: bytes, *, encoding: str, sample_rate_hz: int) -> tuple[by
         case "LINEAR16":
             pcm = data[: len(data) & ~1]
         case "MULAW":
-            pcm = _expand(data, _MULAW)
+            pcm = mulaw_decode(data)
         case "ALAW":
-            pcm = _expand(data, _ALAW)
+            pcm = alaw_decode(data)
         case _:
             raise DialogflowError("the agent's audio is in a format that cannot be played")
     if sample_rate_hz not in RATES_HZ:
@@ -58,26 +58,3 @@ def _read_wav(data: bytes) -> tuple[str, int, bytes]:
             return encoding, rate_hz, body
         at += 8 + size + (size & 1)
     raise DialogflowError("the agent's audio is damaged")
-
-
-def _expand(data: bytes, table: "array[int]") -> bytes:
-    return array("h", [table[byte] for byte in data]).tobytes()
-
-
-def _mulaw(byte: int) -> int:
-    """ITU-T G.711, table 2a."""
-    byte = ~byte & 0xFF
-    magnitude = (((byte & 0x0F) << 3) + 0x84 << (byte >> 4 & 7)) - 0x84
-    return -magnitude if byte & 0x80 else magnitude
-
-
-def _alaw(byte: int) -> int:
-    """ITU-T G.711, table 1a."""
-    byte ^= 0x55
-    exponent, step = byte >> 4 & 7, (byte & 0x0F) << 4
-    magnitude = step + 8 if exponent == 0 else step + 0x108 << exponent - 1
-    return magnitude if byte & 0x80 else -magnitude
-
-
-_MULAW = array("h", map(_mulaw, range(256)))
-_ALAW = array("h", map(_alaw, range(256)))

@@ -39,6 +39,8 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
+    "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
 }
 
 

@@ -192,15 +192,23 @@ class Timeline:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._per_ms = sample_rate_hz // 1000
-        self._spans: deque[tuple[int, int]] = deque(maxlen=self.SPANS_MAX)
-        """(sample of the connection, sample of the leg), where each unbroken span begins."""
+        self._spans: deque[tuple[int, int, bool]] = deque(maxlen=self.SPANS_MAX)
+        """(sample of the connection, sample of the leg, is it the leg's), where each unbroken span begins."""
+        self._leg_end = 0
         self._sent = 0
 
     def add(self, piece: Piece) -> None:
         """Note that `piece` is sent next."""
-        if not self._spans or self._spans[-1][1] + self._sent - self._spans[-1][0] != piece.at:
-            self._spans.append((self._sent, piece.at))
+        if not self._spans or not self._spans[-1][2] or self._leg_end != piece.at:
+            self._spans.append((self._sent, piece.at, True))
         self._sent += piece.samples
+        self._leg_end = piece.end
+
+    def pad(self, samples: int) -> None:
+        """Note that audio is sent next which is not the leg's: its clock stands still."""
+        if not self._spans or self._spans[-1][2]:
+            self._spans.append((self._sent, self._leg_end, False))
+        self._sent += samples
 
     def leg_ms(self, at_ms: int, *, end: bool = False) -> int:
         """Return where `at_ms` of the connection's audio lies; `end`: it ends something.
@@ -208,12 +216,12 @@ class Timeline:
         What a vendor says is never trusted further than the audio it was sent.
         """
         at = min(max(0, at_ms * self._per_ms), self._sent)
-        begin, leg = self._spans[0] if self._spans else (0, 0)
-        for span_begin, span_leg in reversed(self._spans):
-            if span_begin < at or (span_begin == at and not end):
-                begin, leg = span_begin, span_leg
+        begin, leg, is_leg = self._spans[0] if self._spans else (0, 0, False)
+        for span in reversed(self._spans):
+            if span[0] < at or (span[0] == at and not end):
+                begin, leg, is_leg = span
                 break
-        return (leg + max(0, at - begin)) // self._per_ms
+        return (leg + (max(0, at - begin) if is_leg else 0)) // self._per_ms
 
 
 def peak(pcm: bytes) -> int:

@@ -117,7 +117,7 @@ class Dialect(Protocol):
         ...
 
     def keep_alive(self) -> Sequence[Wire]:
-        """Return what says that we are still here."""
+        """Return what says that we are still here; nothing where only audio does: silence is sent then."""
         ...
 
     def flush(self) -> Sequence[Wire]:

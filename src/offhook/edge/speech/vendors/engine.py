@@ -11,7 +11,6 @@ from offhook.edge.speech.protocol import (
     Closed,
     EngineInfo,
     OnEvent,
-    ParameterUnsupported,
     SpeechConfig,
     SpeechEngine,
     SpeechEvent,
@@ -27,7 +26,7 @@ class VendorEngine(SpeechEngine):
 
     Args:
         info: `parameters` are the fields that the dialect honours; any other is refused unless it asks
-            for nothing (false, empty).
+            for nothing.
         make_dialect: returns a dialect for a request, or raises what `check` raises: it looks at the
             language, the model and the values of parameters.
         options_needed: options without which nothing works, and what to tell a person who left one out.
@@ -46,9 +45,9 @@ class VendorEngine(SpeechEngine):
         self._transport = transport
         self._needed = dict(options_needed or {"api_key": f"its key: set {info.name}.api_key"})
         self._sessions: set[VendorSession] = set()
+        self._sessions_max = VENDOR_SESSIONS_MAX
         self._totals: Counter[str] = Counter()
         self._tasks = TaskSet()
-        self._closed = False
 
     def check(self, config: SpeechConfig) -> None:
         """Raise what `open` would raise for this request.
@@ -60,18 +59,19 @@ class VendorEngine(SpeechEngine):
             LimitReached: as many tracks as the account may have are open.
         """
         self._check_options(config.options)
-        self.info.language_for(config.language)
+        self.info.check(config)
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
-        for name, value in config.parameters.items():
-            if name not in self.info.parameters and value not in (None, False, "", [], {}, ()):
-                raise ParameterUnsupported(name, f"the {self.info.name} engine cannot honour {name}")
         self._make_dialect(config)
-        sessions_max = int(config.options.get("sessions_max", VENDOR_SESSIONS_MAX))
-        if len(self._sessions) >= sessions_max:
+        if self.room() <= 0:
+            name = self.info.name
             raise LimitReached(
-                f"transcription is full: {sessions_max} tracks at {self.info.name} ({self.info.name}.sessions_max)"
+                f"transcription is full: {self._sessions_max} tracks at {name} ({name}.sessions_max)"
             )
+
+    def room(self) -> int:
+        """Return how many more tracks the account takes."""
+        return self._sessions_max - len(self._sessions)
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:
         """Raise SpeechUnavailable when a key is missing. The vendor is not asked."""
@@ -100,7 +100,6 @@ class VendorEngine(SpeechEngine):
 
     async def close(self) -> None:
         """End all sessions at once, without their last finals."""
-        self._closed = True
         for session in tuple(self._sessions):
             session.end()
         # Connections are closed politely, for at most a second.
@@ -112,8 +111,7 @@ class VendorEngine(SpeechEngine):
         return {**self._totals, "sessions": len(self._sessions)}
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
-        if self._closed:
-            raise SpeechUnavailable("speech is shutting down")
         for option, what in self._needed.items():
             if not options.get(option):
                 raise SpeechUnavailable(f"the {self.info.name} engine lacks {what}")
+        self._sessions_max = int(options.get("sessions_max", VENDOR_SESSIONS_MAX))

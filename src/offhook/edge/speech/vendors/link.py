@@ -109,8 +109,13 @@ class Link:
         await self._write(self._dialect.audio(piece.pcm))
 
     async def keep_alive(self) -> None:
-        """Say that we are still here."""
-        await self._write(self._dialect.keep_alive())
+        """Say that we are still here, with silence where the vendor wants audio."""
+        messages = self._dialect.keep_alive()
+        if not messages:
+            silence = bytes(self._dialect.chunk_ms * self._rate_hz // 1000 * 2)
+            self.timeline.pad(len(silence) // 2)
+            messages = self._dialect.audio(silence)
+        await self._write(messages)
         self.sent_at_s = self._loop.time()
 
     async def finish(self) -> None:
