@@ -140,6 +140,7 @@ class TranscriptionSockets:
         finally:
             self._open.dec()
         self._ended.labels(end).inc()
+        log.info("transcription socket ended", end=end)
 
 
 def transcription_router(
