@@ -127,7 +127,7 @@ def transcript(
     text: str = "hello", *, is_final: bool = True, track: Track = Track.RX
 ) -> facts.TranscriptReady:
     """Return the fact that something was recognised."""
-    return facts.TranscriptReady(track, text, 0.9, is_final, "u-1", 100, 900, "en", "local")
+    return facts.TranscriptReady(track, text, 0.9, is_final, "u-1", 100, 900, "en", "Google", "local")
 
 
 @dataclass

@@ -10,9 +10,9 @@ from offhook.base.clock import SystemClock
 from offhook.call import commands as ask
 from offhook.call import effects as do
 from offhook.call import facts
-from offhook.call.values import UdpTarget
+from offhook.call.values import Track, UdpTarget
 from offhook.edge.store import RecordingRow
-from tests.fakes.legs import Desk, answered, media
+from tests.fakes.legs import Desk, answered, media, start_transcription, transcript
 from tests.unit.call.test_payloads import whole_life
 
 _AGENT = ask.StartStream(dialogflow=ask.DialogflowOptions(analyze_sentiment=True))
@@ -64,7 +64,26 @@ def with_another_call() -> Desk:
     return desk
 
 
-LIVES = (whole_life, with_an_agent, with_one_target, with_an_entry, with_signals, with_another_call)
+def with_words() -> Desk:
+    """Return a desk whose call was transcribed word by word, by an engine that broke off and one that did too."""
+    desk = answered()
+    desk.command(start_transcription())
+    words = (facts.SpokenWord("hello", 100, 900, 0.9, "1"),)
+    desk.tell(replace(transcript(), words=words, word_times="measured", utterance_end=True))
+    desk.tell(facts.TranscriptionMoved("id-1", Track.RX, "local", "the vendor hung up"))
+    desk.tell(facts.TranscriptionClosed("id-1", "the worker ended"))
+    return desk
+
+
+LIVES = (
+    whole_life,
+    with_an_agent,
+    with_one_target,
+    with_an_entry,
+    with_signals,
+    with_another_call,
+    with_words,
+)
 """A new event joins one of these, or brings its own."""
 
 

@@ -65,7 +65,7 @@ class HandSession:
         return SessionStats(audio_ms=100 * len(self.heard))
 
     def waiting_ms(self) -> int:
-        return 0
+        return 100 * len(self.heard)
 
     def unfinished(self) -> list[tuple[int, bytes]]:
         return list(self.heard)

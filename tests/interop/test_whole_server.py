@@ -403,7 +403,7 @@ async def check_nothing_open(server: OffhookProcess) -> None:
                 "offhook_calls_open",
                 "offhook_media_legs_open",
                 "offhook_media_taps_open",
-                "offhook_speech_sessions_open",
+                'offhook_speech_sessions_open{engine="scripted"}',
                 "offhook_webhook_in_memory",
                 "offhook_webhook_parked",
             )

@@ -154,6 +154,7 @@ tap_facts = st.one_of(
     st.builds(facts.ForkOpened, ids),
     st.builds(facts.ForkClosed, ids),
     st.builds(transcript, is_final=st.booleans(), track=st.sampled_from(Track)),
+    st.builds(facts.TranscriptionMoved, ids, st.sampled_from(Track), st.just("local"), st.just("x")),
     st.builds(facts.TranscriptionClosed, ids, st.none() | st.just("x")),
     st.builds(facts.PlaybackStarted, ids),
     st.builds(facts.PlaybackEnded, ids, st.just("completed")),
@@ -271,6 +272,9 @@ class Observer:
                 return state is not LegState.ANSWERED
             case facts.TranscriptReady():
                 return not any(kind == "transcription" for kind, _ in self.opened)
+            case facts.TranscriptionMoved():
+                moved = ("transcription", fact.transcription_id)
+                return moved not in self.opened or moved in self.reported or moved in self.closed
             case facts.PlaybackStarted():
                 playback = ("playback", fact.playback_id)
                 return playback not in self.opened or playback in self.reported
@@ -525,7 +529,12 @@ class LegMachine(RuleBasedStateMachine):
                 facts.PlaybackEnded(tap_id, "completed"),
             ],
             "recording": [facts.RecordingEnded(tap_id, "silence")],
-            "transcription": [transcript(), facts.TranscriptionClosed(tap_id)],
+            "transcription": [
+                transcript(),
+                facts.TranscriptionMoved(tap_id, Track.RX, "local", "lost"),
+                facts.TranscriptionClosed(tap_id),
+                facts.TranscriptionClosed(tap_id, "lost"),
+            ],
         }
         self.observer.tell(data.draw(st.sampled_from(choices[kind])))
 

@@ -13,11 +13,13 @@ import typer.main
 
 from offhook.app.cli import app
 from offhook.app.settings import ENVIRONMENT, Settings
+from offhook.app.speech_metrics import speech_metrics
 from offhook.call.errors import TITLES
 from offhook.edge.http.commands import ACTIONS
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from offhook.edge.http.schemas import Dial
 from offhook.edge.http.transcription_query import PARAMETERS
+from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.counters import WebhookCounters
 
 pytestmark = pytest.mark.unit
@@ -236,11 +238,13 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_metric_named_exists(page: Path) -> None:
     known = source()
-    rooms = "calls|http|transcription|sip|media|webhook|speech_pool|speech|voice|dialogflow|legs|egress"
+    rooms = "calls|http|transcription|sip|media|webhook|speech|voice|dialogflow|legs|egress"
     for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
         if room in ("calls", "http", "transcription"):
             wanted = f"offhook_{room}_{name}".removesuffix("_total")
             found = f'"{wanted}"' in known or f'"offhook_{room}"' in known
+        elif room == "speech":
+            found = name.removesuffix("_total") in speech_metric_names()
         elif name.startswith("malformed_"):  # one for each kind of syntax error
             found = '"malformed_" +' in known
         elif re.fullmatch(r"answered_", name):  # one for each status
@@ -248,6 +252,16 @@ def test_every_metric_named_exists(page: Path) -> None:
         else:
             found = re.search(rf"\b{name}\b", known) is not None
         assert found, f"offhook_{room}_{name}"
+
+
+def speech_metric_names() -> set[str]:
+    return {metric.name.removeprefix("offhook_speech_") for metric in speech_metrics(SpeechService())}
+
+
+def test_the_metrics_page_has_every_metric_of_speech() -> None:
+    page = sections(text_of("docs/reference/metrics.md"))["Speech"]
+    documented = set(re.findall(r"`offhook_speech_([a-z_]+)`", page))
+    assert {name.removesuffix("_total") for name in documented} == speech_metric_names()
 
 
 def test_the_metrics_page_has_every_counter_of_media_and_webhooks() -> None:

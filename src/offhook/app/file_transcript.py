@@ -133,7 +133,7 @@ def choose_engine(settings: Settings, wanted: str | None) -> tuple[Settings, str
     installed = engine_names()
     name = canonical_name(wanted)
     if wanted in installed:
-        speech = settings.speech.model_copy(update={"default_engine": wanted, "engines": {}})
+        speech = settings.speech.model_copy(update={"default_engine": wanted, "engines": {}, "fallback": ""})
         return settings.model_copy(update={"speech": speech}), name or _ANY_NAME
     if name is not None:
         return settings, name

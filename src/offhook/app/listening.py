@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from offhook.base import limits
+from offhook.edge.speech.handle import SpeechHandle
 from offhook.edge.speech.protocol import EngineInfo, Word
-from offhook.edge.speech.service import SpeechHandle
 
 _PIECE_MS = 100
 _CRUMB_MS = 20

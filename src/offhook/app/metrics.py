@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from offhook.app.calls import Calls
 from offhook.app.services import Services
+from offhook.app.speech_metrics import speech_metrics
 
 
 class OffhookCollector(Collector):
@@ -30,7 +31,6 @@ class OffhookCollector(Collector):
             "media": self._services.media.counters(),
             "sip": self._services.sip.stats(),
             "webhook": {name: getattr(webhook, name) for name in webhook.__slots__},
-            "speech": self._services.speech.counters(),
             "voice": self._services.voice.counters(),
             "dialogflow": self._services.agents.talks.numbers(),
             "legs": self._services.counters,
@@ -42,6 +42,7 @@ class OffhookCollector(Collector):
         for room, counters in rooms.items():
             for name, value in counters.items():
                 yield _metric(f"offhook_{room}_{name}", value)
+        yield from speech_metrics(self._services.speech)
 
 
 def make_registry(services: Services, calls: Calls) -> CollectorRegistry:

@@ -1,11 +1,12 @@
 """The speech service as the settings want it, and whether it can do what they promise."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from offhook.app.settings import Settings, VendorSettings
+from offhook.app.settings import AzureSettings, GoogleSettings, Settings, VendorSettings
 from offhook.base.errors import ConfigError
 from offhook.call.commands import TranscriptionOptions
 from offhook.call.values import Track
@@ -19,7 +20,9 @@ log = structlog.get_logger(__name__)
 SPEECH_RATE_HZ = 8000
 
 
-def speech_config(options: TranscriptionOptions, track: Track = Track.RX) -> SpeechConfig:
+def speech_config(
+    options: TranscriptionOptions, track: Track = Track.RX, sample_rate_hz: int = SPEECH_RATE_HZ
+) -> SpeechConfig:
     """Return how one track is to be transcribed."""
     return SpeechConfig(
         language=options.language or "en",
@@ -28,7 +31,7 @@ def speech_config(options: TranscriptionOptions, track: Track = Track.RX) -> Spe
         model=options.model,
         parameters=options.options,
         track=track.value,
-        sample_rate_hz=SPEECH_RATE_HZ,
+        sample_rate_hz=sample_rate_hz,
     )
 
 
@@ -46,13 +49,15 @@ def make_speech(settings: Settings) -> SpeechService:
             default_engine=speech.default_engine,
             tracks_per_worker_max=speech.tracks_per_worker_max,
             ignore_unsupported=settings.compat.ignore_unsupported,
+            fallback=speech.fallback,
             options={
                 "local": {"model_dir": speech.model_dir},
                 "scripted": {"script_file": speech.script},
                 "deepgram": _vendor("deepgram", settings.deepgram),
                 "assemblyai": _vendor("assemblyai", settings.assemblyai),
                 "openai": _vendor("openai", settings.openai),
-                "azure": _vendor("azure", settings.azure),
+                "azure": azure_options(settings.azure),
+                "google": google_options(settings.google),
                 **speech.options,
             },
         )
@@ -84,10 +89,37 @@ def _vendor(name: str, settings: VendorSettings) -> dict[str, Any]:
     """Return the options of a vendor's engine; `api_key` is the key itself, from wherever it came."""
     key = settings.api_key
     if settings.api_key_file:
-        try:
-            key = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(
-                f"The setting {name}.api_key_file is wrong: {settings.api_key_file} cannot be read."
-            ) from None
+        key = _read(f"{name}.api_key_file", settings.api_key_file)
     return {**settings.model_dump(exclude={"api_key_file"}), "api_key": key}
+
+
+def azure_options(settings: AzureSettings) -> dict[str, Any]:
+    """Return Azure's options; `keys` are all keys that requests may name."""
+    files = {name: _read("azure.key_files", path) for name, path in settings.key_files.items()}
+    options = _vendor("azure", settings)
+    del options["key_files"]
+    return {**options, "keys": {**settings.keys, **files}}
+
+
+def google_options(settings: GoogleSettings) -> dict[str, Any]:
+    """Return Google's options; `service_account` is what the credentials file holds, None without one."""
+    options = settings.model_dump(exclude={"credentials_file"})
+    if not settings.credentials_file:
+        return {**options, "service_account": None}
+    try:
+        account = json.loads(_read("google.credentials_file", settings.credentials_file))
+    except ValueError:
+        account = None
+    if not isinstance(account, dict) or "private_key" not in account:
+        raise ConfigError(
+            f"The setting google.credentials_file is wrong: {settings.credentials_file} is no service account."
+        )
+    project = settings.project or str(account.get("project_id", ""))
+    return {**options, "project": project, "service_account": account}
+
+
+def _read(setting: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"The setting {setting} is wrong: {path} cannot be read.") from None

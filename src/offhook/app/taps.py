@@ -4,8 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,10 +13,9 @@ import structlog
 from offhook import __version__
 from offhook.app.dialogflow import LegTalks
 from offhook.app.services import Services
-from offhook.app.speech import SPEECH_RATE_HZ, speech_config
 from offhook.app.stream_book import StreamState
+from offhook.app.transcripts import LegTranscripts
 from offhook.base import limits
-from offhook.base.errors import LimitReached
 from offhook.base.tasks import TaskSet
 from offhook.call import effects as do
 from offhook.call import facts
@@ -27,26 +24,10 @@ from offhook.edge.egress import EgressRefused, EgressUnresolved
 from offhook.edge.media import events as media_events
 from offhook.edge.media.agreed import join_address
 from offhook.edge.media.engine import MediaError
-from offhook.edge.speech import protocol as speech
-from offhook.edge.speech.service import SpeechHandle
 from offhook.edge.webhook.outbox import Receipt
 from offhook.proto.stream import AUTH_TOKEN_KEY, ConnectedFrame, format_server_frame
 
 log = structlog.get_logger(__name__)
-
-SPEECH_CHUNK_MS = 100
-
-
-@dataclass(slots=True)
-class _Transcription:
-    """The recognisers of one `OpenTranscription`, one a track."""
-
-    transcription_id: str
-    handles: dict[int, SpeechHandle] = field(default_factory=dict)
-    open_taps: set[int] = field(default_factory=set)
-    opening: bool = True
-    closing: bool = False
-    failure: str | None = None
 
 
 class LegTaps:
@@ -63,8 +44,9 @@ class LegTaps:
         self._connecting: dict[str, asyncio.Task[None]] = {}
         self._fork_taps: dict[str, int] = {}
         self._fork_ids: dict[int, str] = {}
-        self._transcriptions: dict[str, _Transcription] = {}
-        self._speech_taps: dict[int, _Transcription] = {}
+        self._transcripts = LegTranscripts(
+            services, media_leg_id, feed, start=self._start, remove_tap=self._remove_tap
+        )
         self._talks = LegTalks(services, media_leg_id, feed, self._tasks)
 
     def on_media_event(self, event: media_events.MediaEvent) -> None:
@@ -90,7 +72,7 @@ class LegTaps:
                     self._stream_failed(stream_id, event.reason, event.detail)
             case media_events.AudioChunk():
                 if not self._talks.on_audio(event):
-                    self._push_audio(event)
+                    self._transcripts.on_audio(event)
             case media_events.TapClosed():
                 if not self._talks.on_tap_closed(event.tap_id):
                     self._on_tap_closed(event.tap_id)
@@ -102,8 +84,7 @@ class LegTaps:
         await self._tasks.close()
         await self._talks.close_all()
         self._book.leg_released(self._media_leg_id)
-        handles = [handle for item in self._transcriptions.values() for handle in item.handles.values()]
-        await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
+        await self._transcripts.close_all()
 
     # Streams
 
@@ -254,90 +235,11 @@ class LegTaps:
 
     def open_transcription(self, effect: do.OpenTranscription) -> None:
         """Start one recogniser a track, beside the queue."""
-        item = _Transcription(effect.transcription_id)
-        self._transcriptions[effect.transcription_id] = item
-        self._start(self._open_recognisers(item, effect), "open transcription")
-
-    async def _open_recognisers(self, item: _Transcription, effect: do.OpenTranscription) -> None:
-        options = effect.options
-        for track in options.tracks:
-            tap_id = next(self._services.tap_ids)
-            try:
-                handle = await self._services.speech.open(
-                    (self._media_leg_id, tap_id),
-                    speech_config(options, track),
-                    options.engine,
-                    partial(self._on_speech, item, track, options.engine),
-                )
-                item.handles[tap_id] = handle
-                self._services.media.add_speech(
-                    self._media_leg_id,
-                    tap_id,
-                    track=track.value,
-                    sample_rate_hz=SPEECH_RATE_HZ,
-                    chunk_ms=SPEECH_CHUNK_MS,
-                    skip_own=self._services.settings.speech.echo_gate,
-                )
-            except (speech.SpeechError, LimitReached, MediaError) as error:
-                item.failure = str(error)
-                log.warning("transcription could not start", detail=str(error))
-                break
-            item.open_taps.add(tap_id)
-            self._speech_taps[tap_id] = item
-        item.opening = False
-        if item.failure is not None or item.closing:
-            self._close_recognisers(item)
+        self._transcripts.open(effect)
 
     def close_transcription(self, transcription_id: str) -> None:
         """Let the recognisers tell their last words, then end them."""
-        item = self._transcriptions.get(transcription_id)
-        if item is not None and not item.closing:
-            self._close_recognisers(item)
-
-    def _close_recognisers(self, item: _Transcription) -> None:
-        item.closing = True
-        if item.opening:
-            return  # the task that opens them looks at `closing` when it is through
-        for tap_id in tuple(item.open_taps):
-            self._remove_tap(tap_id, "command")
-        if not item.open_taps:
-            self._start(self._finish_recognisers(item), "finish transcription")
-
-    async def _finish_recognisers(self, item: _Transcription) -> None:
-        await asyncio.gather(*(handle.close() for handle in item.handles.values()), return_exceptions=True)
-        if self._transcriptions.pop(item.transcription_id, None) is not None:
-            self._feed(facts.TranscriptionClosed(item.transcription_id, item.failure))
-
-    def _push_audio(self, event: media_events.AudioChunk) -> None:
-        item = self._speech_taps.get(event.tap_id)
-        if item is not None and (handle := item.handles.get(event.tap_id)) is not None:
-            handle.push(event.pcm, event.at_ms)
-
-    def _on_speech(self, item: _Transcription, track: Track, engine: str, event: speech.SpeechEvent) -> None:
-        match event:
-            case speech.Partial() | speech.Final():
-                self._feed(
-                    facts.TranscriptReady(
-                        track=track,
-                        transcript=event.text,
-                        confidence=event.confidence,
-                        is_final=isinstance(event, speech.Final),
-                        utterance_id=f"{track.telnyx_name}-{event.utterance_id}",
-                        start_ms=event.start_ms,
-                        end_ms=event.end_ms,
-                        language=event.language,
-                        engine=engine,
-                    )
-                )
-            case speech.Error(recovering=False):
-                item.failure = event.reason
-                log.error("transcription broke down", detail=event.reason)
-                if not item.closing:
-                    self._close_recognisers(item)
-            case speech.Error():
-                log.warning("transcription is recovering", detail=event.reason)
-            case _:
-                pass
+        self._transcripts.close(transcription_id)
 
     # Both
 
@@ -346,12 +248,7 @@ class LegTaps:
         if fork_id is not None:
             del self._fork_taps[fork_id]
             self._feed(facts.ForkClosed(fork_id))
-        item = self._speech_taps.pop(tap_id, None)
-        if item is not None:
-            item.open_taps.discard(tap_id)
-            item.closing = True
-            if not item.open_taps:
-                self._start(self._finish_recognisers(item), "finish transcription")
+        self._transcripts.on_tap_closed(tap_id)
 
     def _remove_tap(self, tap_id: int, reason: str, hangup_cause: str | None = None) -> None:
         with suppress(MediaError):  # it has closed already, and says so by its own event

@@ -53,7 +53,7 @@ class SpeechSockets:
             info = self._speech.info(asked.options.engine)
             rate_hz = best_rate_hz(info, asked.sample_rate_hz or None)
             decoder = SoundDecoder(asked.input_format, to_hz=rate_hz, sample_rate_hz=asked.sample_rate_hz)
-            config = replace(speech_config(asked.options), sample_rate_hz=rate_hz)
+            config = speech_config(asked.options, sample_rate_hz=rate_hz)
             if asked.endpoint_ms is not None:
                 config = replace(config, endpoint_ms=asked.endpoint_ms)
             self._speech.check(asked.options.engine, config)

@@ -153,6 +153,8 @@ SPEECH_SILENT_WORKER_S = 30.0
 """A worker that says nothing for so long, though it is asked every `SPEECH_PING_S`, is ended."""
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
+SPEECH_FALLBACK_TIMEOUT_S = 10.0
+"""How long the fallback engine may take to open a session; the audio of that time waits."""
 SPEECH_PHRASES_CHARS_MAX = 4_000
 """What an engine on this machine is told of the phrases an app expects; models take fewer."""
 SPEECH_SCRIPT_LINES_MAX = 10_000
@@ -200,6 +202,13 @@ VENDOR_ITEMS_WAITING_MAX = 8
 """Utterances that were complete and have no words yet, before something is wrong."""
 VENDOR_TIME_MS_MAX = 7 * 24 * 3_600_000
 """The latest time that a speech service may speak of."""
+AZURE_PHRASES_MAX = 500
+AZURE_PHRASE_CHARACTERS_MAX = 100
+"""Expected words that Azure takes with one request."""
+GOOGLE_PHRASES_MAX = 5_000
+GOOGLE_PHRASE_CHARACTERS_MAX = 100
+GOOGLE_PHRASES_CHARACTERS_MAX = 100_000
+"""Expected words that Google takes with one request, and their characters in all."""
 
 # Dialogflow
 DIALOGFLOW_SESSIONS_MAX = 1_000

@@ -26,6 +26,8 @@ class Compat:
     """Refuse `transcription_stop` when nothing is being transcribed."""
     single_stream: bool = False
     """A call has room for one stream or fork; the next one takes the place of the last."""
+    only_telnyx_events: bool = False
+    """Tell nothing by an event that Telnyx does not have."""
     strict_target_legs: bool = False
     """An app that speaks to the opposite leg of a call without one is heard by nobody."""
 

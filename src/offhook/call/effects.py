@@ -170,10 +170,11 @@ class CloseFork:
 
 @dataclass(frozen=True, slots=True)
 class OpenTranscription:
-    """Start one recogniser a track."""
+    """Start one recogniser a track; `sample_rate_hz` is that of the call's audio."""
 
     transcription_id: str
     options: TranscriptionOptions
+    sample_rate_hz: int
 
 
 @dataclass(frozen=True, slots=True)

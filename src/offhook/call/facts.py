@@ -1,6 +1,6 @@
 """What has happened to a leg, told by the edge through the leg runner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.call.commands import Dial
@@ -158,8 +158,24 @@ class ForkClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """One word of a transcript and when it was said, in ms on the leg's media clock."""
+
+    word: str = field(repr=False)
+    start_ms: int
+    end_ms: int
+    confidence: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptReady:
-    """An engine recognised something on one track. Times are ms on the leg's media clock."""
+    """An engine recognised something on one track. Times are ms on the leg's media clock.
+
+    `engine` is the name that the app used, `served_by` what really heard it. `words` are empty where
+    that tells none; `word_times` says whether it measured their times ("measured") or they are
+    spread over the speech ("estimated"). `utterance_end`: nothing more belongs to the utterance.
+    """
 
     track: Track
     transcript: str
@@ -170,6 +186,10 @@ class TranscriptReady:
     end_ms: int
     language: str | None
     engine: str
+    served_by: str
+    words: tuple[SpokenWord, ...] = ()
+    word_times: str | None = None
+    utterance_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +207,16 @@ class AgentAnswered:
     intent: str | None = None
     language: str | None = None
     sentiment: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionMoved:
+    """The engine of one track broke off, or could not be had, and another one goes on."""
+
+    transcription_id: str
+    track: Track
+    engine: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +321,7 @@ Fact = (
     | ForkOpened
     | ForkClosed
     | TranscriptReady
+    | TranscriptionMoved
     | TranscriptionClosed
     | AgentAnswered
     | RecordingEnded

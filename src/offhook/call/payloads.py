@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from offhook.base.clock import iso_time
-from offhook.call.commands import StreamCallback
-from offhook.call.facts import AgentAnswered, IncomingCall, OutgoingCall, Payload, TranscriptReady
+from offhook.call.commands import StreamCallback, TranscriptionOptions
+from offhook.call.facts import (
+    AgentAnswered,
+    IncomingCall,
+    OutgoingCall,
+    Payload,
+    SpokenWord,
+    TranscriptReady,
+)
 from offhook.call.headers import custom_headers, sip_headers
 from offhook.call.values import Direction, Header, LegIdentity, QualityStats, Track
 from offhook.call.verdicts import Verdict
@@ -116,19 +123,45 @@ def quality_stats(quality: QualityStats) -> Payload:
 
 
 def transcription(fact: TranscriptReady) -> Payload:
-    """Return what `call.transcription` adds."""
+    """Return what `call.transcription` adds. Words are told only where the engine tells them."""
+    data: Payload = {
+        "confidence": fact.confidence,
+        "end_ms": fact.end_ms,
+        "engine": fact.engine,
+        "is_final": fact.is_final,
+        "language": fact.language,
+        "served_by": fact.served_by,
+        "start_ms": fact.start_ms,
+        "transcript": fact.transcript,
+        "transcription_track": fact.track.telnyx_name,
+        "utterance_end": fact.utterance_end,
+        "utterance_id": fact.utterance_id,
+    }
+    if fact.words:
+        data["word_times"] = fact.word_times
+        data["words"] = [_word(word) for word in fact.words]
+    return {"transcription_data": data}
+
+
+def _word(word: SpokenWord) -> Payload:
+    told: Payload = {
+        "confidence": word.confidence,
+        "end_ms": word.end_ms,
+        "start_ms": word.start_ms,
+        "word": word.word,
+    }
+    return told if word.speaker is None else {**told, "speaker": word.speaker}
+
+
+def transcription_failed(
+    options: TranscriptionOptions, tracks: Sequence[Track], reason: str, *, fallback: str | None = None
+) -> Payload:
+    """Return what `call.transcription.failed` adds; with a `fallback` that engine goes on."""
     return {
-        "transcription_data": {
-            "confidence": fact.confidence,
-            "end_ms": fact.end_ms,
-            "engine": fact.engine,
-            "is_final": fact.is_final,
-            "language": fact.language,
-            "start_ms": fact.start_ms,
-            "transcript": fact.transcript,
-            "transcription_track": fact.track.telnyx_name,
-            "utterance_id": fact.utterance_id,
-        }
+        "engine": options.engine,
+        "fallback_engine": fallback,
+        "reason": reason,
+        "transcription_track": tracks[0].telnyx_name if len(tracks) == 1 else "both",
     }
 
 

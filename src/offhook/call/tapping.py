@@ -6,11 +6,14 @@ from typing import Any
 
 from offhook.call import commands as ask
 from offhook.call import facts, tap_commands
-from offhook.call.ability import Ability, Decision, LegContext
+from offhook.call.ability import Ability, Decision, LegContext, Tell
 from offhook.call.effects import OpenTranscription
 from offhook.call.errors import CommandError
 from offhook.call.taps import Taps
 from offhook.proto.sdp import NegotiatedMedia
+
+OURS_ALONE = frozenset({"call.transcription.failed"})
+"""Events that Telnyx does not have."""
 
 
 class Tapping(Ability):
@@ -31,6 +34,7 @@ class Tapping(Ability):
         facts.ForkOpened,
         facts.ForkClosed,
         facts.TranscriptReady,
+        facts.TranscriptionMoved,
         facts.TranscriptionClosed,
         facts.AgentAnswered,
     )
@@ -77,7 +81,10 @@ class Tapping(Ability):
     def handle(self, fact: facts.Fact, now: float) -> list[Decision]:
         """See `Ability`."""
         del now
-        return self._taps.handle(fact)  # type: ignore[arg-type]  # the leg tells us only of our `FACTS`
+        decided = self._taps.handle(fact)  # type: ignore[arg-type]  # the leg tells us only of our `FACTS`
+        if self._leg.compat.only_telnyx_events:
+            return [each for each in decided if not _is_ours_alone(each)]
+        return decided
 
     def check_plan(self, plan: ask.Answer | ask.Dial, media: NegotiatedMedia) -> None:
         """See `Ability`."""
@@ -174,4 +181,10 @@ class Tapping(Ability):
         return [*self._taps.open_fork(effect, told)]
 
     def _open_transcription(self, options: ask.TranscriptionOptions) -> list[Decision]:
-        return [*self._taps.open_transcription(OpenTranscription(self._leg.new_id(), options))]
+        _, media = self._leg.known()
+        effect = OpenTranscription(self._leg.new_id(), options, media.sample_rate_hz)
+        return [*self._taps.open_transcription(effect)]
+
+
+def _is_ours_alone(decision: Decision) -> bool:
+    return isinstance(decision, Tell) and decision.event_type in OURS_ALONE

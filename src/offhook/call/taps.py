@@ -11,7 +11,8 @@ stopped before it opened is told nowhere.
 | | StreamFailed, StreamClosed | streaming.failed, unless it was being closed | | |
 | fork | ForkOpened | call.fork.started | ForkClosed | call.fork.stopped |
 | | ForkClosed | nothing | | |
-| transcription | TranscriptReady | call.transcription | TranscriptionClosed | nothing |
+| transcription | TranscriptReady | call.transcription | TranscriptionClosed | nothing when asked for |
+| | TranscriptionMoved | call.transcription.failed | | else call.transcription.failed |
 
 Facts about a tap that is unknown, or whose last fact has come, are ignored.
 
@@ -45,9 +46,10 @@ from offhook.call.facts import (
     StreamConnected,
     StreamFailed,
     TranscriptionClosed,
+    TranscriptionMoved,
     TranscriptReady,
 )
-from offhook.call.payloads import agent_answer, stream_track, transcription
+from offhook.call.payloads import agent_answer, stream_track, transcription, transcription_failed
 from offhook.call.values import Track, WebhookRoute
 
 TapFact = (
@@ -57,6 +59,7 @@ TapFact = (
     | ForkOpened
     | ForkClosed
     | TranscriptReady
+    | TranscriptionMoved
     | TranscriptionClosed
     | AgentAnswered
 )
@@ -361,9 +364,10 @@ class Taps:
                 stream = self.streams.get(fact.stream_id)
                 connected = stream is not None and stream.connected
                 return [Tell("dialogflow.detectintent.response", agent_answer(fact))] if connected else []
+            case TranscriptionMoved():
+                return self._transcription_moved(fact)
             case _:
-                self.transcriptions.pop(fact.transcription_id, None)
-                return []
+                return self._transcription_closed(fact)
 
     def _stream_connected(self, fact: StreamConnected) -> list[Effect | Tell]:
         stream = self.streams.get(fact.stream_id)
@@ -416,6 +420,21 @@ class Taps:
             return []
         del self.forks[fact.fork_id]
         return [Tell("call.fork.stopped", fork.told)] if fork.opened else []
+
+    def _transcription_moved(self, fact: TranscriptionMoved) -> list[Effect | Tell]:
+        moved = self.transcriptions.get(fact.transcription_id)
+        if moved is None or moved.closing:
+            return []
+        options = moved.options
+        told = transcription_failed(options, (fact.track,), fact.reason, fallback=fact.engine)
+        return [Tell("call.transcription.failed", told)]
+
+    def _transcription_closed(self, fact: TranscriptionClosed) -> list[Effect | Tell]:
+        closed = self.transcriptions.pop(fact.transcription_id, None)
+        if closed is None or closed.closing or fact.detail is None:
+            return []
+        options = closed.options
+        return [Tell("call.transcription.failed", transcription_failed(options, options.tracks, fact.detail))]
 
     def _wanted(self, fact: TranscriptReady) -> bool:
         return any(

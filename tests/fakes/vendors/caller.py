@@ -14,7 +14,7 @@ from offhook.edge.speech.protocol import (
     SpeechEvent,
     SpeechSession,
 )
-from tests.fakes.vendors.memory import word_second
+from tests.fakes.vendors.talk import chunks, say, silence
 
 _FRAME_MS = 20
 
@@ -33,13 +33,11 @@ class Caller:
         self.events.append(event)
         self._told.set()
 
-    async def say(self, *words: int, word_ms: int = 300, pause_ms: int = 900) -> None:
-        """Say words, and then nothing for `pause_ms`."""
-        pcm = b"".join(word_second(number)[: word_ms * 16] for number in words) + bytes(pause_ms * 16)
-        rate = self.config.sample_rate_hz // 8000
-        for at in range(0, len(pcm), _FRAME_MS * 16):
-            frame = pcm[at : at + _FRAME_MS * 16]
-            self.session.push(frame if rate == 1 else _doubled(frame), self._at_ms)
+    async def say(self, text: str, *, pause_ms: int = 900) -> None:
+        """Say words of `talk`, and then nothing for `pause_ms`."""
+        rate_hz = self.config.sample_rate_hz
+        for frame in chunks(say(text, rate_hz) + silence(pause_ms, rate_hz), _FRAME_MS, rate_hz):
+            self.session.push(frame, self._at_ms)
             self._at_ms += _FRAME_MS
             await asyncio.sleep(_FRAME_MS / 5000)
 
@@ -80,7 +78,3 @@ async def calling(engine: SpeechEngine, config: SpeechConfig) -> AsyncIterator[C
     finally:
         await caller.session.close()
         await engine.close()
-
-
-def _doubled(pcm: bytes) -> bytes:
-    return b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))

@@ -42,7 +42,7 @@ def runner(house: House) -> LegRunner:
 
 
 def transcript(text: str, *, is_final: bool) -> facts.TranscriptReady:
-    return facts.TranscriptReady(Track.RX, text, 0.9, is_final, "u-1", 0, 100, "en", "Google")
+    return facts.TranscriptReady(Track.RX, text, 0.9, is_final, "u-1", 0, 100, "en", "Google", "local")
 
 
 async def test_effects_run_in_the_order_decided() -> None:

@@ -128,6 +128,40 @@ async def test_media_starts_once_and_audio_follows_the_clock_of_rtp(world: World
     assert {len(chunk.pcm) for chunk in chunks} == {640}
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 16_000])
+async def test_recognisers_and_streams_tell_time_by_one_clock(world: World, rate_hz: int) -> None:
+    loud, quiet = b"\x90" * 160, b"\xff" * 160
+    world.engine.open_leg(1, rtcp_mux=False)
+    connect(world, 1)
+    for number in range(7):
+        await world.hear(1, packet(number))
+    world.add_stream(1, 5)
+    await world.until(has(events.StreamConnected))
+    world.engine.begin_stream(1, 5)
+    for number in range(7, 11):
+        await world.hear(1, packet(number))
+    world.engine.add_speech(1, 6, track="rx", sample_rate_hz=rate_hz, chunk_ms=100)
+    for number in range(11, 40):
+        await world.hear(1, packet(number, loud if number in (17, 29) else quiet))
+    frames = [frame["media"] for frame in await world.frames("media", 33)]
+    streamed = [int(media["timestamp"]) for media in frames if loud == base64.b64decode(media["payload"])]
+    await world.until(has(events.AudioChunk, 2))
+    chunks = [event for event in world.events if isinstance(event, events.AudioChunk)]
+    while chunks[-1].at_ms < 600 - 100:
+        await world.until(has(events.AudioChunk, len(chunks) + 1))
+        chunks = [event for event in world.events if isinstance(event, events.AudioChunk)]
+    samples = [
+        (chunk.at_ms + 1000 * index / rate_hz, abs(value) > 1000)
+        for chunk in chunks
+        for index, value in enumerate(memoryview(chunk.pcm).cast("h"))
+    ]
+    heard = [at_ms for at_ms, is_loud in samples if is_loud]
+    starts = [heard[0], next(at_ms for at_ms in heard if at_ms > heard[0] + 100)]
+    # A stream counts from its own start, the recogniser from the call's: that is all the difference.
+    assert starts == [pytest.approx(340, abs=2), pytest.approx(580, abs=2)]
+    assert starts[1] - starts[0] == pytest.approx(streamed[1] - streamed[0], abs=1)
+
+
 async def test_a_digit_is_told_once(world: World) -> None:
     world.engine.open_leg(1, rtcp_mux=False)
     connect(world, 1)

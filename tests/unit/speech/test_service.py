@@ -38,7 +38,7 @@ async def test_a_session_goes_from_open_to_closed_and_leaves_nothing() -> None:
     await handle.close()
     assert [type(event) for event in events][-2:] == [Final, Closed]
     assert service.counters() == {
-        "sessions_opened": 1,
+        "sessions": 1,
         "sessions_open": 0,
         "finals": 1,
         "audio_ms": 200,

@@ -75,6 +75,7 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     for vendor in ("deepgram", "assemblyai", "openai", "azure"):
         key = shown[vendor]["api_key"]
         shown[vendor]["api_key"] = mask(key) if key else ""
+    shown["azure"]["keys"] = {name: mask(key) for name, key in shown["azure"]["keys"].items()}
     for name in ("url", "failover_url"):
         if (url := shown["webhooks"][name]) is not None:
             shown["webhooks"][name] = masked_url(url)

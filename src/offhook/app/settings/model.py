@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from offhook.app.settings.clouds import AzureSettings, GoogleSettings
 from offhook.app.settings.sections import (
     CompatSettings,
     DialogflowSettings,
@@ -74,7 +75,8 @@ class Settings(BaseSettings):
     deepgram: VendorSettings = Field(default_factory=VendorSettings)
     assemblyai: VendorSettings = Field(default_factory=VendorSettings)
     openai: VendorSettings = Field(default_factory=VendorSettings)
-    azure: VendorSettings = Field(default_factory=VendorSettings)
+    azure: AzureSettings = Field(default_factory=AzureSettings)
+    google: GoogleSettings = Field(default_factory=GoogleSettings)
     voice: VoiceSettings = Field(default_factory=VoiceSettings)
     dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)

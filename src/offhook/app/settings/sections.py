@@ -323,6 +323,11 @@ class SpeechSettings(_Section):
         description='Tracks that one worker takes; a transcription of "both" needs two, and what does not fit is '
         "refused at its start.",
     )
+    fallback: str = Field(
+        "",
+        description="Engine that goes on with a transcription whose own engine breaks off or cannot be had, for "
+        'example "local". Empty: such a transcription ends.',
+    )
     warm_up: bool = Field(
         True,
         description="Load the model with the first call, so that the first transcription need not wait for it.",
@@ -439,6 +444,10 @@ class CompatSettings(_Section):
         False,
         description="A call has room for one stream or fork: the next streaming_start or fork_start ends "
         "whatever runs.",
+    )
+    only_telnyx_events: bool = Field(
+        False,
+        description="Nothing is told by an event that Telnyx does not have: no call.transcription.failed.",
     )
     strict_target_legs: bool = Field(
         False,

@@ -8,7 +8,8 @@ _NAMES = """
     call.machine.detection.ended call.machine.greeting.ended call.machine.premium.detection.ended
     call.machine.premium.greeting.ended call.playback.ended call.playback.started call.recording.error
     call.recording.saved call.recording.transcription.saved call.refer.completed call.refer.failed
-    call.refer.started call.sip_info.received call.speak.ended call.speak.started call.transcription call.unhold
+    call.refer.started call.sip_info.received call.speak.ended call.speak.started call.transcription
+    call.transcription.failed call.unhold
     siprec.failed siprec.started siprec.stopped dialogflow.detectintent.response streaming.failed streaming.started
     streaming.stopped
 """

@@ -19,6 +19,7 @@ from offhook.edge.speech.protocol import (
 )
 from offhook.edge.speech.session import PoolSession
 from offhook.edge.speech.slot import WorkerSlot
+from offhook.edge.speech.worker_core import WORKER_COUNTERS
 
 
 class SpeechPool(SpeechEngine):
@@ -123,6 +124,7 @@ class SpeechPool(SpeechEngine):
     def counters(self) -> dict[str, int]:
         """Return gauges and totals of the pool and its workers."""
         result = {
+            **dict.fromkeys(WORKER_COUNTERS, 0),
             "workers": len(self.pids()),
             "sessions": sum(len(slot.sessions) for slot in self._slots),
             "worker_restarts": sum(slot.restarts for slot in self._slots),

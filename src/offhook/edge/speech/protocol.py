@@ -188,6 +188,14 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another engine goes on with the track, because the last one broke off or could not be had."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStats:
     """What became of a session's audio."""
 
@@ -205,7 +213,7 @@ class Closed:
     stats: SessionStats
 
 
-SpeechEvent = SpeechStarted | SpeechEnded | Partial | Final | Error | Closed
+SpeechEvent = SpeechStarted | SpeechEnded | Partial | Final | Error | Replaced | Closed
 OnEvent = Callable[[SpeechEvent], None]
 """Called on the event loop, in order; it must not block."""
 
@@ -273,6 +281,10 @@ class SpeechEngine(ABC):
     def room(self) -> int | None:
         """Return how many more tracks it takes now; None: as many as one likes."""
         return None
+
+    def counters(self) -> dict[str, int]:
+        """Return gauges and totals of its own, for metrics."""
+        return {}
 
     async def ensure_available(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - most engines need nothing
         """Raise SpeechUnavailable if the engine cannot run here with these options, as `open` would.

@@ -1,8 +1,8 @@
 """The door of this room: opens sessions by engine name, keeps the engines, ends everything."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Coroutine, Hashable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -10,29 +10,30 @@ from typing import Any
 
 import structlog
 
+from offhook.base.clock import Clock, SystemClock
 from offhook.base.errors import LimitReached
 from offhook.base.limits import SPEECH_TRACKS_PER_WORKER_MAX
+from offhook.base.tasks import TaskSet
 from offhook.edge.speech import parameters
 from offhook.edge.speech.engine_map import EngineMap
+from offhook.edge.speech.handle import Serving, SpeechHandle
+from offhook.edge.speech.meters import EngineMeter
 from offhook.edge.speech.pool import SpeechPool
 from offhook.edge.speech.protocol import (
-    Closed,
     EngineInfo,
-    Error,
-    Final,
+    LanguageUnsupported,
     OnEvent,
     ParameterUnsupported,
-    Partial,
     SegmentEngine,
-    SessionStats,
     SpeechConfig,
     SpeechEngine,
-    SpeechEvent,
     SpeechSession,
     SpeechUnavailable,
 )
 
 log = structlog.get_logger(__name__)
+
+_NARROW_HZ, _WIDE_HZ = 8000, 16_000
 
 ENTRY_POINTS = "offhook.speech_engines"
 
@@ -41,37 +42,9 @@ _SHIPPED = {
     "scripted": "offhook.edge.speech.scripted:ENGINE",
     "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
     "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
+    "azure": "offhook.edge.speech.vendors.azure:ENGINE",
+    "google": "offhook.edge.speech.vendors.google:ENGINE",
 }
-
-
-class SpeechHandle:
-    """One open session, by the key its owner gave it."""
-
-    def __init__(self, key: Hashable, engine: str, session: SpeechSession) -> None:
-        self.key = key
-        self.engine = engine
-        """The engine that really serves it."""
-        self._session = session
-
-    def push(self, pcm: bytes, at_ms: int) -> None:
-        """Take s16le audio that begins at `at_ms` of the leg's clock. Never blocks or raises."""
-        self._session.push(pcm, at_ms)
-
-    def flush(self) -> None:
-        """End the utterance now, as if silence had been heard."""
-        self._session.flush()
-
-    def waiting_ms(self) -> int:
-        """Return how much audio has not been heard or waits for its words (see `SpeechSession`)."""
-        return self._session.waiting_ms()
-
-    async def close(self) -> None:
-        """Deliver the last final (for at most 2 s), then `Closed`. Safe to call twice."""
-        await self._session.close()
-
-    def stats(self) -> SessionStats:
-        """Return the counters so far."""
-        return self._session.stats()
 
 
 class SpeechService:
@@ -84,6 +57,8 @@ class SpeechService:
         options: settings of each engine, by its name; they win over what a call says.
         tracks_per_worker_max: what one worker process takes.
         ignore_unsupported: do without what an engine cannot do of a request, instead of refusing it.
+        fallback: the engine that goes on when another one breaks off or cannot be had; "" for none.
+        clock: tells how late finals are.
     """
 
     def __init__(
@@ -95,16 +70,21 @@ class SpeechService:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         tracks_per_worker_max: int = SPEECH_TRACKS_PER_WORKER_MAX,
         ignore_unsupported: bool = False,
+        fallback: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self._workers = workers
         self._tracks_per_worker_max = tracks_per_worker_max
         self._ignore_unsupported = ignore_unsupported
         self._map = EngineMap(routes, default=default_engine)
         self._options = {name: dict(values) for name, values in (options or {}).items()}
+        self._fallback = fallback
         self._engines: dict[str, SpeechEngine] = {}
         self._open: dict[Hashable, SpeechHandle] = {}
-        self._totals: Counter[str] = Counter()
+        self._meters: defaultdict[str, EngineMeter] = defaultdict(EngineMeter)
         self._out_of_order: dict[str, SpeechUnavailable] = {}
+        self._tasks = TaskSet()
+        self._around = _Around(self, clock or SystemClock())
         self._closed = False
 
     def check(self, engine_name: str, config: SpeechConfig, tracks: int = 1) -> None:
@@ -118,15 +98,21 @@ class SpeechService:
             LimitReached: it is full.
         """
         name = self._map.engine_for(engine_name)
-        if name in self._out_of_order:
-            raise self._out_of_order[name].with_traceback(None)
-        engine = self._engine(name)
-        self._fitted(name, engine, config)
-        room = engine.room()
-        if room is not None and room < tracks:
-            raise LimitReached(
-                f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
-            )
+        try:
+            self._check(name, config, tracks)
+        except (SpeechUnavailable, LimitReached) as error:
+            if not self._falls_back(name, error) or not self._fallback_takes(config, tracks):
+                self._meters[name].totals["refusals"] += 1
+                raise
+
+    def sample_rate_hz(self, engine_name: str, leg_rate_hz: int) -> int:
+        """Return the rate to give an API name's engine of a leg that has `leg_rate_hz`: 8000 or 16000."""
+        names = [self._map.engine_for(engine_name), *filter(None, [self._fallback])]
+        try:
+            wide = all(_WIDE_HZ in self._engine(name).info.sample_rates_hz for name in names)
+        except SpeechUnavailable:
+            return _NARROW_HZ  # whoever opens it is told why
+        return _WIDE_HZ if wide and leg_rate_hz >= _WIDE_HZ else _NARROW_HZ
 
     def info(self, engine_name: str) -> EngineInfo:
         """Return what the engine that serves this API name can do.
@@ -138,13 +124,13 @@ class SpeechService:
         return self._engine(self._map.engine_for(engine_name)).info
 
     async def inspect(self) -> dict[str, SpeechUnavailable]:
-        """Look at every engine that some API name leads to; starts none.
+        """Look at every engine that some API name leads to, and at the fallback; starts none.
 
         Returns:
             Why which engines cannot run, models and scripts included. `check` knows it from now on.
         """
         self._out_of_order = {}
-        for name in sorted(self._map.engines()):
+        for name in sorted(self._map.engines() | set(filter(None, [self._fallback]))):
             try:
                 await self._engine(name).ensure_available(self._options.get(name, {}))
             except SpeechUnavailable as error:
@@ -165,15 +151,18 @@ class SpeechService:
         """
         assert session_key not in self._open, "one session a key"
         name = self._map.engine_for(engine_name)
-        engine = self._engine(name)
-        config = self._fitted(name, engine, config)
-        unused = parameters.unused(config.parameters, engine.info.parameters)
-        if unused:
-            log.info("the speech engine has no use for these", engine=name, parameters=unused)
-        session = await engine.open(config, lambda event: self._pass_on(session_key, on_event, event))
-        handle = SpeechHandle(session_key, name, session)
-        self._open[session_key] = handle
-        self._totals["sessions_opened"] += 1
+        handle = SpeechHandle(session_key, config, on_event, self._around, fallback=self._fallback or None)
+        try:
+            await handle.open(name)
+        except (SpeechUnavailable, LimitReached) as error:
+            self._meters[name].totals["refusals"] += 1
+            if not self._falls_back(name, error):
+                raise
+            log.warning("speech falls back", engine=name, fallback=self._fallback, reason=str(error))
+            self._meters[name].totals["fallbacks"] += 1
+            await handle.open(self._fallback, reason=str(error))
+        if not handle.over:
+            self._open[session_key] = handle
         return handle
 
     async def warm_up(self) -> None:
@@ -192,15 +181,44 @@ class SpeechService:
         self._closed = True
         await asyncio.gather(*(handle.close() for handle in tuple(self._open.values())))
         await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        await self._tasks.close()
 
     def counters(self) -> dict[str, int]:
-        """Return gauges and totals, for metrics and leak checks."""
-        result = Counter(self._totals)
+        """Return what is open and totals of all engines together, for leak checks."""
+        result: Counter[str] = Counter()
+        for meter in self._meters.values():
+            result.update(meter.totals)
         result["sessions_open"] = len(self._open)
-        for engine in self._engines.values():
-            if isinstance(engine, SpeechPool):
-                result.update({f"pool_{name}": value for name, value in engine.counters().items()})
         return dict(result)
+
+    def meters(self) -> dict[str, EngineMeter]:
+        """Return what each engine has done so far, by its name, audio dropped by open sessions included."""
+        dropping: Counter[str] = Counter()
+        for handle in self._open.values():
+            name, dropped_ms = handle.dropping()
+            dropping[name] += dropped_ms
+        return {
+            name: EngineMeter(meter.totals + Counter(dropped_ms=dropping[name]), meter.latency)
+            for name, meter in self._meters.items()
+        }
+
+    def open_tracks(self) -> dict[str, int]:
+        """Return how many tracks each engine has open now."""
+        return {
+            **dict.fromkeys(self._meters, 0),
+            **Counter(handle.engine for handle in self._open.values()),
+        }
+
+    def waiting_ms(self) -> dict[str, int]:
+        """Return how much audio waits to be heard, by engine."""
+        waiting = Counter(dict.fromkeys(self._meters, 0))
+        for handle in self._open.values():
+            waiting[handle.engine] += handle.waiting_ms()
+        return dict(waiting)
+
+    def engine_counters(self) -> dict[str, dict[str, int]]:
+        """Return what each engine counts of its own: workers and decodes, connections."""
+        return {name: engine.counters() for name, engine in self._engines.items()}
 
     def pids(self) -> list[int]:
         """Return the process ids of all speech workers."""
@@ -211,14 +229,39 @@ class SpeechService:
             for pid in engine.pids()
         ]
 
-    def _fitted(self, name: str, engine: SpeechEngine, config: SpeechConfig) -> SpeechConfig:
+    def _check(self, name: str, config: SpeechConfig, tracks: int, *, forced: bool = False) -> None:
+        if name in self._out_of_order:
+            raise self._out_of_order[name].with_traceback(None)
+        engine = self._engine(name)
+        self._fitted(name, engine, config, forced=forced)
+        room = engine.room()
+        if room is not None and room < tracks:
+            raise LimitReached(
+                f"Transcription is full: the engine {name} has no room for {_counted(tracks)}."
+            )
+
+    def _falls_back(self, name: str, error: Exception) -> bool:
+        """Say whether the fallback may serve what the engine `name` could not, and not for the request's sake."""
+        wrong = isinstance(error, LanguageUnsupported | ParameterUnsupported)
+        return self._fallback not in ("", name) and not wrong and not self._closed
+
+    def _fallback_takes(self, config: SpeechConfig, tracks: int) -> bool:
+        try:
+            self._check(self._fallback, config, tracks, forced=True)
+        except (SpeechUnavailable, LimitReached):
+            return False
+        return True
+
+    def _fitted(
+        self, name: str, engine: SpeechEngine, config: SpeechConfig, *, forced: bool = False
+    ) -> SpeechConfig:
         """Return the request with the engine's settings, and perhaps without what it cannot do."""
         config = replace(config, options={**config.options, **self._options.get(name, {})})
         while True:
             try:
                 engine.check(config)
             except ParameterUnsupported as error:
-                if not self._ignore_unsupported or error.parameter not in config.parameters:
+                if not (forced or self._ignore_unsupported) or error.parameter not in config.parameters:
                     raise
                 log.warning("the speech engine does without", engine=name, parameter=error.parameter)
                 config = _without(config, error.parameter)
@@ -242,21 +285,32 @@ class SpeechService:
             self._engines[name] = engine
         return self._engines[name]
 
-    def _pass_on(self, key: Hashable, on_event: OnEvent, event: SpeechEvent) -> None:
-        match event:
-            case Partial():
-                self._totals["partials"] += 1
-            case Final():
-                self._totals["finals"] += 1
-            case Error():
-                self._totals["errors"] += 1
-            case Closed(stats):
-                self._open.pop(key, None)
-                self._totals["audio_ms"] += stats.audio_ms
-                self._totals["dropped_ms"] += stats.dropped_ms
-            case _:
-                pass
-        on_event(event)
+
+class _Around:
+    """What the tracks need of a service, see `Surroundings`."""
+
+    def __init__(self, service: SpeechService, clock: Clock) -> None:
+        self._service = service
+        self.now = clock.now
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._service._tasks.start(work, name="speech falls back")
+
+    def serving(self, name: str) -> Serving:
+        return Serving(name, self._service._engine(name).info, self._service._meters[name])
+
+    async def open_session(
+        self, serving: Serving, config: SpeechConfig, on_event: OnEvent, *, forced: bool
+    ) -> SpeechSession:
+        engine = self._service._engine(serving.name)
+        config = self._service._fitted(serving.name, engine, config, forced=forced)
+        unused = parameters.unused(config.parameters, engine.info.parameters)
+        if unused:
+            log.info("the speech engine has no use for these", engine=serving.name, parameters=unused)
+        return await engine.open(config, on_event)
+
+    def ended(self, key: Hashable) -> None:
+        self._service._open.pop(key, None)
 
 
 def _without(config: SpeechConfig, parameter: str) -> SpeechConfig:

@@ -56,6 +56,7 @@ class PoolSession:
         self._closing = False
         self._close_sent = False
         self._crashes_in_a_row = 0
+        self._broken = False
         self._next_utterance = 0
         self._undecided_ms: dict[int, int] = {}
         """Utterances that were cut off and have no final yet, and how long they are."""
@@ -121,15 +122,17 @@ class PoolSession:
         if self.ended:
             return
         self._ended.set_result(None)
-        self._stats["dropped_ms"] += sum(self._duration_ms(item) for item in self._unsent)
-        self._unsent.clear()
-        self._unsettled.clear()
+        if not self._broken:  # else what is left is for another engine to hear
+            self._stats["dropped_ms"] += sum(self._duration_ms(item) for item in self._unsent)
+            self._unsent.clear()
+            self._unsettled.clear()
         self.leave()
         self._tell(Closed(self.stats()))
 
     def fail(self, reason: str) -> None:
-        """Tell that the session is lost, then `Closed`."""
+        """Tell that the session is lost, then `Closed`; what no final covers is kept (`unfinished`)."""
         if not self.ended:
+            self._broken = True
             self._tell(Error(reason, recovering=False))
             self.end()
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +50,13 @@ class WorkerSlot:
         self._ready = False
         self._failures = 0
         self.restarts = 0
-        self.worker_counters: dict[str, int] = {}
+        self._of_worker: dict[str, int] = {}
+        self._of_ended_workers: Counter[str] = Counter()
+
+    @property
+    def worker_counters(self) -> dict[str, int]:
+        """What the workers of this place have counted, those that ended included; as of the last ping."""
+        return dict(self._of_ended_workers + Counter(self._of_worker))
 
     @property
     def started(self) -> bool:
@@ -144,6 +150,8 @@ class WorkerSlot:
         finally:
             self._process = None
             self._ready = False
+            self._of_ended_workers.update(self._of_worker)
+            self._of_worker = {}
             await helpers.close()
             status = await _end(process)
             if not self._closing.is_set():
@@ -184,7 +192,7 @@ class WorkerSlot:
                     self._verdict.set_result(None)
                 log.info("speech worker ready", worker=self._number, pid=self.pid)
             case "pong":
-                self.worker_counters = dict(message["counters"])
+                self._of_worker = dict(message["counters"])
             case kind:
                 if kind in ("final", "settled"):
                     self._failures = 0

@@ -30,6 +30,17 @@ _AHEAD_QUIET_MS = 250
 _AHEAD_COST_MS_MAX = 500
 """Decoding ahead is for workers with time to spare: cost of one decode times those who speak."""
 
+WORKER_COUNTERS = (
+    "decode_ms",
+    "decodes",
+    "decodes_failed",
+    "texts_refused",
+    "partials_skipped",
+    "finals_ahead",
+    "holes",
+)
+"""What a worker counts, and tells with each answer to a ping."""
+
 
 @dataclass(slots=True)
 class _Session:
@@ -69,15 +80,7 @@ class WorkerCore:
         self._clock = clock
         self._sessions: dict[int, _Session] = {}
         self._finals: deque[tuple[int, Utterance]] = deque()
-        self.counters = {
-            "decode_ms": 0,
-            "decodes": 0,
-            "decodes_failed": 0,
-            "texts_refused": 0,
-            "partials_skipped": 0,
-            "finals_ahead": 0,
-            "holes": 0,
-        }
+        self.counters = dict.fromkeys(WORKER_COUNTERS, 0)
 
     @property
     def saturated(self) -> bool:

@@ -43,7 +43,8 @@ class VendorEngine(SpeechEngine):
         self.info = info
         self._make_dialect = make_dialect
         self._transport = transport
-        self._needed = dict(options_needed or {"api_key": f"its key: set {info.name}.api_key"})
+        key = {"api_key": f"its key: set {info.name}.api_key"}
+        self._needed = dict(key if options_needed is None else options_needed)
         self._sessions: set[VendorSession] = set()
         self._sessions_max = VENDOR_SESSIONS_MAX
         self._totals: Counter[str] = Counter()
@@ -108,7 +109,8 @@ class VendorEngine(SpeechEngine):
 
     def counters(self) -> dict[str, int]:
         """Return the open `sessions`, and totals of what went wrong and was mended."""
-        return {**self._totals, "sessions": len(self._sessions)}
+        zeros = dict.fromkeys(("reconnects", "retries", "rotations", "messages_unreadable"), 0)
+        return {**zeros, **self._totals, "sessions": len(self._sessions)}
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         for option, what in self._needed.items():
