@@ -14,6 +14,7 @@ from offhook.edge.speech.protocol import (
     SessionStats,
     SpeechConfig,
     SpeechEngine,
+    SpeechEvent,
 )
 from offhook.edge.speech.service import SpeechService
 
@@ -29,7 +30,7 @@ class HandSession:
         self.words_at_close = ""
         self._engine = engine
         self._on_event = on_event
-        self._utterance = 0
+        self.utterance = 0
 
     def push(self, pcm: bytes, at_ms: int) -> None:
         if not self.closed:
@@ -46,15 +47,19 @@ class HandSession:
             "language": self.config.language,
             "start_ms": at_ms,
             "end_ms": at_ms + 100,
-            "utterance_id": self._utterance,
+            "utterance_id": self.utterance,
             **more,
         }
         if not final:
             self._on_event(Partial(**words))
             return
-        self._utterance += ends
+        self.utterance += ends
         self.heard.clear()
         self._on_event(Final(**words, utterance_end=ends))
+
+    def tell(self, event: SpeechEvent) -> None:
+        """Tell something else."""
+        self._on_event(event)
 
     def break_off(self, reason: str = "the vendor hung up") -> None:
         """End without having been asked to."""

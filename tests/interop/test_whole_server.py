@@ -392,7 +392,7 @@ def check_log(log: str, timeline: Timeline) -> None:
     assert "call arrived" in log
 
 
-async def check_nothing_open(server: OffhookProcess) -> None:
+async def check_nothing_open(server: OffhookProcess, *, engine: str = "scripted") -> None:
     """The gauges are back at zero once the call is over."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(30):
         while True:
@@ -403,7 +403,7 @@ async def check_nothing_open(server: OffhookProcess) -> None:
                 "offhook_calls_open",
                 "offhook_media_legs_open",
                 "offhook_media_taps_open",
-                'offhook_speech_sessions_open{engine="scripted"}',
+                f'offhook_speech_sessions_open{{engine="{engine}"}}',
                 "offhook_webhook_in_memory",
                 "offhook_webhook_parked",
             )

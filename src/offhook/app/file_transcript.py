@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from asyncio import sleep as pause
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -246,7 +247,7 @@ class _Run:
         for at in range(0, len(pcm), second // 10):
             late_s = self._clock.now() - self._began - listener.heard_ms / 1000
             # A service of the network bills, and drops, what comes faster than it is spoken.
-            await asyncio.sleep(max(0.0, -late_s))
+            await pause(max(0.0, -late_s))
             await listener.push(pcm[at : at + second // 10])
 
     async def _finish(self) -> None:

@@ -91,7 +91,7 @@ def test_standard_input_is_heard() -> None:
     [
         (("none.wav",), "none.wav cannot be read: No such file or directory."),
         (("script.json",), "script.json cannot be transcribed: the file is neither a wav nor an mp3 file."),
-        (("1.wav", "--engine", "azure"), "the transcription engine Azure is not offered here"),
+        (("1.wav", "--engine", "Azure"), "the transcription engine Azure is not offered here"),
         (("1.wav", "--engine", "none"), "There is no speech engine called none: installed are "),
         (("1.wav", "--channel", "2"), "1.wav has 1 channel(s), not 2."),
     ],
@@ -139,7 +139,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> FarEngine:
 
     monkeypatch.setattr("offhook.app.file_transcript.make_speech", lambda settings: service_of(engine))
     monkeypatch.setattr("offhook.app.file_transcript.SystemClock", Clock)
-    monkeypatch.setattr("offhook.app.file_transcript.asyncio.sleep", sleep)
+    monkeypatch.setattr("offhook.app.file_transcript.pause", sleep)
     return engine
 
 

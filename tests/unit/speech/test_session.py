@@ -160,6 +160,19 @@ async def test_a_session_that_keeps_ending_its_worker_is_given_up() -> None:
     assert wire.sent() == []
 
 
+async def test_what_a_lost_session_left_unfinished_is_there_for_another_engine() -> None:
+    wire = Wire()
+    for number in range(4):
+        wire.session.push(silence(100), number * 100)
+    wire.sent()
+    wire.final(0, 150)
+    wire.session.push(silence(100), 400)
+    wire.session.fail("the speech worker does not start")
+    assert [at_ms for at_ms, _ in wire.session.unfinished()] == [150, 200, 300, 400]
+    assert len(wire.session.unfinished()[0][1]) == 16 * 50, "what is final already is not in it"
+    assert wire.sent() == []
+
+
 async def test_a_final_forgives_earlier_crashes() -> None:
     wire = Wire()
     for number in range(3 * SPEECH_SESSION_CRASHES_MAX):

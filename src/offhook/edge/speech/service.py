@@ -40,6 +40,7 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "deepgram": "offhook.edge.speech.vendors.deepgram:ENGINE",
     "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
     "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
     "azure": "offhook.edge.speech.vendors.azure:ENGINE",

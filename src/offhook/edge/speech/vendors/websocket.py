@@ -85,7 +85,8 @@ async def connect_websocket(dial: Dial) -> Connection:
             bytes(response.body or b"")[:VENDOR_REFUSAL_BYTES_MAX],
             retry_after_s=_seconds(response.headers.get("Retry-After")),
         ) from None
-    except (OSError, TimeoutError, WebSocketException, ValueError):
+    except (OSError, TimeoutError, WebSocketException, ValueError, ImportError):
+        # ImportError: the environment names a SOCKS proxy, for which a package is missing.
         raise ConnectionRefused(0) from None
     return WebSocketConnection(socket)
 
