@@ -1,14 +1,10 @@
 """The local engine with its real weights on telephone audio, in its worker process."""
 
 import asyncio
-import json
 import math
-import random
-import wave
 from array import array
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -28,24 +24,11 @@ from offhook.edge.speech.resample import double_rate
 from offhook.edge.speech.service import SpeechService
 from offhook.kit.wer import word_error_rate, word_errors
 from tests.fakes import pcmu
+from tests.fakes.speech_clips import CLIPS, PAUSE, SAID, SENTENCE, finals, noise, read_wav, transcribe
 
 pytest.importorskip("onnxruntime", reason="needs the extra offhook[speech]")
 pytest.importorskip("numpy", reason="needs the extra offhook[speech]")
 pytestmark = [pytest.mark.interop, pytest.mark.speech]
-
-ROOT = Path(__file__).parents[2]
-SENTENCE = ROOT / "src/offhook/data/sentence.wav"
-CLIPS = ROOT / "tests/data/speech"
-SAID = {SENTENCE: SENTENCE.with_suffix(".txt").read_text("utf-8").strip()} | {
-    CLIPS / name: text for name, text in json.loads((CLIPS / "transcripts.json").read_text("utf-8")).items()
-}
-PAUSE = bytes(16 * 1000)
-
-
-def read_wav(path: Path) -> bytes:
-    with wave.open(str(path)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
-        return file.readframes(file.getnframes())
 
 
 def tones(
@@ -58,11 +41,6 @@ def tones(
         value = sum(math.sin(2 * math.pi * hz * number / 8000) for hz in frequencies_hz) if sounding else 0.0
         samples.append(int(level * value / len(frequencies_hz)))
     return samples.tobytes()
-
-
-def noise(duration_ms: int, level: int) -> bytes:
-    source = random.Random(1)
-    return array("h", [int(source.gauss(0, level)) for _ in range(8 * duration_ms)]).tobytes()
 
 
 @pytest.fixture
@@ -79,24 +57,6 @@ async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SpeechServic
 @pytest.fixture(scope="module")
 def recognizer() -> SegmentRecognizer:
     return ENGINE.load({})
-
-
-async def transcribe(
-    service: SpeechService, pcm: bytes, *, interim: bool = True, begin_ms: int = 0
-) -> list[SpeechEvent]:
-    """Feed `pcm` as a call would, but 50 times as fast: nothing may be dropped."""
-    events: list[SpeechEvent] = []
-    handle = await service.open(object(), SpeechConfig(interim=interim), "Google", events.append)
-    for at in range(0, len(pcm), 1600):
-        handle.push(pcm[at : at + 1600], begin_ms + at // 16)
-        await asyncio.sleep(0.002)
-    await handle.close()
-    assert handle.stats().dropped_ms == 0
-    return events
-
-
-def finals(events: list[SpeechEvent]) -> str:
-    return " ".join(event.text for event in events if isinstance(event, Final))
 
 
 async def test_the_shipped_sentence_is_understood_over_the_telephone(service: SpeechService) -> None:
