@@ -82,13 +82,15 @@ def recognizer() -> SegmentRecognizer:
 
 
 async def transcribe(
-    service: SpeechService, pcm: bytes, *, interim: bool = True, begin_ms: int = 0
+    service: SpeechService, pcm: bytes, *, interim: bool = True, begin_ms: int = 0, rate_hz: int = 8000
 ) -> list[SpeechEvent]:
     """Feed `pcm` as a call would, but 50 times as fast: nothing may be dropped."""
     events: list[SpeechEvent] = []
-    handle = await service.open(object(), SpeechConfig(interim=interim), "Google", events.append)
-    for at in range(0, len(pcm), 1600):
-        handle.push(pcm[at : at + 1600], begin_ms + at // 16)
+    config = SpeechConfig(interim=interim, sample_rate_hz=rate_hz)
+    handle = await service.open(object(), config, "Google", events.append)
+    per_ms = rate_hz * 2 // 1000
+    for at in range(0, len(pcm), 100 * per_ms):
+        handle.push(pcm[at : at + 100 * per_ms], begin_ms + at // per_ms)
         await asyncio.sleep(0.002)
     await handle.close()
     assert handle.stats().dropped_ms == 0
@@ -102,6 +104,18 @@ def finals(events: list[SpeechEvent]) -> str:
 async def test_the_shipped_sentence_is_understood_over_the_telephone(service: SpeechService) -> None:
     events = await transcribe(service, pcmu.round_trip(read_wav(SENTENCE)) + PAUSE)
     assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
+
+
+async def test_a_wide_band_call_is_understood_at_its_rate(service: SpeechService) -> None:
+    import numpy as np
+
+    assert service.sample_rate_hz("Google", 16_000) == 16_000
+    narrow = np.frombuffer(read_wav(SENTENCE) + PAUSE, np.int16).astype(np.float32)
+    wide = double_rate(narrow).clip(-32768, 32767).astype(np.int16).tobytes()
+    events = await transcribe(service, wide, rate_hz=16_000)
+    assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
+    last = next(event for event in reversed(events) if isinstance(event, Final))
+    assert last.end_ms <= len(wide) // 32, "times are milliseconds at this rate too"
 
 
 async def test_all_clips_together_stay_below_15_percent(service: SpeechService) -> None:
