@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop bench bench-speech ci clean
+.PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop bench bench-speech soak-speech ci clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -96,8 +96,11 @@ build/vendors-venv/.built: tests/interop/vendors/requirements.lock
 bench: setup ## CPU, delay, memory of calls beside the floor program; needs gcc; as root in its own network namespace
 	$(BIN)/python bench/all.py $(BENCH)
 
-bench-speech: setup ## accuracy and cost of the local speech engine
-	$(BIN)/python bench/speech.py
+bench-speech: setup ## accuracy, delay and cost of the local speech engine, eight minutes; renews docs/reference/transcription-accuracy.md
+	$(BIN)/python bench/speech.py $(BENCH)
+
+soak-speech: setup ## 16 tracks of speech for ten minutes; fails if a sentence is lost or memory grows
+	$(BIN)/python bench/soak_speech.py $(BENCH)
 
 ci: lint test test-wheel interop ## what CI runs
 	@echo "ci: all green"

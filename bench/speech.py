@@ -1,107 +1,147 @@
-"""How much the local speech engine costs, and how well it hears: `python bench/speech.py [--tracks N]`.
+"""How well the local speech engine hears, how soon, and at what cost: `python bench/speech.py`, eight minutes.
 
-Feeds the shipped sentence in real time over N tracks and prints CPU of the worker
-per track, the delay of finals and the word error rate. Needs the extra `offhook[speech]`.
+Writes `results/speech.txt` and the tables of docs/reference/transcription-accuracy.md. Figures of delay and
+load mean something on a machine that does nothing else meanwhile; `--accuracy` leaves them out.
+Needs the extras `offhook[speech,voice]`, ffmpeg and, for recordings, Debian's apt-get.
 """
 
 import argparse
 import asyncio
-import os
-import platform
-import statistics
+import re
 import time
-import wave
-from importlib import resources
+from importlib import metadata
 from pathlib import Path
 
-from offhook.edge.speech.protocol import Final, Partial, SpeechConfig, SpeechEvent
+from hearing.accuracy import Verdict, judge, together
+from hearing.conditions import CONDITIONS
+from hearing.load import Load, busy, lines, percentile
+from hearing.material import Set, every_set
+from rig import report
+
+from offhook.edge.speech.moonshine import ENGINE
 from offhook.edge.speech.service import SpeechService
-from offhook.kit.wer import word_errors
 
-CHUNK_MS = 100
-PAUSE_MS = 1500
-
-
-def cpu_s(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "transcription-accuracy.md"
+SPOKEN_IN_LOAD = ("announcements", "synthesised")
+FINAL_P95_MS = 700.0
+STEPS = {True: (1, 4, 8, 10, 12, 14, 16, 20, 24), False: (8, 16, 24, 32, 40)}
+RUN_S = 20.0
 
 
-def memory_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+def accuracy(sets: list[Set]) -> list[str]:
+    """Return the table of word error rates."""
+    recognizer = ENGINE.load({})
+    names = [condition.name for condition in CONDITIONS]
+    rows = [
+        report.heading(["set", "clips", "words", *(f"{name} %" for name in names), "CPU s per s of audio"])
+    ]
+    every: dict[str, list[Verdict]] = {name: [] for name in names}
+    for one in sets:
+        rates, began = [], time.process_time()
+        for condition in CONDITIONS:
+            verdicts = [judge(recognizer, clip, condition) for clip in one.clips]
+            if one.name != "synthesised":
+                every[condition.name] += verdicts
+            rates.append(f"{100 * together(verdicts).rate:.1f}")
+        words = together(verdicts).reference_words
+        cost = (time.process_time() - began) / one.seconds / len(CONDITIONS)
+        rows.append(f"| {one.name} | {len(one.clips)} | {words} | {' | '.join(rates)} | {cost:.3f} |")
+    if every[names[0]]:
+        recorded = [together(every[name]) for name in names]
+        rates = [f"{100 * errors.rate:.1f}" for errors in recorded]
+        count = f"{len(every[names[0]])} | {recorded[0].reference_words}"
+        rows.append(f"| all recordings | {count} | {' | '.join(rates)} | |")
+    return rows
 
 
-async def one_track(service: SpeechService, number: int, pcm: bytes, said: str, results: list) -> None:
-    begin_s = 0.0
-    delays_ms: list[float] = []
-    events: list[SpeechEvent] = []
+async def load_rows(sets: list[Set]) -> list[str]:
+    """Return the table of delay and cost, one worker: more and more tracks until it is behind."""
+    talk = lines([clip for one in sets if one.name in SPOKEN_IN_LOAD for clip in one.clips])
+    rows = [
+        report.heading(
+            ["partials", "tracks", "core per track", "server, core per track", "first words p50 ms", "p95 ms",
+             "final after speech p50 ms", "p95 ms", "partials per s of speech", "lost", "dropped ms",
+             "worker MiB", "others % of a core"]
+        )
+    ]  # fmt: skip
+    for interim, steps in STEPS.items():
+        for tracks in steps:
+            service = SpeechService(workers=1)
+            try:
+                await service.warm_up()
+                load = await busy(service, talk, tracks=tracks, seconds=RUN_S, interim=interim)
+            finally:
+                await service.close()
+            rows.append(row(load))
+            print(rows[-1], flush=True)
+            if not load.keeps_up(FINAL_P95_MS):
+                break
+    return rows
 
-    def listen(event: SpeechEvent) -> None:
-        events.append(event)
-        if isinstance(event, Final):
-            # The end includes the tail of 150 ms that is kept behind the last sound.
-            delays_ms.append((time.perf_counter() - begin_s) * 1000 - (event.end_ms - 150))
 
-    handle = await service.open(number, SpeechConfig(interim=True), "Google", listen)
-    # Tracks do not speak in step.
-    await asyncio.sleep(number * 0.37 % 3)
-    begin_s = time.perf_counter()
-    for index in range(len(pcm) // (CHUNK_MS * 16)):
-        at = index * CHUNK_MS * 16
-        await asyncio.sleep(max(0.0, begin_s + (index + 1) * CHUNK_MS / 1000 - time.perf_counter()))
-        handle.push(pcm[at : at + CHUNK_MS * 16], index * CHUNK_MS)
-    await handle.close()
-    errors = word_errors(said, " ".join(e.text for e in events if isinstance(e, Final)))
-    results.append(
-        (delays_ms, errors.rate, sum(isinstance(e, Partial) for e in events), handle.stats().dropped_ms)
+def row(load: Load) -> str:
+    figures = [
+        "yes" if load.interim else "no",
+        str(load.tracks),
+        f"{load.worker_cpu_s / load.audio_s:.3f}",
+        f"{load.server_cpu_s / load.audio_s:.4f}",
+        f"{percentile(load.partial_ms, 50):.0f}",
+        f"{percentile(load.partial_ms, 95):.0f}",
+        f"{percentile(load.final_ms, 50):.0f}",
+        f"{percentile(load.final_ms, 95):.0f}",
+        f"{load.partials / load.speech_s:.1f}",
+        f"{load.lost} of {load.lost + len(load.final_ms)}",
+        str(load.dropped_ms),
+        f"{max(sample.worker_mib for sample in load.memory):.0f}",
+        f"{100 * load.others_share:.0f}",
+    ]
+    return f"| {' | '.join(figures)} |"
+
+
+def origins(sets: list[Set]) -> list[str]:
+    return [f"- {one.name}: {len(one.clips)} clips, {one.seconds:.0f} s, from {one.origin}" for one in sets]
+
+
+def renew_page(tables: dict[str, list[str]]) -> None:
+    """Put each table between its two marks in the reference page."""
+    page = PAGE.read_text("utf-8")
+    for name, rows in tables.items():
+        text = "\n".join(rows)
+        page, found = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda marks, text=text: f"{marks[1]}{text}\n{marks[2]}",
+            page,
+            flags=re.DOTALL,
+        )
+        assert found == 1, f"the page has one place for {name}"
+    PAGE.write_text(page, "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-
-
-async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tracks", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--accuracy", action="store_true", help="word errors only: a minute and a half")
+    parser.add_argument("--load", action="store_true", help="delay and load only")
+    parser.add_argument("--no-page", action="store_true", help="leave the reference page as it is")
     options = parser.parse_args()
-    data = resources.files("offhook") / "data"
-    said = (data / "sentence.txt").read_text("utf-8")
-    with (data / "sentence.wav").open("rb") as raw, wave.open(raw) as file:
-        sentence = file.readframes(file.getnframes()) + bytes(PAUSE_MS * 16)
-    pcm, said = sentence * options.repeats, f"{said} " * options.repeats
-    service = SpeechService(workers=options.workers)
-    began = time.perf_counter()
-    await service.warm_up()
-    load_s = time.perf_counter() - began
-    results: list = []
-    before_s, own_before_s, began = cpu_s(service.pids()), time.process_time(), time.perf_counter()
-    await asyncio.gather(
-        *(one_track(service, number, pcm, said, results) for number in range(options.tracks))
-    )
-    took_s = time.perf_counter() - began
-    used_s, own_s = cpu_s(service.pids()) - before_s, time.process_time() - own_before_s
-    audio_s = options.tracks * len(pcm) / 16000
-    delays_ms = sorted(delay for delays, *_ in results for delay in delays)
-    print(f"machine            {platform.machine()} {os.cpu_count()} CPUs, {platform.python_version()}")
-    print(f"tracks             {options.tracks} on {options.workers} worker(s), {took_s:.0f} s")
-    print(
-        f"model load         {load_s:.2f} s, {max(map(memory_mib, service.pids())):.0f} MiB a worker after the run"
-    )
-    print(f"worker CPU         {used_s / audio_s:.3f} core a track (server side {own_s / audio_s:.4f})")
-    print(
-        f"final after speech p50 {statistics.median(delays_ms):.0f} ms, "
-        f"p95 {delays_ms[int(len(delays_ms) * 0.95)]:.0f} ms ({len(delays_ms)} finals)"
-    )
-    print(
-        f"partials           {sum(partials for _, _, partials, _ in results) / audio_s:.2f} a second of audio"
-    )
-    print(f"word error rate    {100 * statistics.mean(rate for _, rate, _, _ in results):.1f} %")
-    print(f"dropped            {sum(dropped for *_, dropped in results)} ms")
-    await service.close()
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("onnxruntime", "moonshine-voice"))
+    where = [*report.provenance("on loopback").splitlines(), f"engine: local (Moonshine tiny-en), {versions}"]
+    sets = list(every_set())
+    tables: dict[str, list[str]] = {}
+    if not options.load:
+        tables["accuracy"] = accuracy(sets)
+        print("\n".join(tables["accuracy"]), flush=True)
+    if not options.accuracy:
+        tables["load"] = asyncio.run(load_rows(sets))
+    lines_of_all = [line for rows in tables.values() for line in rows]
+    report.keep("speech.txt", [*where, *origins(sets), *lines_of_all])
+    if not options.no_page:
+        taken = [f"Taken {where[0]}, on {where[1]}; {versions}."]
+        renew_page(
+            {**{name: [*taken, "", *rows] for name, rows in tables.items()}, "material": origins(sets)}
+        )
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

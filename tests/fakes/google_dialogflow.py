@@ -7,11 +7,13 @@ with Google's own message types. A turn is a coroutine that reads requests and w
 import asyncio
 import io
 import math
+import subprocess
 import wave
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -54,6 +56,22 @@ def loud(pcm: bytes) -> bool:
     """Say whether a chunk of audio is more than noise."""
     samples = array("h", pcm)
     return bool(samples) and math.sqrt(sum(s * s for s in samples) / len(samples)) > 300
+
+
+def certificate(folder: Path, host: str) -> grpc.ServerCredentials:
+    """Return a certificate for `host`, good for the next days; `cert.pem` is its authority."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", f"/CN={host}"),
+            *("-addext", f"subjectAltName=DNS:{host}"),
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    pair = ((folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes())
+    return grpc.ssl_server_credentials([pair])
 
 
 @dataclass

@@ -124,6 +124,21 @@ async def test_audio_that_stops_in_mid_utterance_ends_it(azure: AzureServer) -> 
     assert caller.spoken() == [*THREE_WORDS, ("four", 720, 880)], "the silence of ours takes no time"
 
 
+async def test_a_service_that_never_answers_is_left(
+    azure: AzureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.edge.speech.vendors.link.VENDOR_SILENT_S", 2.0)
+    azure.mute = True
+    numbers = "one two three four five six seven eight nine ten one two"
+    async with calling(AzureEngine(), config(azure)) as caller:
+        await caller.say(numbers)
+        (error, *_) = await caller.until(Error)
+        azure.mute = False
+        await caller.until(Final)
+    assert error.recovering
+    assert caller.texts() == [numbers.capitalize() + "."]
+
+
 async def test_a_language_is_found_out_and_told(azure: AzureServer) -> None:
     async with calling(AzureEngine(), config(azure, language="auto")) as caller:
         await caller.say("one")

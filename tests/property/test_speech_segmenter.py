@@ -52,6 +52,7 @@ def test_segments_are_the_speech_in_order_and_nothing_twice(
         frames = [int.from_bytes(segment.pcm[at : at + 4], "big") for at in range(0, len(segment.pcm), 4)]
         assert frames == list(range(segment.start, segment.end)), "audio and position agree"
         assert 0 < len(frames) <= settings.max_ms // settings.frame_ms
+        assert segment.voice == max(probabilities[segment.start : segment.end])
         heard += frames
     assert heard == sorted(set(heard)), "in order, nothing twice"
     assert must_hear <= set(heard), "no speech is lost"

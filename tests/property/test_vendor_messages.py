@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from offhook.edge.speech.protocol import SpeechConfig
 from offhook.edge.speech.vendors.assemblyai import AssemblyAiDialect
+from offhook.edge.speech.vendors.deepgram import make_dialect as deepgram_dialect
 from offhook.edge.speech.vendors.dialect import Dialect, Done, Said, Settled, Speaking, VendorEvent
 from offhook.edge.speech.vendors.openai_realtime import openai_dialect
 from tests.fakes.vendors.talk import say
@@ -84,6 +85,48 @@ OPENAI = shaped(
         },
     ),
 )
+_SECONDS = st.one_of(st.floats(0, 600), NUMBERS)
+_DEEPGRAM_WORD = st.fixed_dictionaries(
+    {},
+    optional={
+        "word": st.one_of(st.text(max_size=8), ANYTHING),
+        "punctuated_word": st.one_of(st.text(max_size=8), ANYTHING),
+        "start": _SECONDS,
+        "end": _SECONDS,
+        "confidence": NUMBERS,
+        "speaker": ANYTHING,
+    },
+)
+_ALTERNATIVE = st.fixed_dictionaries(
+    {},
+    optional={
+        "transcript": st.one_of(st.text(max_size=12), ANYTHING),
+        "confidence": NUMBERS,
+        "words": st.lists(_DEEPGRAM_WORD, max_size=3),
+        "languages": st.one_of(st.lists(st.text(max_size=5), max_size=2), ANYTHING),
+    },
+)
+NOVA = shaped(
+    ["Results", "Results", "Results", "SpeechStarted", "UtteranceEnd", "Metadata", "Error"],
+    start=_SECONDS,
+    duration=_SECONDS,
+    is_final=st.booleans(),
+    speech_final=st.booleans(),
+    from_finalize=st.booleans(),
+    channel=st.fixed_dictionaries({"alternatives": st.lists(_ALTERNATIVE, max_size=2)}),
+    timestamp=_SECONDS,
+    last_word_end=_SECONDS,
+)
+FLUX = shaped(
+    ["Connected", "TurnInfo", "TurnInfo", "TurnInfo", "Error", "Warning"],
+    event=st.sampled_from(["StartOfTurn", "Update", "EagerEndOfTurn", "TurnResumed", "EndOfTurn"]),
+    audio_window_start=_SECONDS,
+    audio_window_end=_SECONDS,
+    transcript=st.text(max_size=12),
+    words=st.lists(_DEEPGRAM_WORD, max_size=3),
+    languages=st.lists(st.text(max_size=5), max_size=2),
+    code=st.sampled_from(["INTERNAL_SERVER_ERROR", "INVALID_QUERY"]),
+)
 
 
 def assemblyai(model: str) -> Callable[[], Dialect]:
@@ -94,9 +137,15 @@ def openai(model: str) -> Callable[[], Dialect]:
     return lambda: openai_dialect(SpeechConfig(options={"api_key": "k", "model": model}))
 
 
+def deepgram(model: str) -> Callable[[], Dialect]:
+    return lambda: deepgram_dialect(SpeechConfig(options={"api_key": "k", "model": model}))
+
+
 DIALECTS: dict[str, tuple[Callable[[], Dialect], st.SearchStrategy[dict[str, Any]]]] = {
     "assemblyai": (assemblyai("universal-3-5-pro"), ASSEMBLYAI),
     "assemblyai-formats-later": (assemblyai("universal-streaming-english"), ASSEMBLYAI),
+    "deepgram-nova": (deepgram("nova-3"), NOVA),
+    "deepgram-flux": (deepgram("flux-multi"), FLUX),
     "openai": (openai("gpt-live-transcribe"), OPENAI),
     "openai-vad": (openai("gpt-4o-transcribe"), OPENAI),
 }
@@ -146,4 +195,4 @@ def test_no_history_of_messages_raises_or_makes_nonsense(name: str, data: st.Dat
             continue
         for event in dialect.receive(step):
             check(event)
-            assert name.startswith("assemblyai") or finished or not isinstance(event, Done)
+            assert name.startswith(("assemblyai", "deepgram")) or finished or not isinstance(event, Done)

@@ -185,6 +185,7 @@ VENDOR_REPLAY_SPEED = 2.0
 VENDOR_ROTATION_WAIT_S = 5.0
 """How long a new connection waits for the end of an utterance to take over from the old one."""
 VENDOR_ROTATION_RETRY_S = 5.0
+VENDOR_PING_S = 60.0
 VENDOR_MESSAGE_BYTES_MAX = 1 << 20
 VENDOR_MESSAGES_QUEUED_MAX = 64
 """Messages of one service that wait to be read; then its socket is not read any more."""

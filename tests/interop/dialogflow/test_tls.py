@@ -1,35 +1,17 @@
 """Whom a session trusts: the name asked for, at an address that has passed the gate."""
 
 import asyncio
-import subprocess
 from pathlib import Path
 
-import grpc
 import pytest
 
 from offhook.base import limits
 from offhook.edge.dialogflow.protocol import Agent, Answered, Failed, SessionConfig, SessionEvent
 from offhook.edge.dialogflow.service import DialogflowService
-from tests.fakes.google_dialogflow import Turn, google_server, service_account
+from tests.fakes.google_dialogflow import Turn, certificate, google_server, service_account
 from tests.fakes.tones import tone
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
-
-
-def certificate(folder: Path) -> grpc.ServerCredentials:
-    """Return a certificate for df.example, good for the next days."""
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=df.example"),
-            *("-addext", "subjectAltName=DNS:df.example"),
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    pair = ((folder / "key.pem").read_bytes(), (folder / "cert.pem").read_bytes())
-    return grpc.ssl_server_credentials([pair])
 
 
 async def first_words(folder: Path, host: str, *, trusted: bool) -> list[SessionEvent]:
@@ -46,7 +28,7 @@ async def first_words(folder: Path, host: str, *, trusted: bool) -> list[Session
         return [("127.0.0.1", port)]
 
     events: list[SessionEvent] = []
-    async with google_server(act, certificate(folder)) as google:
+    async with google_server(act, certificate(folder, "df.example")) as google:
         port = google.url.rpartition(":")[2]
         service = DialogflowService(
             resolve,

@@ -3,6 +3,7 @@
 The other side is a fake with Google's own messages; Google's own client is held to it as well.
 """
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from google.cloud.speech_v2.types import cloud_speech
 
 from offhook.base import limits
 from offhook.edge.speech.protocol import (
+    Closed,
     Error,
     Final,
     LanguageUnsupported,
@@ -22,10 +24,10 @@ from offhook.edge.speech.protocol import (
     SpeechConfig,
     SpeechUnavailable,
 )
-from offhook.edge.speech.vendors.dialect import Unreadable
-from offhook.edge.speech.vendors.google import GoogleEngine
+from offhook.edge.speech.vendors.dialect import ConnectionRefused, Unreadable
+from offhook.edge.speech.vendors.google import GoogleEngine, GoogleTransport
 from offhook.edge.speech.vendors.google_dialect import STATUS, GoogleDialect, streaming_config
-from tests.fakes.google_dialogflow import service_account
+from tests.fakes.google_dialogflow import certificate, service_account
 from tests.fakes.vendors.caller import calling
 from tests.fakes.vendors.google import PROJECT, GoogleSpeechServer, google_speech_server
 from tests.fakes.vendors.talk import say, silence
@@ -208,13 +210,51 @@ async def test_a_stream_that_breaks_in_mid_utterance_loses_no_word(google: Googl
     assert len(google.streams) == 2
 
 
-async def test_credentials_that_are_refused_are_told_at_once(google: GoogleSpeechServer) -> None:
-    google.fail.append(grpc.StatusCode.UNAUTHENTICATED)
+@pytest.mark.parametrize("code", [grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE])
+async def test_a_service_that_goes_away_is_come_back_to(
+    google: GoogleSpeechServer, code: grpc.StatusCode
+) -> None:
+    google.fail_at_ms.append((300, code))
+    async with calling(GoogleEngine(), config(google)) as caller:
+        await caller.say("one two three")
+        await caller.until(Final)
+    assert caller.spoken() == THREE_WORDS
+
+
+async def test_the_machines_own_credentials_serve_where_none_are_set(
+    google: GoogleSpeechServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(ACCOUNT))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    async with calling(GoogleEngine(), config(google, options={"service_account": None})) as caller:
+        await caller.say("one two three")
+        await caller.until(Final)
+    assert caller.spoken() == THREE_WORDS
+
+
+async def test_only_a_service_with_the_right_certificate_is_talked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with google_speech_server(certificate(tmp_path, "localhost")) as google:
+        trusting = config(google, options={"ca_file": str(tmp_path / "cert.pem")})
+        async with calling(GoogleEngine(), trusting) as caller:
+            await caller.say("one two three")
+            await caller.until(Final)
+        assert caller.spoken() == THREE_WORDS
+        monkeypatch.setattr(limits, "VENDOR_OPEN_TIMEOUT_S", 1.0)
+        with pytest.raises(ConnectionRefused):
+            await GoogleTransport()(GoogleDialect(config(google)).dial())
+
+
+async def test_credentials_that_are_refused_are_told(google: GoogleSpeechServer) -> None:
+    google.fail.extend([grpc.StatusCode.UNAUTHENTICATED] * 10)
     async with calling(GoogleEngine(), config(google)) as caller:
         await caller.say("one")
-        (error,) = await caller.until(Error)
-    assert not error.recovering
-    assert len(google.streams) == 1
+        await caller.until(Closed)
+    # A request that meets the end of a stream hides its status, and the next stream tells it.
+    assert caller.errors()[-1] == Error("google refuses the key", recovering=False)
+    assert len(google.streams) <= 3
 
 
 async def test_an_account_without_a_key_is_told_at_once_and_not_repeated(google: GoogleSpeechServer) -> None:

@@ -34,7 +34,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OFFHOOK_CONFIG", raising=False)
     Path("script.json").write_text(json.dumps(SCRIPT))
     Path("offhook.toml").write_text(
-        '[speech]\nscript = "script.json"\nengines = { Deepgram = "scripted", Azure = "reject" }\n'
+        '[speech]\nscript = "script.json"\nengines = { Deepgram = "scripted", xAI = "reject" }\n'
     )
     for channels, rate_hz in ((1, 8000), (2, 44_100)):
         with wave.open(f"{channels}.wav", "wb") as file:
@@ -90,7 +90,7 @@ def test_standard_input_is_heard() -> None:
     [
         (("none.wav",), "none.wav cannot be read: No such file or directory."),
         (("script.json",), "script.json cannot be transcribed: the file is neither a wav nor an mp3 file."),
-        (("1.wav", "--engine", "azure"), "the transcription engine Azure is not offered here"),
+        (("1.wav", "--engine", "xai"), "the transcription engine xAI is not offered here"),
         (("1.wav", "--engine", "none"), "There is no speech engine called none: installed are "),
         (("1.wav", "--channel", "2"), "1.wav has 1 channel(s), not 2."),
     ],

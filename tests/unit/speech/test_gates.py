@@ -24,15 +24,28 @@ def test_low_confidence_is_noise() -> None:
     assert heard("please hold the line", 0.46) == "please hold the line"
 
 
-@pytest.mark.parametrize("text", ["Thank you for watching.", "Thanks for watching!", "Please subscribe."])
-def test_subtitle_phrases_are_never_believed(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["Thank you for watching.", "Thanks for watching!", "Please subscribe.", "You"]
+)
+def test_what_the_model_invents_most_is_never_believed(text: str) -> None:
     assert heard(text, 0.99) is None
 
 
-@pytest.mark.parametrize("text", ["You", "Thank you.", "Bye."])
+@pytest.mark.parametrize("text", ["So.", "Thank you.", "Bye."])
 def test_common_inventions_need_a_sure_model(text: str) -> None:
     assert heard(text, 0.6) is None
     assert heard(text, 0.9) == text
+
+
+def test_what_the_voice_detector_doubts_is_not_speech() -> None:
+    assert accept(Heard("please hold the line", 0.9), final=True, voice=0.8) is None
+    assert accept(Heard("please hold the line", 0.9), final=True, voice=0.9) is not None
+
+
+@pytest.mark.parametrize("text", ["Mm-hmm.", "Thank you."])
+def test_common_inventions_need_a_sure_voice_detector(text: str) -> None:
+    assert accept(Heard(text, 0.9), final=True, voice=0.92) is None
+    assert accept(Heard(text, 0.9), final=True, voice=0.99) is not None
 
 
 def test_stock_phrases_inside_a_sentence_stay() -> None:

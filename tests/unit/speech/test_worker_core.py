@@ -264,15 +264,23 @@ def test_who_speaks_on_after_a_pause_gets_all_words_in_the_final() -> None:
     assert bench.core.counters["finals_ahead"] == 0
 
 
-def test_a_busy_worker_does_not_decode_ahead() -> None:
-    bench = Bench(decode_s=0.3)
+def test_who_pauses_is_decoded_before_who_speaks_on() -> None:
+    bench = Bench()
     for session in (1, 2):
-        bench.open(session, interim=False)
-        bench.push(session, tone(session, 500) + silence(600))
-    bench.work()
+        bench.open(session)
+        bench.push(session, tone(session, 4000))
+    bench.push(2, silence(300))
+    bench.told += bench.core.work()
+    assert bench.texts("partial") == [(2, "word2")], "the other waits longer, but only for a partial"
+
+
+def test_what_is_finished_is_decoded_before_who_pauses() -> None:
+    bench = Bench()
     for session in (1, 2):
-        bench.push(session, tone(session, 500) + silence(400))
-    assert not bench.core.has_work
+        bench.open(session)
+        bench.push(session, tone(session, 1000) + silence(300 * session))
+    bench.told += bench.core.work()
+    assert bench.texts("final") == [(2, "word2")]
 
 
 def test_a_failed_decode_ahead_is_tried_once_more() -> None:

@@ -37,6 +37,8 @@ class Segment:
     pcm: bytes
     forced: bool
     """Cut because it was too long; the speaker goes on in the next segment."""
+    voice: float = 1.0
+    """The highest probability of voice in it."""
 
 
 class Segmenter:
@@ -105,6 +107,10 @@ class Segmenter:
         """
         return self._quiet_run if self.speaking and self._quiet_run >= self._tail_frames else 0
 
+    def spoken_voice(self) -> float:
+        """Return the highest probability of voice in `spoken`."""
+        return max(self._probabilities[: self.spoken_end() - self._start], default=0.0)
+
     def spoken_end(self) -> int:
         """Return the frame after the last one of `spoken`."""
         return self._start + len(self._frames) - max(0, self._quiet_run - self._tail_frames)
@@ -136,7 +142,8 @@ class Segmenter:
         return self._take(quietest, forced=True)
 
     def _take(self, count: int, *, forced: bool) -> Segment:
-        segment = Segment(self._start, self._start + count, b"".join(self._frames[:count]), forced)
+        voice = max(self._probabilities[:count], default=0.0)
+        segment = Segment(self._start, self._start + count, b"".join(self._frames[:count]), forced, voice)
         self._forget(count)
         return segment
 

@@ -30,6 +30,8 @@ class Utterance:
     start_ms: int
     end_ms: int
     pcm: bytes = field(repr=False)
+    voice: float = 1.0
+    """The highest probability of voice in it."""
 
 
 class Track:
@@ -96,7 +98,8 @@ class Track:
     def so_far(self) -> Utterance:
         """Return the utterance that is going on, without its trailing silence."""
         start, end, pcm = self._segmenter.spoken()
-        return Utterance(self._utterance_id, self._ms(start), self._ms(end), pcm)
+        voice = self._segmenter.spoken_voice()
+        return Utterance(self._utterance_id, self._ms(start), self._ms(end), pcm, voice)
 
     @property
     def quiet_ms(self) -> int:
@@ -126,9 +129,8 @@ class Track:
         result: list[UtteranceStarted | Utterance] = []
         for item in decided:
             if isinstance(item, Segment):
-                result.append(
-                    Utterance(self._utterance_id, self._ms(item.start), self._ms(item.end), item.pcm)
-                )
+                start_ms, end_ms = self._ms(item.start), self._ms(item.end)
+                result.append(Utterance(self._utterance_id, start_ms, end_ms, item.pcm, item.voice))
                 if item.forced:
                     result.append(self._begin(item.end))
             else:

@@ -1,8 +1,9 @@
 """What a speech worker does, without its pipes: frames in, one decode at a time, frames out.
 
 One worker is one thread and one model. Each step decodes one thing: the oldest finished utterance
-if there is one, else the most overdue partial. So finals never wait for more than one partial, and
-partials take at most half of the time, by being made more seldom and then not at all.
+if there is one, else one whose speaker pauses, else the most overdue partial. So finals never wait
+for more than one partial, and partials take at most half of the time, by being made more seldom
+and then not at all.
 
 While a speaker pauses, the utterance is decoded ahead: if the pause turns out to be its end, the
 final is there at once.
@@ -27,8 +28,8 @@ _PARTIAL_MS_MAX = 4_000
 _SETTLED_STEP_MS = 1_000
 _AHEAD_QUIET_MS = 250
 """A pause this long is likely to be the end."""
-_AHEAD_COST_MS_MAX = 500
-"""Decoding ahead is for workers with time to spare: cost of one decode times those who speak."""
+_AHEAD_RANK_MS = 60_000
+"""Decoding ahead goes before any partial: who has paused waits for a final."""
 
 WORKER_COUNTERS = (
     "decode_ms",
@@ -189,7 +190,7 @@ class WorkerCore:
                 {"ev": "failed", "s": session.session_id},
                 _words("final", session, utterance, None),
             ]
-        told = accept(heard, final=True)
+        told = accept(heard, final=True, voice=utterance.voice)
         self.counters["texts_refused"] += told is None
         return [_words("final", session, utterance, told)]
 
@@ -205,7 +206,7 @@ class WorkerCore:
             session.next_partial_ms = None
         # A failure is kept too: it is tried once more, but only when the utterance has ended.
         session.ahead = (utterance.utterance_id, utterance.end_ms, heard)
-        told = None if heard is None else accept(heard, final=False)
+        told = None if heard is None else accept(heard, final=False, voice=utterance.voice)
         if told is None or told.text == session.last_partial or not session.interim:
             return []
         session.last_partial = told.text
@@ -213,21 +214,20 @@ class WorkerCore:
 
     def _partial_due(self) -> int | None:
         latest: tuple[int, int] | None = None
-        speakers = self._speakers()
         for sid, session in self._sessions.items():
             if not session.track.speaking:
                 continue
-            overdue_ms = self._overdue_ms(session, speakers)
+            overdue_ms = self._overdue_ms(session)
             if overdue_ms >= 0 and (latest is None or overdue_ms > latest[0]):
                 latest = (overdue_ms, sid)
         return None if latest is None else latest[1]
 
-    def _overdue_ms(self, session: _Session, speakers: int) -> int:
+    def _overdue_ms(self, session: _Session) -> int:
         end_ms = session.track.spoken_until_ms()
         quiet_ms = session.track.quiet_ms
-        if quiet_ms >= _AHEAD_QUIET_MS and session.cost_ms * speakers <= _AHEAD_COST_MS_MAX:
+        if quiet_ms >= _AHEAD_QUIET_MS:
             known = session.ahead is not None and session.ahead[:2] == (session.track.utterance_id, end_ms)
-            return -1 if known else quiet_ms
+            return -1 if known else _AHEAD_RANK_MS + quiet_ms
         if not session.interim or session.next_partial_ms is None:
             return -1
         return end_ms - session.next_partial_ms

@@ -211,7 +211,7 @@ def test_an_utterance_of_two_pieces_ends_with_the_second() -> None:
         results("World.", start=1.0, is_final=True, speech_final=True),
     )
     word = Word("Hello.", 0, 400, 0.8)
-    assert events[0] == Said("Hello", False, 0, 400, 0.9, (Word("Hello", 0, 400, 0.8),))
+    assert events[0] == Said("Hello", False, 0, 400, 0.9, (Word("Hello", 0, 400, 0.8),), utterance_end=False)
     assert events[1] == Said("Hello.", True, 0, 400, 0.9, (word,), utterance_end=False)
     assert events[2] == Settled(1000)
     assert (events[3].text, events[3].start_ms, events[3].utterance_end) == ("World.", 1000, True)

@@ -233,6 +233,18 @@ def test_audio_that_stops_in_mid_utterance_ends_it_once() -> None:
     assert simulate(play).vendor.last.sent.count("flush") == 1
 
 
+def test_audio_that_stops_before_the_vendor_tells_of_speech_ends_the_utterance_as_well() -> None:
+    async def play(room: Room) -> None:
+        await room.hear(SILENCE)
+        room.vendor.mute = True
+        await room.words(0)
+        await asyncio.sleep(0.5)
+        room.vendor.last.say(Speaking(100))
+        await asyncio.sleep(30)
+
+    assert simulate(play).vendor.last.sent.count("flush") == 1
+
+
 def test_keep_alives_go_only_while_no_audio_goes() -> None:
     class Dialect(MemoryDialect):
         keep_alive_s = 4.0

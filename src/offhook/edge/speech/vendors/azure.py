@@ -79,7 +79,6 @@ class AzureDialect:
     session_max_s: ClassVar[float | None] = 600.0
     realtime: ClassVar[bool] = True
     greets: ClassVar[bool] = False
-    answers: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -93,6 +92,7 @@ class AzureDialect:
         self._random = random
         self._unix_time = unix_time
         self._request_id = ""
+        self._answered = False
         self._service_tag = ""
         self._in_turn = False
         self._finishing = False
@@ -101,6 +101,11 @@ class AzureDialect:
         self._kept = bytearray()
         self._kept_from_ms = 0
         self._padding = Padding(self._rate_hz)
+
+    @property
+    def answers(self) -> bool:
+        """True until the first turn has begun: of music and noise Azure may say nothing."""
+        return not self._answered
 
     def dial(self) -> Dial:
         """Return where to connect."""
@@ -146,6 +151,7 @@ class AzureDialect:
         match path:
             case "turn.start":
                 self._service_tag = _service_tag(body)
+                self._answered = True
                 return [Ready()]
             case "speech.startdetected":
                 return [Speaking(self._times(body)[0])]

@@ -15,7 +15,6 @@ from offhook.edge.speech.vendors.deepgram_nova import (
     closed,
     dial,
     keyterms,
-    seconds_ms,
     words_of,
 )
 from offhook.edge.speech.vendors.dialect import (
@@ -107,7 +106,10 @@ class FluxDialect:
 
 
 def _turn(body: dict[str, Any]) -> Sequence[VendorEvent]:
-    start_ms, end_ms = seconds_ms(body.get("audio_window_start")), seconds_ms(body.get("audio_window_end"))
+    start_ms, end_ms = (
+        reading.seconds(body.get("audio_window_start")),
+        reading.seconds(body.get("audio_window_end")),
+    )
     event = body.get("event")
     if start_ms is None or end_ms is None or not isinstance(event, str):
         return (Unreadable(),)
@@ -119,10 +121,11 @@ def _turn(body: dict[str, Any]) -> Sequence[VendorEvent]:
         text,
         event == "EndOfTurn",
         begin_ms,
-        max((word.end_ms for word in words), default=end_ms),
+        max((word.end_ms for word in words), default=max(begin_ms, end_ms)),
         reading.mean(_confidences(body.get("words"))),
         words,
         reading.language(languages[0]) if isinstance(languages, list) and languages else None,
+        utterance_end=event == "EndOfTurn",
     )
     match event:
         case "EndOfTurn":

@@ -90,7 +90,7 @@ class NovaDialect:
             case "Results":
                 return self._results(body or {})
             case "SpeechStarted":
-                at_ms = seconds_ms((body or {}).get("timestamp"))
+                at_ms = reading.seconds((body or {}).get("timestamp"))
                 return (Unreadable(),) if at_ms is None else (Speaking(at_ms),)
             case "UtteranceEnd":
                 return self._utterance_end(body or {})
@@ -113,7 +113,7 @@ class NovaDialect:
         return closed(code, reason)
 
     def _results(self, body: dict[str, Any]) -> Sequence[VendorEvent]:
-        start_ms, duration_ms = seconds_ms(body.get("start")), seconds_ms(body.get("duration"))
+        start_ms, duration_ms = reading.seconds(body.get("start")), reading.seconds(body.get("duration"))
         channel = body.get("channel")
         alternatives = reading.objects(channel.get("alternatives")) if isinstance(channel, dict) else []
         if start_ms is None or duration_ms is None or not alternatives:
@@ -144,7 +144,7 @@ class NovaDialect:
         if not self._piece_open:
             return ()
         self._piece_open = False
-        at_ms = seconds_ms(body.get("last_word_end")) or 0
+        at_ms = reading.seconds(body.get("last_word_end")) or 0
         return (Said("", True, at_ms, at_ms),)
 
 
@@ -173,18 +173,12 @@ def closed(code: int, reason: str) -> Trouble:
     return Trouble(f"deepgram closed the connection with {code}", retry=True)
 
 
-def seconds_ms(value: Any) -> int | None:
-    """Return a time in seconds as milliseconds; None when it is none."""
-    seconds = value * 1000 if isinstance(value, int | float) and not isinstance(value, bool) else None
-    return reading.milliseconds(None if seconds is None else seconds + 0.5)
-
-
 def words_of(value: Any) -> tuple[Word, ...]:
     """Return the words of a result that have a text and times."""
     words = []
     for item in reading.objects(value):
         text = reading.text(item.get("punctuated_word")) or reading.text(item.get("word"))
-        start_ms, end_ms = seconds_ms(item.get("start")), seconds_ms(item.get("end"))
+        start_ms, end_ms = reading.seconds(item.get("start")), reading.seconds(item.get("end"))
         if text and start_ms is not None and end_ms is not None:
             speaker = reading.whole(item.get("speaker"))
             words.append(
@@ -210,6 +204,7 @@ def _said(best: dict[str, Any], start_ms: int, end_ms: int) -> Said:
         reading.share(best.get("confidence")),
         words,
         reading.language(languages[0]) if isinstance(languages, list) and languages else None,
+        utterance_end=False,
     )
 
 

@@ -101,8 +101,11 @@ class Dialect(Protocol):
     """True when the vendor refuses audio much faster than it was spoken, also in a replay."""
     greets: ClassVar[bool]
     """True when the vendor says `Ready`; else audio may go as soon as `opening` is sent."""
-    answers: ClassVar[bool]
-    """True when the vendor never hears much speech without a message, so that its silence is a fault."""
+
+    @property
+    def answers(self) -> bool:
+        """True while the vendor hears nothing loud for long without a message: its silence is a fault then."""
+        ...
 
     def dial(self) -> Dial:
         """Return where to connect."""

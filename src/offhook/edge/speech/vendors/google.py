@@ -100,13 +100,16 @@ class GoogleCredentials:
         return str(self._credentials.token)
 
     def _made(self, auth: Any) -> Any:
-        if self._service_account is None:
-            return auth.default(scopes=_SCOPES)[0]
         from google.oauth2.service_account import Credentials
 
-        info = {"token_uri": "https://oauth2.googleapis.com/token", **self._service_account}
-        credentials = Credentials.from_service_account_info(info, scopes=_SCOPES)
-        return credentials.with_always_use_jwt_access(True)
+        if self._service_account is None:
+            credentials = auth.default(scopes=_SCOPES)[0]
+        else:
+            info = {"token_uri": "https://oauth2.googleapis.com/token", **self._service_account}
+            credentials = Credentials.from_service_account_info(info, scopes=_SCOPES)
+        if isinstance(credentials, Credentials):
+            return credentials.with_always_use_jwt_access(True)
+        return credentials
 
 
 class GoogleTransport:
@@ -170,6 +173,8 @@ class GoogleStream:
                 await self._call.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError):
             raise await self._lost() from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
 
     async def receive(self) -> Wire:
         """As `Connection.receive`; the stream's good end is `Mark.END_OF_STREAM`."""
@@ -179,6 +184,8 @@ class GoogleStream:
             message = await self._call.read()
         except (grpc.RpcError, asyncio.InvalidStateError):
             raise await self._lost() from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
         if message is not grpc.aio.EOF:
             return message
         lost = await self._lost()
@@ -196,7 +203,10 @@ class GoogleStream:
             pass
 
     async def _lost(self) -> ConnectionLost:
-        """Return how the stream ended; it has ended, so this does not wait long."""
+        """Return how the stream ended; it has ended, so this does not wait long.
+
+        A request that meets the end makes gRPC say INTERNAL whatever the service said; the next stream tells.
+        """
         try:
             async with asyncio.timeout(1):
                 status = await self._call.code()
@@ -205,11 +215,22 @@ class GoogleStream:
         return ConnectionLost(STATUS + int(status.value[0]))
 
 
+def _cancelled() -> BaseException:
+    """Return what a cancelled call means: the service cancelled the stream, or somebody cancelled us."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return ConnectionLost(STATUS + 1)
+
+
 def _channel(grpc: Any, url: str, ca_file: str | None) -> Any:
     scheme, _, target = url.partition("://")
     options = [
         ("grpc.max_receive_message_length", limits.VENDOR_MESSAGE_BYTES_MAX),
         ("grpc.use_local_subchannel_pool", 1),
+        # Of music and noise Google may say nothing, so only this tells that nobody is there any more.
+        ("grpc.keepalive_time_ms", round(limits.VENDOR_PING_S * 1000)),
+        ("grpc.keepalive_timeout_ms", round(limits.VENDOR_PING_S * 1000)),
     ]
     if scheme == "http":
         return grpc.aio.insecure_channel(target, options=options)

@@ -111,7 +111,7 @@ class GoogleDialect:
     session_max_s: ClassVar[float | None] = 300.0
     realtime: ClassVar[bool] = True
     greets: ClassVar[bool] = False
-    answers: ClassVar[bool] = True
+    answers: ClassVar[bool] = False
 
     def __init__(self, config: SpeechConfig) -> None:
         self._options = config.options
@@ -275,7 +275,6 @@ def streaming_config(config: SpeechConfig) -> Any:
             ),
             adaptation=adaptation,
         ),
-        # Partials and activity are also how the session sees that somebody listens.
         streaming_features=speech.StreamingRecognitionFeatures(
             interim_results=True, enable_voice_activity_events=True
         ),

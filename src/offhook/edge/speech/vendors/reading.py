@@ -38,6 +38,12 @@ def milliseconds(value: Any) -> int | None:
     return int(number) if number is not None and 0 <= number <= VENDOR_TIME_MS_MAX else None
 
 
+def seconds(value: Any) -> int | None:
+    """Return a time that is told in seconds, in milliseconds; None for what can be none."""
+    number = _number(value)
+    return None if number is None else milliseconds(number * 1000 + 0.5)
+
+
 def share(value: Any) -> float | None:
     """Return a number from 0 to 1; None for the rest."""
     number = _number(value)

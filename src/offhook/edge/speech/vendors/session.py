@@ -308,7 +308,7 @@ class VendorSession:
     async def _wait(self, link: Link) -> None:
         """Wait for audio; say that we are still here; end an utterance whose audio stopped."""
         flush_at_s: float | None = None
-        if not self._idle_flushed and (self._backlog.collecting or not self._narrator.idle):
+        if not self._idle_flushed:  # also while nobody speaks yet: the vendor may tell it late
             flush_at_s = self._pushed_at_s + VENDOR_IDLE_FLUSH_S
         due_s = min((at for at in (link.keep_alive_at_s, flush_at_s) if at is not None), default=None)
         try:
