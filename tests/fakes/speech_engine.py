@@ -83,6 +83,37 @@ class FakeRecognizer:
         return Heard(f"word{word}", 0.9, words)
 
 
+class FakeIncremental(FakeRecognizer):
+    """The same, bit by bit: a going utterance is `word<n>...` until its end."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self.begun = 0
+        self.ended: list[bytes] = []
+        """All audio of each utterance that was heard to its end."""
+        self.heard_bytes = 0
+
+    def begin(self, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> "FakeDecoder":
+        self.begun += 1
+        return FakeDecoder(self, sample_rate_hz, config)
+
+
+class FakeDecoder:
+    def __init__(self, owner: FakeIncremental, sample_rate_hz: int, config: SegmentConfig) -> None:
+        self.owner, self.sample_rate_hz, self.config = owner, sample_rate_hz, config
+        self.pcm = b""
+
+    def hear(self, pcm: bytes) -> Heard:
+        self.pcm += pcm
+        self.owner.heard_bytes += len(pcm)
+        heard = self.owner.transcribe(self.pcm, self.sample_rate_hz, self.config)
+        return Heard(heard.text + "...", heard.confidence)
+
+    def end(self) -> Heard:
+        self.owner.ended.append(self.pcm)
+        return self.owner.transcribe(self.pcm, self.sample_rate_hz, self.config)
+
+
 class FakeEngine(SegmentEngine):
     """Options: `missing`, why `check` refuses; `unloadable`, why `load` does; `exit_at_load`."""
 

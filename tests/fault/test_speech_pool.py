@@ -237,7 +237,7 @@ async def test_a_worker_that_hangs_is_ended_and_replaced(
 ) -> None:
     monkeypatch.setattr("offhook.edge.speech.slot.SPEECH_PING_S", 0.1)
     monkeypatch.setattr("offhook.edge.speech.slot.SPEECH_SILENT_WORKER_S", 0.5)
-    monkeypatch.setattr("offhook.edge.speech.slot._EXIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("offhook.base.workers.WORKER_EXIT_TIMEOUT_S", 0.1)
     pool = make_pool()
     await pool.warm_up()
     session, listener = await open_session(pool)

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from offhook.edge.speech.protocol import Closed, Error, Final, SpeechConfig, SpeechEvent
+from offhook.edge.speech.protocol import (
+    Closed,
+    Error,
+    Final,
+    SpeechConfig,
+    SpeechEnded,
+    SpeechEvent,
+    SpeechStarted,
+)
 from offhook.edge.speech.vendors import session as vendor_session
 from offhook.edge.speech.vendors import verdicts
 from offhook.edge.speech.vendors.deepgram import ENGINE, make_dialect
@@ -72,6 +80,9 @@ async def call(fake: FakeDeepgram, model: str, *, key: str = KEY) -> AsyncIterat
             await session.close()
             assert [type(event) for event in events].count(Closed) == 1
             assert isinstance(events[-1], Closed)
+            turns = [event for event in events if isinstance(event, SpeechStarted | SpeechEnded)]
+            assert [type(event) for event in turns] == [SpeechStarted, SpeechEnded] * (len(turns) // 2)
+            assert [turn.utterance_id for turn in turns[::2]] == list(range(len(turns) // 2))
         finally:
             await engine.close()
     assert fake.open_count == 0, "a connection was left open"

@@ -53,6 +53,8 @@ async def test_headers_and_subprotocol_go_with_the_handshake() -> None:
         assert socket.request is not None
         await socket.send(socket.request.headers["Authorization"])
         await socket.send(socket.request.headers["Sec-WebSocket-Protocol"])
+        # No compression: audio does not shrink.
+        assert "Sec-WebSocket-Extensions" not in socket.request.headers
         await socket.send(await socket.recv())
 
     async with service(act) as url:

@@ -95,7 +95,7 @@ async def test_a_worker_killed_while_idle_costs_nothing(make: Make) -> None:
 
 async def test_a_worker_that_hangs_is_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offhook.edge.voice.slot.VOICE_UTTERANCE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("offhook.edge.voice.slot._EXIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("offhook.base.workers.WORKER_EXIT_TIMEOUT_S", 0.1)
     service = make()
     with pytest.raises(VoiceFailed, match="silent"):
         await said(service, "hang")

@@ -1,14 +1,10 @@
 """The local engine with its real weights on telephone audio, in its worker process."""
 
 import asyncio
-import json
 import math
-import random
-import wave
 from array import array
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -28,24 +24,11 @@ from offhook.edge.speech.resample import double_rate
 from offhook.edge.speech.service import SpeechService
 from offhook.kit.wer import word_error_rate, word_errors
 from tests.fakes import pcmu
+from tests.fakes.speech_clips import CLIPS, PAUSE, SAID, SENTENCE, finals, noise, read_wav, transcribe
 
 pytest.importorskip("onnxruntime", reason="needs the extra offhook[speech]")
 pytest.importorskip("numpy", reason="needs the extra offhook[speech]")
 pytestmark = [pytest.mark.interop, pytest.mark.speech]
-
-ROOT = Path(__file__).parents[2]
-SENTENCE = ROOT / "src/offhook/data/sentence.wav"
-CLIPS = ROOT / "tests/data/speech"
-SAID = {SENTENCE: SENTENCE.with_suffix(".txt").read_text("utf-8").strip()} | {
-    CLIPS / name: text for name, text in json.loads((CLIPS / "transcripts.json").read_text("utf-8")).items()
-}
-PAUSE = bytes(16 * 1000)
-
-
-def read_wav(path: Path) -> bytes:
-    with wave.open(str(path)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
-        return file.readframes(file.getnframes())
 
 
 def tones(
@@ -58,11 +41,6 @@ def tones(
         value = sum(math.sin(2 * math.pi * hz * number / 8000) for hz in frequencies_hz) if sounding else 0.0
         samples.append(int(level * value / len(frequencies_hz)))
     return samples.tobytes()
-
-
-def noise(duration_ms: int, level: int) -> bytes:
-    source = random.Random(1)
-    return array("h", [int(source.gauss(0, level)) for _ in range(8 * duration_ms)]).tobytes()
 
 
 @pytest.fixture
@@ -81,26 +59,6 @@ def recognizer() -> SegmentRecognizer:
     return ENGINE.load({})
 
 
-async def transcribe(
-    service: SpeechService, pcm: bytes, *, interim: bool = True, begin_ms: int = 0, rate_hz: int = 8000
-) -> list[SpeechEvent]:
-    """Feed `pcm` as a call would, but 50 times as fast: nothing may be dropped."""
-    events: list[SpeechEvent] = []
-    config = SpeechConfig(interim=interim, sample_rate_hz=rate_hz)
-    handle = await service.open(object(), config, "Google", events.append)
-    per_ms = rate_hz * 2 // 1000
-    for at in range(0, len(pcm), 100 * per_ms):
-        handle.push(pcm[at : at + 100 * per_ms], begin_ms + at // per_ms)
-        await asyncio.sleep(0.002)
-    await handle.close()
-    assert handle.stats().dropped_ms == 0
-    return events
-
-
-def finals(events: list[SpeechEvent]) -> str:
-    return " ".join(event.text for event in events if isinstance(event, Final))
-
-
 async def test_the_shipped_sentence_is_understood_over_the_telephone(service: SpeechService) -> None:
     events = await transcribe(service, pcmu.round_trip(read_wav(SENTENCE)) + PAUSE)
     assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
@@ -112,7 +70,7 @@ async def test_a_wide_band_call_is_understood_at_its_rate(service: SpeechService
     assert service.sample_rate_hz("Google", 16_000) == 16_000
     narrow = np.frombuffer(read_wav(SENTENCE) + PAUSE, np.int16).astype(np.float32)
     wide = double_rate(narrow).clip(-32768, 32767).astype(np.int16).tobytes()
-    events = await transcribe(service, wide, rate_hz=16_000)
+    events = await transcribe(service, wide, sample_rate_hz=16_000)
     assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
     last = next(event for event in reversed(events) if isinstance(event, Final))
     assert last.end_ms <= len(wide) // 32, "times are milliseconds at this rate too"

@@ -20,7 +20,7 @@ from offhook.edge.speech.protocol import (
 )
 from offhook.edge.speech.session import PoolSession
 from offhook.edge.speech.worker_core import WorkerCore
-from tests.fakes.speech_engine import FakeRecognizer, silence, tone
+from tests.fakes.speech_engine import FakeIncremental, FakeRecognizer, silence, tone
 
 pytestmark = pytest.mark.property
 
@@ -30,14 +30,19 @@ words_st = st.lists(
 
 
 async def converse(
-    words: list[tuple[int, int, int]], chunk_ms: int, crashes: set[int], *, patient: bool
+    words: list[tuple[int, int, int]],
+    chunk_ms: int,
+    crashes: set[int],
+    *,
+    patient: bool,
+    model: type[FakeRecognizer],
 ) -> list[SpeechEvent]:
     """Say `words` through a session and a worker that ends before the turns in `crashes`."""
     events: list[SpeechEvent] = []
     session = PoolSession(1, SpeechConfig(interim=True), "en", events.append)
     pcm = b"".join(tone(word, loud_ms) + silence(quiet_ms) for word, loud_ms, quiet_ms in words)
     chunks = [(at // 16, pcm[at : at + chunk_ms * 16]) for at in range(0, len(pcm), chunk_ms * 16)]
-    core = WorkerCore(FakeRecognizer({}), lambda: 0.0)
+    core = WorkerCore(model({}), lambda: 0.0)
     turn = 0
     while not session.ended:
         if chunks:
@@ -47,7 +52,7 @@ async def converse(
             session._closing = True
         if turn in crashes:
             session.worker_ended()
-            core = WorkerCore(FakeRecognizer({}), lambda: 0.0)
+            core = WorkerCore(model({}), lambda: 0.0)
         for frame in FrameReader().feed(session.take() + session.take()):
             for message in core.receive(frame):
                 session.receive(message)
@@ -64,11 +69,16 @@ async def converse(
     st.sampled_from([20, 100, 200, 1000]),
     st.sets(st.integers(0, 120), max_size=SPEECH_SESSION_CRASHES_MAX),
     st.booleans(),
+    st.sampled_from([FakeRecognizer, FakeIncremental]),
 )
 def test_every_word_is_told_once_and_in_order_whenever_the_worker_ends(
-    words: list[tuple[int, int, int]], chunk_ms: int, crashes: set[int], patient: bool
+    words: list[tuple[int, int, int]],
+    chunk_ms: int,
+    crashes: set[int],
+    patient: bool,
+    model: type[FakeRecognizer],
 ) -> None:
-    events = asyncio.run(converse(words, chunk_ms, crashes, patient=patient))
+    events = asyncio.run(converse(words, chunk_ms, crashes, patient=patient, model=model))
     finals = [event for event in events if isinstance(event, Final)]
     assert [final.text for final in finals] == [f"word{word}" for word, _, _ in words]
     assert [final.utterance_id for final in finals] == list(range(len(words)))

@@ -58,6 +58,9 @@ def make_speech(settings: Settings) -> SpeechService:
                 "openai": _vendor("openai", settings.openai),
                 "azure": azure_options(settings.azure),
                 "google": google_options(settings.google),
+                "sherpa-onnx": settings.sherpa.model_dump(mode="json"),
+                "faster-whisper": settings.whisper.model_dump(mode="json"),
+                "vosk": settings.vosk.model_dump(mode="json"),
                 **speech.options,
             },
         )

@@ -151,6 +151,8 @@ SPEECH_READY_TIMEOUT_S = 60.0
 SPEECH_PING_S = 5.0
 SPEECH_SILENT_WORKER_S = 30.0
 """A worker that says nothing for so long, though it is asked every `SPEECH_PING_S`, is ended."""
+WORKER_EXIT_TIMEOUT_S = 2.0
+"""A worker process that has not ended so long after its input did is killed."""
 SPEECH_CLOSE_TIMEOUT_S = 2.0
 """How long the end of a session waits for its last final."""
 SPEECH_FALLBACK_TIMEOUT_S = 10.0

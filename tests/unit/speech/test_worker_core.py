@@ -7,7 +7,7 @@ import pytest
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.worker_core import WorkerCore
-from tests.fakes.speech_engine import FakeRecognizer, silence, tone
+from tests.fakes.speech_engine import FakeIncremental, FakeRecognizer, silence, tone
 
 pytestmark = pytest.mark.unit
 
@@ -25,9 +25,11 @@ CONFIG = {
 class Bench:
     """A core, a clock that decodes push forward, and all it told."""
 
-    def __init__(self, decode_s: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, decode_s: float = 0.0, make: type[FakeRecognizer] = FakeRecognizer, **options: Any
+    ) -> None:
         self.now = 0.0
-        self.recognizer = FakeRecognizer(options)
+        self.recognizer = make(options)
         hear = self.recognizer.transcribe
 
         def timed(*segment: Any) -> Any:
@@ -292,3 +294,59 @@ def test_a_failed_decode_ahead_is_tried_once_more() -> None:
     bench.push(1, silence(400))
     bench.work()
     assert bench.texts("final") == [(1, "word7")]
+
+
+def incremental(interim: bool, **options: Any) -> tuple[Bench, FakeIncremental]:
+    bench = Bench(make=FakeIncremental, **options)
+    assert isinstance(bench.recognizer, FakeIncremental)
+    bench.open(1, interim=interim)
+    return bench, bench.recognizer
+
+
+@pytest.mark.parametrize("interim", [True, False])
+def test_a_model_that_hears_bit_by_bit_hears_each_sample_once(interim: bool) -> None:
+    bench, model = incremental(interim)
+    for _ in range(20):
+        bench.push(1, tone(5, 200))
+        bench.work()
+    bench.push(1, silence(600))
+    bench.work()
+    assert bench.texts("final") == [(1, "word5")]
+    assert bench.texts("partial") == ([(1, "word5...")] if interim else [])
+    assert model.begun == 1
+    assert model.heard_bytes == len(model.ended[0])
+    assert len(model.heard) > 5, "it was fed while the speaker spoke"
+
+
+def test_what_such_a_model_says_in_a_pause_is_not_taken_for_its_last_word() -> None:
+    bench, _ = incremental(interim=False)
+    bench.push(1, tone(5, 1000) + silence(300))
+    bench.work()
+    bench.push(1, silence(300))
+    bench.work()
+    assert bench.texts("final") == [(1, "word5")]
+    assert bench.core.counters["finals_ahead"] == 0
+
+
+def test_an_utterance_that_was_cut_behind_what_was_heard_is_heard_anew() -> None:
+    bench, model = incremental(interim=True)
+    for _ in range(130):
+        bench.push(1, tone(5, 100))
+        bench.work()
+    bench.order("close", 1)
+    bench.work()
+    assert len(model.ended) == 2
+    assert model.begun >= 2
+    assert sum(map(len, model.ended)) >= len(tone(5, 12_900))
+
+
+def test_a_decoder_that_fails_is_replaced_for_the_final() -> None:
+    bench, model = incremental(interim=True, raise_on=7)
+    bench.push(1, tone(7, 1000))
+    bench.work()
+    model.options = {}
+    bench.push(1, tone(7, 500) + silence(600))
+    bench.work()
+    assert bench.texts("final") == [(1, "word7")]
+    assert model.begun == 2
+    assert len(model.ended[0]) >= len(tone(7, 1500))

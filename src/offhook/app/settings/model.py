@@ -17,13 +17,16 @@ from offhook.app.settings.sections import (
     MediaSettings,
     RecordingSettings,
     RouteSettings,
+    SherpaSettings,
     SipSettings,
     SpeechSettings,
     StreamSettings,
     TrunkSettings,
     VendorSettings,
     VoiceSettings,
+    VoskSettings,
     WebhookSettings,
+    WhisperSettings,
 )
 from offhook.app.settings.values import is_loopback, is_network, items
 from offhook.base import limits
@@ -77,6 +80,9 @@ class Settings(BaseSettings):
     openai: VendorSettings = Field(default_factory=VendorSettings)
     azure: AzureSettings = Field(default_factory=AzureSettings)
     google: GoogleSettings = Field(default_factory=GoogleSettings)
+    sherpa: SherpaSettings = Field(default_factory=SherpaSettings)
+    whisper: WhisperSettings = Field(default_factory=WhisperSettings)
+    vosk: VoskSettings = Field(default_factory=VoskSettings)
     voice: VoiceSettings = Field(default_factory=VoiceSettings)
     dialogflow: DialogflowSettings = Field(default_factory=DialogflowSettings)
     egress: EgressSettings = Field(default_factory=EgressSettings)

@@ -365,6 +365,35 @@ class VendorSettings(_Section):
     )
 
 
+class _ModelSettings(_Section):
+    model_dir: str = Field("", description="Folder of the model.")
+    languages: tuple[str, ...] = Field(
+        (),
+        description='What the model knows, for example ["de"]; anything else is refused. Empty: not checked.',
+    )
+
+
+class SherpaSettings(_ModelSettings):
+    """A model on this machine for the engine `sherpa-onnx` (extra `sherpa`)."""
+
+    kind: str = Field("", description="What kind of model it is. Empty: told by the names of its files.")
+
+
+class WhisperSettings(_ModelSettings):
+    """A Whisper model on this machine for the engine `faster-whisper` (extra `whisper`)."""
+
+    compute_type: Literal["int8", "int8_float32", "int16", "float32"] = Field(
+        "int8", description="How the model calculates; int8 is the quickest."
+    )
+    partials: bool = Field(
+        False, description="Make interim results too; each costs as much as a final of any length."
+    )
+
+
+class VoskSettings(_ModelSettings):
+    """A Vosk model on this machine for the engine `vosk` (extra `vosk`)."""
+
+
 class DialogflowSettings(_Section):
     """Conversations with Google Dialogflow agents (extra `dialogflow`)."""
 

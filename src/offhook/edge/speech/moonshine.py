@@ -5,9 +5,9 @@ Importing this module needs nothing; `check` and `load` need the extra `offhook[
 
 from collections.abc import Mapping
 from math import ceil
-from pathlib import Path
 from typing import Any
 
+from offhook.edge.speech.onnx import Detectors, open_model
 from offhook.edge.speech.protocol import (
     PLAIN,
     EngineInfo,
@@ -15,16 +15,12 @@ from offhook.edge.speech.protocol import (
     SegmentConfig,
     SegmentEngine,
     SegmentRecognizer,
-    SpeechUnavailable,
-    VoiceDetector,
     Word,
 )
-from offhook.edge.speech.resample import double_rate
-from offhook.edge.speech.vad import SileroDetector
+from offhook.edge.speech.resample import MODEL_RATE_HZ, to_model_rate
 from offhook.edge.speech.weights import MoonshineFiles, find_moonshine, find_silero, require_runtime
 from offhook.edge.speech.word_times import loudness_db, spread_words
 
-MODEL_RATE_HZ = 16_000
 _SAMPLES_MIN = MODEL_RATE_HZ // 4
 """The encoder fails on less; shorter segments are padded with silence."""
 _BEGIN, _END = 1, 2
@@ -52,33 +48,20 @@ class LocalEngine(SegmentEngine):
     def load(self, options: Mapping[str, Any]) -> SegmentRecognizer:
         """Load both models (about 0.3 s, 150 MB)."""
         require_runtime()
-        return Moonshine(find_moonshine(_model_dir(options)), find_silero())
+        return Moonshine(find_moonshine(_model_dir(options)))
 
 
 ENGINE = LocalEngine()
 
 
-class Moonshine:
+class Moonshine(Detectors):
     """The loaded models. Not for more than one thread."""
 
-    def __init__(self, files: MoonshineFiles, vad: Path) -> None:
+    def __init__(self, files: MoonshineFiles) -> None:
         import numpy as np
-        import onnxruntime
 
-        onnxruntime.set_default_logger_severity(3)
-        settings = onnxruntime.SessionOptions()
-        # One thread: many tracks share the machine, and the workers are the parallelism.
-        settings.intra_op_num_threads = 1
-        settings.inter_op_num_threads = 1
-        try:
-            self._encoder, self._decoder, self._vad = (
-                onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-                for path in (files.encoder, files.decoder, vad)
-            )
-        except Exception as err:
-            raise SpeechUnavailable(
-                f"onnxruntime cannot load the speech model ({type(err).__name__})"
-            ) from err
+        super().__init__()
+        self._encoder, self._decoder = open_model(files.encoder), open_model(files.decoder)
         self._np: Any = np
         self._tokens = read_tokens(files.tokenizer.read_bytes())
         self._outputs = [output.name for output in self._decoder.get_outputs()]
@@ -89,18 +72,11 @@ class Moonshine:
             for kind in ("key", "value")
         }
 
-    def detector(self, sample_rate_hz: int) -> VoiceDetector:
-        """Return a voice detector for one track."""
-        return SileroDetector(self._vad, sample_rate_hz)
-
     def transcribe(self, pcm: bytes, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> Heard:
         """Return the words of one segment; confidences are mean probabilities of tokens, times are estimated."""
         del config
         np = self._np
-        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768.0
-        if sample_rate_hz != MODEL_RATE_HZ:
-            assert sample_rate_hz * 2 == MODEL_RATE_HZ, "the config allows 8 and 16 kHz only"
-            samples = double_rate(samples)
+        samples = to_model_rate(pcm, sample_rate_hz)
         duration_ms = len(samples) * 1000 // MODEL_RATE_HZ
         if len(samples) < _SAMPLES_MIN:
             samples = np.concatenate([samples, np.zeros(_SAMPLES_MIN - len(samples), np.float32)])

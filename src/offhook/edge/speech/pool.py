@@ -45,9 +45,10 @@ class SpeechPool(SpeechEngine):
     ) -> None:
         if workers < 1:
             raise ValueError("a pool has at least one worker")
-        self.info = replace(engine.info, parameters=engine.info.parameters | parameters.ENDPOINT)
         self._engine = engine
         self._options = dict(options or {})
+        info = engine.info_for(self._options)
+        self.info = replace(info, parameters=info.parameters | parameters.ENDPOINT)
         self._tracks_per_worker_max = tracks_per_worker_max
         self._tasks = TaskSet()
         self._slots = [WorkerSlot(number, reference, self._options, self._tasks) for number in range(workers)]
@@ -63,7 +64,11 @@ class SpeechPool(SpeechEngine):
             LimitReached: every worker has its fill of sessions.
         """
         language = self.info.language_for(config.language)
-        config = replace(config, endpoint_ms=parameters.endpoint_ms(config.parameters, config.endpoint_ms))
+        config = replace(
+            config,
+            interim=config.interim and self.info.partials,
+            endpoint_ms=parameters.endpoint_ms(config.parameters, config.endpoint_ms),
+        )
         if config.sample_rate_hz not in self.info.sample_rates_hz:
             raise SpeechUnavailable(f"the {self.info.name} engine does not take that sample rate")
         await self.ensure_available(self._options)

@@ -8,7 +8,7 @@ processes of `pool` give it voice detection, segments, partials and finals.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from offhook.base.errors import OffhookError
 from offhook.edge.speech import parameters
@@ -54,6 +54,8 @@ class EngineInfo:
     name: str
     languages: tuple[str, ...]
     """Primary language tags ("en"); empty means any."""
+    detects_language: bool = False
+    """True when "auto" is the engine's to find out; otherwise it means the first of `languages`."""
     sample_rates_hz: tuple[int, ...] = (8000,)
     partials: bool = True
     confidence: bool = True
@@ -71,7 +73,7 @@ class EngineInfo:
         if not self.languages:
             return asked
         if asked == "" or primary == "auto":
-            return self.languages[0]
+            return "auto" if self.detects_language else self.languages[0]
         if primary in self.languages:
             return primary
         known = ", ".join(self.languages)
@@ -347,10 +349,36 @@ class SegmentRecognizer(Protocol):
         ...
 
 
+class SegmentDecoder(Protocol):
+    """Hears one segment while it is spoken."""
+
+    def hear(self, pcm: bytes) -> Heard:
+        """Take the samples that follow (s16le, mono) and return the words so far."""
+        ...
+
+    def end(self) -> Heard:
+        """Return the words of all that was taken; the decoder is of no more use."""
+        ...
+
+
+@runtime_checkable
+class IncrementalRecognizer(SegmentRecognizer, Protocol):
+    """A loaded model that need not hear a segment anew for each partial."""
+
+    def begin(self, sample_rate_hz: int, config: SegmentConfig = PLAIN) -> SegmentDecoder:
+        """Return a decoder for one segment; many may go on at the same time."""
+        ...
+
+
 class SegmentEngine(ABC):
     """An engine that turns one cut segment into text and is run by the worker processes."""
 
     info: EngineInfo
+
+    def info_for(self, options: Mapping[str, Any]) -> EngineInfo:
+        """Return what the engine can do with these options, where that depends on the model. Never raises."""
+        del options
+        return self.info
 
     @abstractmethod
     def check(self, options: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Hashable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -14,6 +13,7 @@ from offhook.base.clock import Clock, SystemClock
 from offhook.base.errors import LimitReached
 from offhook.base.limits import SPEECH_TRACKS_PER_WORKER_MAX
 from offhook.base.tasks import TaskSet
+from offhook.base.worker import import_named
 from offhook.edge.speech import parameters
 from offhook.edge.speech.engine_map import EngineMap
 from offhook.edge.speech.handle import Serving, SpeechHandle
@@ -40,6 +40,9 @@ ENTRY_POINTS = "offhook.speech_engines"
 _SHIPPED = {
     "local": "offhook.edge.speech.moonshine:ENGINE",
     "scripted": "offhook.edge.speech.scripted:ENGINE",
+    "sherpa-onnx": "offhook.edge.speech.sherpa:ENGINE",
+    "faster-whisper": "offhook.edge.speech.whisper:ENGINE",
+    "vosk": "offhook.edge.speech.vosk:ENGINE",
     "deepgram": "offhook.edge.speech.vendors.deepgram:ENGINE",
     "assemblyai": "offhook.edge.speech.vendors.assemblyai:ENGINE",
     "openai": "offhook.edge.speech.vendors.openai_realtime:ENGINE",
@@ -344,13 +347,10 @@ def engine_reference(name: str) -> str:
 
 
 def _import_engine(name: str, reference: str) -> SpeechEngine | SegmentEngine:
-    module, _, attribute = reference.partition(":")
     try:
-        engine = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as err:
-        raise SpeechUnavailable(
-            f"the speech engine {name} cannot be imported ({type(err).__name__})"
-        ) from err
+        engine = import_named(reference)
+    except ImportError:
+        raise SpeechUnavailable(f"the speech engine {name} cannot be imported") from None
     if not isinstance(engine, SpeechEngine | SegmentEngine):
         raise SpeechUnavailable(f"the speech engine {name} is not one: it is neither kind of engine")
     return engine

@@ -5,8 +5,6 @@ Knows pipes and processes; what the bytes mean for a session is `session`'s busi
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
@@ -18,17 +16,18 @@ from offhook.base.limits import (
     SPEECH_READY_TIMEOUT_S,
     SPEECH_SILENT_WORKER_S,
     SPEECH_START_FAILURES_MAX,
+    WORKER_EXIT_TIMEOUT_S,
 )
 from offhook.base.tasks import TaskSet
+from offhook.base.workers import end_worker, hang_up, start_worker
 from offhook.edge.speech.frames import FrameError, FrameReader, Message, pack_message
 from offhook.edge.speech.session import PoolSession
 
 log = structlog.get_logger(__name__)
 
-_WORKER = ("-P", "-m", "offhook.edge.speech.worker")
+_WORKER = "offhook.edge.speech.worker"
 _READ_BYTES = 64 * 1024
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-_EXIT_TIMEOUT_S = 2.0
 
 
 class WorkerSlot:
@@ -94,13 +93,13 @@ class WorkerSlot:
         for session in tuple(self.sessions.values()):
             session.end()
         if self._process is not None:
-            _hang_up(self._process)
+            hang_up(self._process)
         task = self._task
         if task is not None:
-            await asyncio.wait([task], timeout=_EXIT_TIMEOUT_S)
+            await asyncio.wait([task], timeout=WORKER_EXIT_TIMEOUT_S)
             # Only a worker that hangs or is still loading is left now.
             task.cancel()
-            await asyncio.wait([task], timeout=2 * _EXIT_TIMEOUT_S)
+            await asyncio.wait([task], timeout=2 * WORKER_EXIT_TIMEOUT_S)
 
     async def _run(self) -> None:
         try:
@@ -128,13 +127,7 @@ class WorkerSlot:
         """Run one process to its end; returns why another try would be useless, or None."""
         self._dropped.clear()
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *_WORKER,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=_worker_environment(),
-            )
+            process = await start_worker(_WORKER)
         except OSError as err:
             log.warning("speech worker cannot be started", worker=self._number, error=type(err).__name__)
             return None
@@ -153,7 +146,7 @@ class WorkerSlot:
             self._of_ended_workers.update(self._of_worker)
             self._of_worker = {}
             await helpers.close()
-            status = await _end(process)
+            status = await end_worker(process)
             if not self._closing.is_set():
                 log.warning(
                     "speech worker ended", worker=self._number, status=status, sessions=len(self.sessions)
@@ -239,25 +232,3 @@ class WorkerSlot:
             self._verdict.set_result(why)
         for session in tuple(self.sessions.values()):
             session.fail(why)
-
-
-def _worker_environment() -> dict[str, str]:
-    # The server's settings hold keys; a worker needs none of them.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OFFHOOK_")}
-    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-def _hang_up(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-async def _end(process: asyncio.subprocess.Process) -> int:
-    _hang_up(process)
-    try:
-        async with asyncio.timeout(_EXIT_TIMEOUT_S):
-            return await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()

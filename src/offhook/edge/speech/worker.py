@@ -4,30 +4,24 @@ Lives exactly as long as its standard input: when the server is gone, so is the 
 nothing of the server; the model is loaded when the first message says which.
 """
 
-import importlib
 import os
 import select
-import signal
 import sys
 
 from offhook.base.clock import SystemClock
+from offhook.base.worker import become_worker, import_named, write_all
 from offhook.edge.speech.frames import FrameError, FrameReader, Message, pack_message
 from offhook.edge.speech.protocol import SegmentEngine, SegmentRecognizer, SpeechUnavailable
 from offhook.edge.speech.worker_core import WorkerCore
 
 _READ_BYTES = 64 * 1024
-_NICE = 5
-"""The machine's calls come first: a late word is nothing beside a late packet."""
 _EXIT_UNAVAILABLE = 3
 _EXIT_PROTOCOL = 4
 
 
 def main() -> int:
     """Serve one server until it closes our standard input; returns the exit status."""
-    # A terminal's Ctrl-C reaches the whole group; the server decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICE)
-    source, sink = _take_streams()
+    source, sink = become_worker()
     reader = FrameReader()
     core: WorkerCore | None = None
     try:
@@ -57,10 +51,9 @@ def main() -> int:
 
 def load_engine(reference: str) -> SegmentEngine:
     """Import `module:NAME` and return the segment engine it names."""
-    module, _, name = reference.partition(":")
     try:
-        engine = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+        engine = import_named(reference)
+    except ImportError:
         raise SpeechUnavailable(f"the speech engine {reference} cannot be imported") from None
     if not isinstance(engine, SegmentEngine):
         raise SpeechUnavailable(f"{reference} is not a segment engine")
@@ -75,20 +68,8 @@ def _load(frame: object, sink: int) -> WorkerCore:
     return WorkerCore(recognizer, SystemClock().now)
 
 
-def _take_streams() -> tuple[int, int]:
-    # Libraries print; whatever they print must not land between our frames.
-    source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    os.close(nothing)
-    return source, sink
-
-
 def _send(sink: int, messages: list[Message]) -> None:
-    data = memoryview(b"".join(pack_message(message) for message in messages))
-    while data:
-        data = data[os.write(sink, data) :]
+    write_all(sink, b"".join(pack_message(message) for message in messages))
 
 
 if __name__ == "__main__":

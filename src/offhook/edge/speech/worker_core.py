@@ -6,7 +6,8 @@ for more than one partial, and partials take at most half of the time, by being 
 and then not at all.
 
 While a speaker pauses, the utterance is decoded ahead: if the pause turns out to be its end, the
-final is there at once.
+final is there at once. A model that hears an utterance bit by bit is given it all the time, partials
+wanted or not, so that at its end little is left to do.
 """
 
 from collections import deque
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
+from offhook.edge.speech.ear import Ear
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.gates import accept
 from offhook.edge.speech.protocol import Heard, SegmentConfig, SegmentRecognizer
@@ -47,8 +49,8 @@ WORKER_COUNTERS = (
 class _Session:
     session_id: int
     track: Track
-    config: SegmentConfig
-    sample_rate_hz: int
+    ear: Ear
+    language: str
     interim: bool
     partial_ms: int
     preroll_ms: int
@@ -140,8 +142,8 @@ class WorkerCore:
                 sample_rate_hz=rate_hz,
                 first_utterance_id=message["utterance"],
             ),
-            config=SegmentConfig(config["language"], tuple(config["phrases"])),
-            sample_rate_hz=rate_hz,
+            ear=Ear(self._recognizer, rate_hz, SegmentConfig(config["language"], tuple(config["phrases"]))),
+            language=config["language"],
             interim=config["interim"],
             partial_ms=config["partial_ms"],
             preroll_ms=settings.preroll_ms,
@@ -184,7 +186,7 @@ class WorkerCore:
         if heard is not None:
             self.counters["finals_ahead"] += 1
         else:
-            heard = self._decode(session, utterance)
+            heard = self._decode(session, session.ear.whole, utterance)
         if heard is None:
             return [
                 {"ev": "failed", "s": session.session_id},
@@ -197,7 +199,7 @@ class WorkerCore:
     def _decode_partial(self, sid: int) -> list[Message]:
         session = self._sessions[sid]
         utterance = session.track.so_far()
-        heard = self._decode(session, utterance)
+        heard = self._decode(session, session.ear.so_far, utterance)
         pause_ms = max(session.partial_ms, int(_PARTIALS_SHARE * session.cost_ms * self._speakers()))
         if pause_ms <= _PARTIAL_MS_MAX:
             session.next_partial_ms = utterance.end_ms + pause_ms
@@ -205,7 +207,12 @@ class WorkerCore:
             self.counters["partials_skipped"] += 1
             session.next_partial_ms = None
         # A failure is kept too: it is tried once more, but only when the utterance has ended.
-        session.ahead = (utterance.utterance_id, utterance.end_ms, heard)
+        session.ahead = (
+            utterance.utterance_id,
+            utterance.end_ms,
+            # Such a model may have kept its last words back until it is told that it was all.
+            None if session.ear.incremental else heard,
+        )
         told = None if heard is None else accept(heard, final=False, voice=utterance.voice)
         if told is None or told.text == session.last_partial or not session.interim:
             return []
@@ -228,17 +235,19 @@ class WorkerCore:
         if quiet_ms >= _AHEAD_QUIET_MS:
             known = session.ahead is not None and session.ahead[:2] == (session.track.utterance_id, end_ms)
             return -1 if known else _AHEAD_RANK_MS + quiet_ms
-        if not session.interim or session.next_partial_ms is None:
+        if not (session.interim or session.ear.incremental) or session.next_partial_ms is None:
             return -1
         return end_ms - session.next_partial_ms
 
     def _speakers(self) -> int:
         return sum(session.track.speaking for session in self._sessions.values())
 
-    def _decode(self, session: _Session, utterance: Utterance) -> Heard | None:
+    def _decode(
+        self, session: _Session, hear: Callable[[Utterance], Heard], utterance: Utterance
+    ) -> Heard | None:
         began = self._clock()
         try:
-            return self._recognizer.transcribe(utterance.pcm, session.sample_rate_hz, session.config)
+            return hear(utterance)
         except Exception:  # noqa: BLE001 - a model's failure costs one utterance, not the worker
             self.counters["decodes_failed"] += 1
             return None
@@ -268,7 +277,7 @@ def _words(kind: str, session: _Session, utterance: Utterance, told: Heard | Non
         "u": utterance.utterance_id,
         "text": None if told is None else told.text,
         "confidence": None if told is None else told.confidence,
-        "language": session.config.language if told is None or told.language is None else told.language,
+        "language": session.language if told is None or told.language is None else told.language,
         "start": start_ms,
         "end": end_ms,
         "words": [

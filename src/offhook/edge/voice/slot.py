@@ -1,10 +1,7 @@
 """One worker process: started when needed, ended when it hangs, and asked one thing at a time."""
 
 import asyncio
-import contextlib
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +14,14 @@ from offhook.base.limits import (
     VOICE_UTTERANCE_TIMEOUT_S,
 )
 from offhook.base.tasks import TaskSet
+from offhook.base.workers import end_worker, start_worker
 from offhook.edge.voice import frames
 from offhook.edge.voice.protocol import VoiceError, VoiceFailed, VoiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-_WORKER = ("-P", "-m", "offhook.edge.voice.worker")
+_WORKER = "offhook.edge.voice.worker"
 _READ_BYTES = 256 * 1024
-_EXIT_TIMEOUT_S = 2.0
 
 
 class _WorkerLost(Exception):
@@ -150,13 +147,7 @@ class WorkerSlot:
             await self._end_process()
         self._reader = frames.FrameReader()
         try:
-            self._process = process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *_WORKER,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=_worker_environment(),
-            )
+            self._process = process = await start_worker(_WORKER)
         except OSError as err:
             raise _WorkerLost(f"it cannot be started ({type(err).__name__})") from None
         assert process.stdin is not None, "started with a pipe"
@@ -195,20 +186,5 @@ class WorkerSlot:
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(_EXIT_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-
-def _worker_environment() -> dict[str, str]:
-    # The server's settings hold keys; a worker needs none of them.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OFFHOOK_")}
-    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if process is not None:
+            await end_worker(process)

@@ -290,7 +290,7 @@ def test_times_are_right_after_an_hour() -> None:
 
 def test_a_hypothesis_is_a_partial_in_the_language_that_was_found() -> None:
     body = {
-        "Text": "hel",
+        "Text": "hallo",
         "Offset": 1_000_000,
         "Duration": 1_000_000,
         "PrimaryLanguage": {"Language": "de-DE"},
@@ -298,7 +298,7 @@ def test_a_hypothesis_is_a_partial_in_the_language_that_was_found() -> None:
     made = opened()
     made.audio(SECOND)
     assert says(made, "speech.hypothesis", body) == [
-        Said("hel", False, 100, 200, language="de-DE", utterance_end=False)
+        Said("hallo", False, 100, 200, language="de-DE", utterance_end=False)
     ]
     assert says(made, "speech.startDetected", {"Offset": 1_230_000}) == [Speaking(123)]
     assert says(made, "turn.start", {"context": {"serviceTag": "t"}}) == [Ready()]

@@ -72,6 +72,8 @@ async def connect_websocket(dial: Dial) -> Connection:
             subprotocols=list(dial.subprotocols) or None,  # type: ignore[arg-type] # a NewType of str
             ssl=_tls() if dial.url.startswith("wss:") else None,
             user_agent_header="offhook",
+            # Audio does not shrink, and to try costs time and a quarter of a megabyte a track.
+            compression=None,
             open_timeout=VENDOR_OPEN_TIMEOUT_S,
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=VENDOR_MESSAGE_BYTES_MAX,
