@@ -1,4 +1,4 @@
-"""A speech service on a real socket that refuses, hangs, breaks off, floods and talks nonsense."""
+"""Deepgram on a real socket, refusing, hanging, breaking off, flooding and talking nonsense."""
 
 import asyncio
 from collections.abc import AsyncIterator
