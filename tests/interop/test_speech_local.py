@@ -64,6 +64,18 @@ async def test_the_shipped_sentence_is_understood_over_the_telephone(service: Sp
     assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
 
 
+async def test_a_wide_band_call_is_understood_at_its_rate(service: SpeechService) -> None:
+    import numpy as np
+
+    assert service.sample_rate_hz("Google", 16_000) == 16_000
+    narrow = np.frombuffer(read_wav(SENTENCE) + PAUSE, np.int16).astype(np.float32)
+    wide = double_rate(narrow).clip(-32768, 32767).astype(np.int16).tobytes()
+    events = await transcribe(service, wide, sample_rate_hz=16_000)
+    assert word_error_rate(SAID[SENTENCE], finals(events)) <= 0.15
+    last = next(event for event in reversed(events) if isinstance(event, Final))
+    assert last.end_ms <= len(wide) // 32, "times are milliseconds at this rate too"
+
+
 async def test_all_clips_together_stay_below_15_percent(service: SpeechService) -> None:
     errors = words = 0
     for path, said in SAID.items():
