@@ -31,6 +31,8 @@ _PARTIAL_MS_MAX = 4_000
 _SETTLED_STEP_MS = 1_000
 _AHEAD_QUIET_MS = 250
 """A pause this long is likely to be the end."""
+_AHEAD_COST_MS_MAX = 500
+"""A decode that takes as long as the endpoint would make no final earlier, and some finals dearer by half."""
 _AHEAD_RANK_MS = 60_000
 """Decoding ahead goes before any partial: who has paused waits for a final."""
 
@@ -292,7 +294,7 @@ class WorkerCore:
     def _overdue_ms(self, session: _Session) -> int:
         end_ms = session.track.spoken_until_ms()
         quiet_ms = session.track.quiet_ms
-        if quiet_ms >= _AHEAD_QUIET_MS:
+        if quiet_ms >= _AHEAD_QUIET_MS and session.cost_ms <= _AHEAD_COST_MS_MAX:
             known = session.ahead is not None and session.ahead[:2] == (session.track.utterance_id, end_ms)
             return -1 if known else _AHEAD_RANK_MS + quiet_ms
         if not (session.interim or session.ear.incremental) or session.next_partial_ms is None:

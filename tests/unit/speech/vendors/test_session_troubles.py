@@ -201,6 +201,25 @@ def test_a_vendor_that_hears_speech_and_says_nothing_is_noticed_where_it_always_
     assert simulate(play).errors() == []
 
 
+def test_speech_that_is_heard_at_once_is_no_silence_of_the_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offhook.edge.speech.vendors.link.VENDOR_SILENT_S", 10.0)
+
+    class Dialect(MemoryDialect):
+        answers = True
+
+    async def play(room: Room) -> None:
+        room.vendor.unreachable = True
+        await room.words(*range(9))
+        room.vendor.unreachable = False
+        room.vendor.lag_ms = 60_000
+        for number in range(9, 34):
+            room.session.push(word_second(number), room.at_ms)
+            room.at_ms += 1_000
+        await asyncio.sleep(5)
+
+    assert simulate(play, Dialect).errors() == [Error("the service does not answer", recovering=True)]
+
+
 def test_hours_of_silence_are_no_fault() -> None:
     class Dialect(MemoryDialect):
         answers = True

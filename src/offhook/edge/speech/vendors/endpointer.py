@@ -83,6 +83,11 @@ class Endpointer:
             return None
         return Span(self._start_ms, self._loud_until_ms)
 
+    @property
+    def idle(self) -> bool:
+        """True while nothing is loud, nor begins to be."""
+        return self._start_ms is None and self._loud_run == 0
+
     def push(self, pcm: bytes) -> bool:
         """Take audio; return whether an utterance or a tone ended in it. `end` must follow then."""
         self._rest += pcm

@@ -50,6 +50,10 @@ _URL: Final = "wss://api.openai.com/v1"
 _BYTES_PER_MS: Final = RATE_HZ * 2 // 1000
 _COMMIT_MS_MIN: Final = 100
 """The service refuses to commit less."""
+_NOTHING_MS: Final = 10_000
+"""So much audio without speech is not kept for the next utterance."""
+_PREROLL_BYTES: Final = 300 * RATE_HZ // 1000
+"""Of what is cleared, the end comes again: speech may begin softly."""
 _DELTA_WAIT_MS: Final = 1_000
 """How long after the last delta words that no loudness announced are committed."""
 _ID_CHARACTERS_MAX: Final = 128
@@ -82,6 +86,7 @@ class OpenAiDialect:
         """Commits of ours without an answer: event id, where the words are, what they settle."""
         self._commit_count = 0
         self._sent_bytes = 0
+        self._recent = b""
         self._committed_ms = 0
         self._filling_ms = 0
         """Silence that was added so that a commit is long enough; the service's clock counts it."""
@@ -102,17 +107,19 @@ class OpenAiDialect:
     def audio(self, pcm: bytes) -> Sequence[Wire]:
         """Return the audio as the buffer takes it, and the end of an utterance where we find one."""
         self._sent_bytes += len(pcm)
-        messages = [_append(mulaw_encode(pcm))]
+        mulaw = mulaw_encode(pcm)
+        self._recent = (self._recent + mulaw)[-_PREROLL_BYTES:]
+        messages = [_append(mulaw)]
         over = self._endpointer.push(pcm)
         if self._traits.finds_pauses:
             if over:
                 self._endpointer.end()
         elif (over and self._holds_speech()) or self._has_stale_words():
             messages += self._commit()
-        elif over:
-            # A tone of the telephone: let the model not look for words in it.
+        elif over or self._has_long_nothing():
+            # A tone, noise or silence: nothing to look for words in; the answer says that the service lives.
             self._endpointer.end()
-            messages += self._clear()
+            messages += [*self._clear(), _append(self._recent)]
         return messages
 
     def keep_alive(self) -> Sequence[Wire]:
@@ -287,6 +294,13 @@ class OpenAiDialect:
             self._delta_ms is not None
             and self._endpointer.span is None
             and self._sent_ms - self._delta_ms >= self._endpoint_ms + _DELTA_WAIT_MS
+        )
+
+    def _has_long_nothing(self) -> bool:
+        return (
+            self._sent_ms - self._committed_ms >= _NOTHING_MS
+            and self._endpointer.idle
+            and not self._holds_speech()
         )
 
     def _clear(self) -> list[Wire]:
