@@ -64,7 +64,9 @@ async def load_rows(sets: list[Set]) -> list[str]:
              "worker MiB", "others % of a core"]
         )
     ]  # fmt: skip
+    kept: dict[bool, int] = {}
     for interim, steps in STEPS.items():
+        behind = 0
         for tracks in steps:
             service = SpeechService(workers=1)
             try:
@@ -74,9 +76,19 @@ async def load_rows(sets: list[Set]) -> list[str]:
                 await service.close()
             rows.append(row(load))
             print(rows[-1], flush=True)
-            if not load.keeps_up(FINAL_P95_MS):
+            if load.keeps_up(FINAL_P95_MS):
+                kept[interim] = tracks
+                behind = 0
+            else:
+                behind += 1
+            if behind == 2:
                 break
-    return rows
+    counts = [str(kept.get(interim, "none")) for interim in (True, False)]
+    return [
+        *rows,
+        "",
+        f"The most tracks that one core kept up with: {counts[0]} with partials, {counts[1]} without.",
+    ]
 
 
 def row(load: Load) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hearing.material import RATE_HZ, Samples, resample
-from offhook.kit.audio import mulaw_decode, mulaw_encode
+from offhook.base.g711 import mulaw_decode, mulaw_encode
 
 PHONE_RATE_HZ = 8000
 _FRAME = PHONE_RATE_HZ // 50

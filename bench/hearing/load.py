@@ -99,7 +99,7 @@ async def busy(
     """Let `tracks` people talk for so long; the models are loaded already."""
     load = Load(tracks, interim)
     pids = service.pids()
-    before = accounts.Machine.now()
+    busy_s = accounts.busy_s()
     worker_s, server_s, began = accounts.cpu_s(pids), time.process_time(), time.perf_counter()
     watch = asyncio.ensure_future(_watch(service, load, began))
     try:
@@ -109,8 +109,8 @@ async def busy(
     load.took_s = time.perf_counter() - began
     load.worker_cpu_s = accounts.cpu_s(pids) - worker_s
     load.server_cpu_s = time.process_time() - server_s
-    others_s = accounts.Machine.now().others_since(before, [os.getpid(), *pids])
-    load.others_share = others_s / load.took_s
+    others_s = accounts.busy_s() - busy_s - load.worker_cpu_s - load.server_cpu_s
+    load.others_share = max(0.0, others_s) / load.took_s
     return load
 
 

@@ -72,6 +72,13 @@ class Machine:
         return sum(max(0.0, s) for pid, s in spent.items() if pid not in ours)
 
 
+def busy_s() -> float:
+    """What all cores did so far, processes that have ended included."""
+    first = (PROC / "stat").read_text().partition("\n")[0].split()
+    user, nice, system, _idle, _waiting, irq, soft_irq = map(int, first[1:8])
+    return (user + nice + system + irq + soft_irq) / TICKS_PER_S
+
+
 def cpu_model() -> str:
     lines = (PROC / "cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -37,9 +37,11 @@ async def transcribe(
 ) -> list[SpeechEvent]:
     """Feed `pcm` as a call would, but 50 times as fast: nothing may be dropped."""
     events: list[SpeechEvent] = []
-    handle = await service.open(object(), SpeechConfig(interim=interim, **config), "Google", events.append)
-    for at in range(0, len(pcm), 1600):
-        handle.push(pcm[at : at + 1600], begin_ms + at // 16)
+    asked = SpeechConfig(interim=interim, **config)
+    handle = await service.open(object(), asked, "Google", events.append)
+    per_ms = asked.sample_rate_hz * 2 // 1000
+    for at in range(0, len(pcm), 100 * per_ms):
+        handle.push(pcm[at : at + 100 * per_ms], begin_ms + at // per_ms)
         await asyncio.sleep(0.002)
     await handle.close()
     assert handle.stats().dropped_ms == 0

@@ -126,7 +126,7 @@ async def test_a_data_directory_of_a_running_server_is_left_alone(tmp_path: Path
     ("toml", "part"),
     [
         ('[speech]\nmodel_dir = "empty"', "model_dir"),
-        ('[speech]\ndefault_engine = "nonesuch"', "there are local, scripted"),
+        ('[speech]\ndefault_engine = "nonesuch"', "there are assemblyai, "),
         ('[speech.engines]\nGogle = "local"', "speech.engines"),
         ('[speech]\ndefault_engine = "scripted"\nscript = "none.json"', "script_file"),
         ('[stream]\nca_file = "none.pem"', "none.pem"),

@@ -1,6 +1,7 @@
 """AssemblyAI and OpenAI in trouble: over a real socket, no word is lost or told twice."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from tests.fakes.vendors.assemblyai import FakeAssemblyAi
 from tests.fakes.vendors.caller import Caller, calling
 from tests.fakes.vendors.host import KEY, Plan, VendorHost
 from tests.fakes.vendors.openai import FakeOpenAi
-from tests.fakes.vendors.talk import chunks, say, silence
+from tests.fakes.vendors.talk import VOCABULARY, chunks, say, silence
 
 pytestmark = pytest.mark.fault
 
@@ -135,6 +136,26 @@ async def test_a_connection_that_ends_in_mid_utterance_loses_no_word(vendor: Ven
         assert await talk.finals(2) == ["one", "two", "three", "yes", "no"]
     assert [error.recovering for error in talk.caller.errors()] == [True]
     assert len(talk.host.connections) == 2
+
+
+@every_vendor
+@pytest.mark.parametrize("seed", range(2))
+async def test_every_word_is_told_once_whenever_connections_break(
+    vendor: Vendor, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.edge.speech.vendors.session.VENDOR_RETRY_S", (0.0,) * 20)
+    chance = random.Random(seed)
+    spoken = [chance.choice(VOCABULARY) for _ in range(20)]
+    pcm = b"".join(say(word) + silence(chance.choice((0, 0, 100, 300, 600, 1200))) for word in spoken)
+    plans = [Plan(close_after_ms=chance.randrange(200, 3_000)) for _ in range(12)]
+    async with AsyncExitStack() as stack:
+        talk = await open_talk(stack, vendor, *plans, Plan())
+        await talk.play(pcm + silence(700))
+        async with asyncio.timeout(30):
+            while len(words(talk.caller)) < len(spoken):
+                await asyncio.sleep(0.02)
+    assert words(talk.caller) == spoken
+    assert len(talk.host.connections) > 1
 
 
 @every_vendor

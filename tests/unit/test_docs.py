@@ -18,6 +18,7 @@ from offhook.call.errors import TITLES
 from offhook.edge.http.commands import ACTIONS
 from offhook.edge.http.not_yet import ACTIONS_NOT_YET
 from offhook.edge.http.schemas import Dial
+from offhook.edge.http.transcription_query import PARAMETERS
 from offhook.edge.speech.service import SpeechService
 from offhook.edge.webhook.counters import WebhookCounters
 
@@ -214,6 +215,17 @@ def test_the_error_page_has_every_code_in_use_and_no_other() -> None:
     assert documented == used & set(TITLES)
 
 
+def test_the_socket_page_has_every_parameter_and_code_of_the_socket() -> None:
+    page = sections(text_of("docs/reference/transcription-socket.md"))
+    documented = {name for cell in first_column(page["Query"]) for name in _CODE_NAMES.findall(cell)}
+    assert documented == PARAMETERS
+    codes = re.findall(r"^\| ([\d, ]+) \|", page["Errors"].partition("| close code |")[0], re.MULTILINE)
+    told = {code for cell in codes for code in cell.split(", ")}
+    files = "transcription_query.py", "transcription.py"
+    used = {c for name in files for c in re.findall(r'"(\d{5})"', text_of("src/offhook/edge/http", name))}
+    assert told == used | {"10007"}
+
+
 def test_the_webhook_page_has_every_event_that_is_told() -> None:
     table = sections(text_of("docs/reference/webhooks.md"))["Events"]
     documented = {name for cell in first_column(table) for name in re.findall(r"`([a-z.]+)`", cell)}
@@ -226,9 +238,9 @@ def test_the_webhook_page_has_every_event_that_is_told() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_metric_named_exists(page: Path) -> None:
     known = source()
-    rooms = "calls|http|sip|media|webhook|speech|voice|dialogflow|legs|egress"
+    rooms = "calls|http|transcription|sip|media|webhook|speech|voice|dialogflow|legs|egress"
     for room, name in re.findall(rf"\boffhook_({rooms})_([a-z_]+)", page.read_text(encoding="utf-8")):
-        if room in ("calls", "http"):
+        if room in ("calls", "http", "transcription"):
             wanted = f"offhook_{room}_{name}".removesuffix("_total")
             found = f'"{wanted}"' in known or f'"offhook_{room}"' in known
         elif room == "speech":

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from asyncio import sleep as pause
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from offhook.app.listening import EngineStuck, Listener, best_rate_hz
+from offhook.app.listening import EngineStuck, Listener, best_rate_hz, words_as_json
 from offhook.app.settings import Settings
 from offhook.app.speech import make_speech
 from offhook.base import limits
@@ -65,15 +66,7 @@ class Told:
             "start_ms": self.start_ms,
             "end_ms": self.end_ms,
             "utterance_id": self.utterance_id,
-            "words": [
-                {
-                    "word": word.text,
-                    "start_ms": word.start_ms,
-                    "end_ms": word.end_ms,
-                    "confidence": word.confidence,
-                }
-                for word in self.words
-            ],
+            "words": words_as_json(self.words),
         }
 
 
@@ -141,7 +134,7 @@ def choose_engine(settings: Settings, wanted: str | None) -> tuple[Settings, str
     installed = engine_names()
     name = canonical_name(wanted)
     if wanted in installed:
-        speech = settings.speech.model_copy(update={"default_engine": wanted, "engines": {}})
+        speech = settings.speech.model_copy(update={"default_engine": wanted, "engines": {}, "fallback": ""})
         return settings.model_copy(update={"speech": speech}), name or _ANY_NAME
     if name is not None:
         return settings, name
@@ -254,7 +247,7 @@ class _Run:
         for at in range(0, len(pcm), second // 10):
             late_s = self._clock.now() - self._began - listener.heard_ms / 1000
             # A service of the network bills, and drops, what comes faster than it is spoken.
-            await asyncio.sleep(max(0.0, -late_s))
+            await pause(max(0.0, -late_s))
             await listener.push(pcm[at : at + second // 10])
 
     async def _finish(self) -> None:

@@ -5,10 +5,12 @@ socket can wait, so here nothing is.
 """
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from offhook.base import limits
 from offhook.edge.speech.handle import SpeechHandle
-from offhook.edge.speech.protocol import EngineInfo
+from offhook.edge.speech.protocol import EngineInfo, Word
 
 _PIECE_MS = 100
 _CRUMB_MS = 20
@@ -25,6 +27,20 @@ def best_rate_hz(info: EngineInfo, source_hz: int | None) -> int:
     rates = [rate for rate in info.sample_rates_hz if rate in (8000, 16000)] or [8000]
     enough = [rate for rate in rates if source_hz is not None and rate >= min(source_hz, max(rates))]
     return min(enough, default=max(rates))
+
+
+def words_as_json(words: Sequence[Word]) -> list[dict[str, Any]]:
+    """Return words as `call.transcription` has them."""
+    return [
+        {
+            "word": word.text,
+            "start_ms": word.start_ms,
+            "end_ms": word.end_ms,
+            "confidence": word.confidence,
+            **({} if word.speaker is None else {"speaker": word.speaker}),
+        }
+        for word in words
+    ]
 
 
 class Listener:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from offhook.app.applications import Applications
 from offhook.app.calls import Calls
@@ -27,6 +28,7 @@ from offhook.app.recovery import end_calls_of_last_run
 from offhook.app.services import Services
 from offhook.app.settings import Settings
 from offhook.app.speech import inspect_speech, make_speech
+from offhook.app.transcription_sockets import SpeechSockets
 from offhook.app.trunk_addresses import TrunkAddresses
 from offhook.app.trunks import Trunks
 from offhook.app.voice import inspect_voice, make_voice
@@ -43,6 +45,7 @@ from offhook.edge.http.auth import ApiKeys
 from offhook.edge.http.commands import Rules
 from offhook.edge.http.rates import RateLimit
 from offhook.edge.http.server import HttpServer
+from offhook.edge.http.transcription_socket import TranscriptionSockets
 from offhook.edge.media.engine import MediaError
 from offhook.edge.media.native import NativeEngine
 from offhook.edge.sip import Listen, SipServer
@@ -174,9 +177,14 @@ class _Server:
         services.tasks.start(trunk_addresses.follow(), name="follow the addresses of trunks")
         media.attach(asyncio.get_running_loop(), self._calls.on_media_event)
         stack.callback(media.detach)
-        http = self._http(services, keys, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
+        registry = make_registry(services, self._calls)
+        self._transcriptions = TranscriptionSockets(
+            SpeechSockets(speech), registry=registry, ignore_unsupported=settings.compat.ignore_unsupported
+        )
+        http = self._http(services, keys, registry, DeliveryLog(deliveries, outbox, sender, user_id=user_id))
         await http.start()
         stack.push_async_callback(http.close)
+        stack.push_async_callback(self._transcriptions.close)
         services.recordings.urls.base_url = settings.http.public_url or http.url
         await services.recordings.start()
         await sip.start([Listen(*listen) for listen in settings.sip.listeners])
@@ -231,7 +239,13 @@ class _Server:
         except MediaError as error:
             raise ConfigError(f"The media core cannot start: {str(error).rstrip('.')}.") from None
 
-    def _http(self, services: Services, keys: InstallationKeys, log_of_deliveries: DeliveryLog) -> HttpServer:
+    def _http(
+        self,
+        services: Services,
+        keys: InstallationKeys,
+        registry: CollectorRegistry,
+        log_of_deliveries: DeliveryLog,
+    ) -> HttpServer:
         assert services.recording_table is not None, "a server remembers its recordings"
         api = create_app(
             self._calls,
@@ -243,12 +257,13 @@ class _Server:
                 has_sound_folder=bool(self._settings.media.folder),
             ),
             clock=self._clock,
-            registry=make_registry(services, self._calls),
+            registry=registry,
             dialogflow=services.agents,
             deliveries=log_of_deliveries,
             applications=services.applications,
             recordings=RecordingLog(services.recordings, services.recording_table),
             rate_limit=self._rate_limit(),
+            transcriptions=self._transcriptions,
         )
         host, port = self._settings.http.address
         return HttpServer(api, host=host, port=port)
@@ -278,6 +293,7 @@ class _Server:
     async def _drain(self) -> None:
         """Take no new calls, let running ones end, then hang up what is left."""
         self._calls.stop_accepting()
+        self._transcriptions.stop_accepting()
         if len(self._calls):
             log.info("draining; a second signal ends the calls at once", calls=len(self._calls))
         await _first_of(

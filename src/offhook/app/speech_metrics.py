@@ -31,6 +31,7 @@ _OWN_TOTALS = {
     "decodes": "Runs of the model.",
     "decodes_failed": "Runs of the model that failed.",
     "partials_skipped": "Partials left out under load.",
+    "partials_abandoned": "Partials given up half way for a final.",
     "finals_ahead": "Finals whose words were ready before the pause was over.",
     "texts_refused": "Texts that looked like nonsense.",
     "holes": "Gaps in the audio that came.",

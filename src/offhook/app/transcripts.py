@@ -1,6 +1,7 @@
 """The recognisers of one leg, between the leg's effects and the speech service."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +24,17 @@ from offhook.edge.speech.handle import SpeechHandle
 log = structlog.get_logger(__name__)
 
 SPEECH_CHUNK_MS = 100
+_UTTERANCES_KEPT = 16
+"""How far back an engine may come to an earlier utterance; a few seconds of speech."""
+
+
+@dataclass(slots=True)
+class _Recogniser:
+    """One track of a transcription, and the call's numbers of its last utterances."""
+
+    track: Track
+    handle: SpeechHandle | None = None
+    numbers: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -31,7 +43,7 @@ class _Transcription:
 
     transcription_id: str
     options: TranscriptionOptions
-    handles: dict[int, SpeechHandle] = field(default_factory=dict)
+    recognisers: dict[int, _Recogniser] = field(default_factory=dict)
     open_taps: set[int] = field(default_factory=set)
     opening: bool = True
     closing: bool = False
@@ -62,6 +74,7 @@ class LegTranscripts:
         self._remove_tap = remove_tap
         self._transcriptions: dict[str, _Transcription] = {}
         self._of_taps: dict[int, _Transcription] = {}
+        self._utterances = {track: itertools.count() for track in Track}
 
     def open(self, effect: do.OpenTranscription) -> None:
         """Start one recogniser a track, beside the queue."""
@@ -77,13 +90,12 @@ class LegTranscripts:
 
     async def close_all(self) -> None:
         """Leave nothing behind."""
-        handles = [handle for item in self._transcriptions.values() for handle in item.handles.values()]
-        await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)
+        await asyncio.gather(*(_close_all(item) for item in self._transcriptions.values()))
 
     def on_audio(self, event: media_events.AudioChunk) -> None:
         """Let the recogniser of a tap hear it."""
         item = self._of_taps.get(event.tap_id)
-        if item is not None and (handle := item.handles.get(event.tap_id)) is not None:
+        if item is not None and (handle := item.recognisers[event.tap_id].handle) is not None:
             handle.push(event.pcm, event.at_ms)
 
     def on_tap_closed(self, tap_id: int) -> None:
@@ -112,11 +124,12 @@ class LegTranscripts:
         tap_id = next(self._services.tap_ids)
         engine = item.options.engine
         rate_hz = self._services.speech.sample_rate_hz(engine, leg_rate_hz)
-        item.handles[tap_id] = await self._services.speech.open(
+        recogniser = item.recognisers[tap_id] = _Recogniser(track)
+        recogniser.handle = await self._services.speech.open(
             (self._media_leg_id, tap_id),
             speech_config(item.options, track, rate_hz),
             engine,
-            partial(self._on_speech, item, track, tap_id),
+            partial(self._on_speech, item, recogniser),
         )
         self._services.media.add_speech(
             self._media_leg_id,
@@ -139,14 +152,14 @@ class LegTranscripts:
             self._start(self._finish(item), "finish transcription")
 
     async def _finish(self, item: _Transcription) -> None:
-        await asyncio.gather(*(handle.close() for handle in item.handles.values()), return_exceptions=True)
+        await _close_all(item)
         if self._transcriptions.pop(item.transcription_id, None) is not None:
             self._feed(facts.TranscriptionClosed(item.transcription_id, item.failure))
 
-    def _on_speech(self, item: _Transcription, track: Track, tap_id: int, event: speech.SpeechEvent) -> None:
+    def _on_speech(self, item: _Transcription, recogniser: _Recogniser, event: speech.SpeechEvent) -> None:
         match event:
             case speech.Partial() | speech.Final():
-                self._feed(_transcript(item.options.engine, track, item.handles[tap_id], event))
+                self._feed(self._transcript(item, recogniser, event))
             case speech.Error(recovering=False):
                 item.failure = event.reason
                 log.error("transcription broke down", detail=event.reason)
@@ -155,30 +168,46 @@ class LegTranscripts:
             case speech.Error():
                 log.warning("transcription is recovering", detail=event.reason)
             case speech.Replaced():
-                self._feed(facts.TranscriptionMoved(item.transcription_id, track, event.engine, event.reason))
+                moved = (item.transcription_id, recogniser.track, event.engine, event.reason)
+                self._feed(facts.TranscriptionMoved(*moved))
             case _:
                 pass
 
+    def _transcript(
+        self, item: _Transcription, recogniser: _Recogniser, event: speech.Partial | speech.Final
+    ) -> facts.TranscriptReady:
+        assert recogniser.handle is not None, "nothing is said before it is open"
+        track = recogniser.track
+        words = tuple(
+            facts.SpokenWord(word.text, word.start_ms, word.end_ms, word.confidence, word.speaker)
+            for word in event.words
+        )
+        return facts.TranscriptReady(
+            track=track,
+            transcript=event.text,
+            confidence=event.confidence,
+            is_final=isinstance(event, speech.Final),
+            utterance_id=f"{track.telnyx_name}-{self._number(recogniser, event.utterance_id)}",
+            start_ms=event.start_ms,
+            end_ms=event.end_ms,
+            language=event.language,
+            engine=item.options.engine,
+            served_by=recogniser.handle.engine,
+            words=words,
+            word_times=recogniser.handle.info.word_times if words else None,
+            utterance_end=isinstance(event, speech.Final) and event.utterance_end,
+        )
 
-def _transcript(
-    engine: str, track: Track, handle: SpeechHandle, event: speech.Partial | speech.Final
-) -> facts.TranscriptReady:
-    words = tuple(
-        facts.SpokenWord(word.text, word.start_ms, word.end_ms, word.confidence, word.speaker)
-        for word in event.words
-    )
-    return facts.TranscriptReady(
-        track=track,
-        transcript=event.text,
-        confidence=event.confidence,
-        is_final=isinstance(event, speech.Final),
-        utterance_id=f"{track.telnyx_name}-{event.utterance_id}",
-        start_ms=event.start_ms,
-        end_ms=event.end_ms,
-        language=event.language,
-        engine=engine,
-        served_by=handle.engine,
-        words=words,
-        word_times=handle.info.word_times if words else None,
-        utterance_end=isinstance(event, speech.Final) and event.utterance_end,
-    )
+    def _number(self, recogniser: _Recogniser, utterance_id: int) -> int:
+        """Return the number of an utterance: unique on its track for the whole call, rising as first heard."""
+        numbers = recogniser.numbers
+        if utterance_id not in numbers:
+            numbers[utterance_id] = next(self._utterances[recogniser.track])
+            if len(numbers) > _UTTERANCES_KEPT:
+                del numbers[next(iter(numbers))]
+        return numbers[utterance_id]
+
+
+async def _close_all(item: _Transcription) -> None:
+    handles = (each.handle for each in item.recognisers.values() if each.handle is not None)
+    await asyncio.gather(*(handle.close() for handle in handles), return_exceptions=True)

@@ -319,6 +319,21 @@ HTTP_BODY_TIMEOUT_S = 10.0
 HTTP_KEEP_ALIVE_S = 65
 """Longer than the SDKs' pools keep a connection, so that they never write into a closing one."""
 HTTP_CLOSE_GRACE_S = 5
+WEBSOCKET_MESSAGE_BYTES_MAX = 1 << 20
+"""Of one message from a client; a longer one ends its connection."""
+WEBSOCKET_PING_S = 20.0
+TRANSCRIPTION_SOCKETS_MAX = 200
+"""Transcription sockets open at once; engines have limits of their own."""
+TRANSCRIPTION_SOCKET_IDLE_S = 60.0
+"""A socket that brings neither audio nor a KeepAlive for so long is closed."""
+TRANSCRIPTION_SOCKET_FINISH_S = 15.0
+"""How long the end of a socket waits for the words of the audio that came before it."""
+TRANSCRIPTION_SOCKET_FRAMES_MAX = 256
+"""Results that wait for a slow client; interim ones are dropped first, then the socket is closed."""
+TRANSCRIPTION_SOCKET_SEND_S = 10.0
+"""How long a client may take nothing, before its socket is cut off."""
+TRANSCRIPTION_SOCKET_PHRASES_MAX = 100
+TRANSCRIPTION_SOCKET_PHRASE_CHARACTERS_MAX = 100
 PROBLEMS_PER_ANSWER_MAX = 20
 APPLICATIONS_MAX = 1_000
 """Call Control applications that one installation keeps."""

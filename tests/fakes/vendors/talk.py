@@ -12,6 +12,8 @@ _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nin
 VOCABULARY = (*_NUMBERS, "yes", "no", "hello", "world", "please", "thanks", "today", "tomorrow")
 WORD_MS, GAP_MS = 160, 80
 _FRAME_MS = 10
+_SYLLABLE_MS = 40
+"""Words are louder and softer in turns: what is always as loud is a tone."""
 _LOUD = 1_000
 _WORD_MS_MIN = 80
 _HZ_LOWEST, _HZ_STEP = 300, 90
@@ -94,7 +96,12 @@ class Ear:
 def _word(word: str, rate_hz: int) -> bytes:
     hz = _HZ_LOWEST + _HZ_STEP * VOCABULARY.index(word)
     step = 2 * math.pi * hz / rate_hz
-    return array("h", [round(8_000 * math.cos(step * n)) for n in range(rate_hz * WORD_MS // 1000)]).tobytes()
+    loud = rate_hz * _SYLLABLE_MS // 1000
+    samples = (
+        round((8_000 if n // loud % 2 == 0 else 4_000) * math.cos(step * n))
+        for n in range(rate_hz * WORD_MS // 1000)
+    )
+    return array("h", samples).tobytes()
 
 
 def _crossings(samples: list[int]) -> int:

@@ -135,6 +135,28 @@ async def test_both_has_one_recogniser_a_track_and_words_on_their_own() -> None:
     ]
 
 
+async def test_utterances_of_a_second_transcription_go_on_counting() -> None:
+    engine = HandEngine()
+    house = House(speech=service_of(engine))
+    await up(house)
+    transcribe(house, interim_results=True)
+    await house.settle()
+    engine.sessions[0].say("one")
+    engine.sessions[0].say("tw", final=False)
+    engine.sessions[0].words_at_close = "two"
+    house.calls.command(house.call_control_id, "transcription_stop", ask.StopTranscription())
+    transcribe(house)
+    await house.settle()
+    engine.sessions[1].say("three")
+    await house.settle()
+    assert [(item["utterance_id"], item["transcript"]) for item in transcripts(house)] == [
+        ("inbound-0", "one"),
+        ("inbound-1", "tw"),
+        ("inbound-1", "two"),
+        ("inbound-2", "three"),
+    ]
+
+
 async def test_a_stop_tells_the_last_words_and_may_be_repeated() -> None:
     engine = HandEngine()
     house = House(speech=service_of(engine))

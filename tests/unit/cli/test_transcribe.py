@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from offhook.app.cli import app
-from offhook.edge.speech.protocol import SpeechNotInstalled
+from offhook.edge.speech.protocol import OnEvent, SpeechConfig, SpeechNotInstalled
+from tests.fakes.speech_sessions import HandEngine, HandSession, service_of
 
 pytestmark = pytest.mark.unit
 
@@ -101,6 +102,65 @@ def test_what_will_not_do_is_one_sentence_and_status_2(arguments: tuple[str, ...
     assert told.exit_code == 2
     assert sentence in told.stderr
     assert told.stdout == ""
+
+
+class FarEngine(HandEngine):
+    """An engine of the network that says its words when it is left, or is lost after `lost_after` pieces."""
+
+    lost_after: int | None = None
+
+    async def open(self, config: SpeechConfig, on_event: OnEvent) -> HandSession:
+        session = await super().open(config, on_event)
+        session.words_at_close = "good bye"
+        push = session.push
+
+        def push_or_break(pcm: bytes, at_ms: int) -> None:
+            push(pcm, at_ms)
+            if self.lost_after is not None and len(session.heard) > self.lost_after and not session.closed:
+                session.break_off("the service hung up")
+
+        session.push = push_or_break  # type: ignore[method-assign]
+        session.waiting_ms = lambda: 0  # type: ignore[method-assign]
+        return session
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> FarEngine:
+    """An engine of the network, and a clock that only sleeping moves."""
+    engine = FarEngine("scripted", needs_network=True, sample_rates_hz=(16_000,))
+    now_s = 1000.0
+
+    class Clock:
+        def now(self) -> float:
+            return now_s
+
+    async def sleep(duration_s: float) -> None:
+        nonlocal now_s
+        now_s += duration_s
+
+    monkeypatch.setattr("offhook.app.file_transcript.make_speech", lambda settings: service_of(engine))
+    monkeypatch.setattr("offhook.app.file_transcript.SystemClock", Clock)
+    monkeypatch.setattr("offhook.app.file_transcript.pause", sleep)
+    return engine
+
+
+def test_an_engine_of_the_network_hears_in_real_time_and_may_say_its_words_last(far: FarEngine) -> None:
+    told = run("2.wav", "--engine", "scripted", "--json", "--channel", "1")
+    [final, result] = lines(told)
+    assert final["transcript"] == "good bye"
+    assert result["failure"] is None
+    assert result["took_s"] == pytest.approx(2, abs=0.15)
+    assert result["audio_s"] == pytest.approx(2, abs=0.02)
+    assert far.sessions[0].flushes == 1
+
+
+def test_an_engine_that_is_lost_is_told_and_is_status_1(far: FarEngine) -> None:
+    far.lost_after = 5
+    told = run("1.wav", "--engine", "scripted")
+    assert told.exit_code == 1
+    assert "The scripted engine failed: the service hung up." in told.stderr
+    assert len(far.sessions[0].heard) < 20, "the rest of the file is not waited for"
+    assert lines(run("1.wav", "--engine", "scripted", "--json"))[-1]["failure"] == "the service hung up"
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,13 +91,13 @@ async def test_a_pause_is_left_out(world: World, tmp_path: Path) -> None:
     record(world, tmp_path / "a.wav", dual=False, sample_rate_hz=16000)
     await let_pass(world, 100)
     world.engine.pause_recording(1, 5)
-    await let_pass(world, 600)
+    await let_pass(world, 2000)
     world.engine.resume_recording(1, 5)
     await let_pass(world, 100)
     world.engine.close_leg(1)
     event = await closed(world)
     assert event.reason == "call_ended"
-    assert 180 <= event.duration_ms < 500
+    assert 180 <= event.duration_ms < 1900
     channels, rate_hz, samples = read(tmp_path / "a.wav")
     assert (channels, rate_hz, len(samples) // 16) == (1, 16000, event.duration_ms)
     await world.until(lambda told: any(isinstance(event, events.LegClosed) for event in told))

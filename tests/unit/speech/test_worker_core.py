@@ -1,11 +1,13 @@
 """What a worker decodes first, and what it tells."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.frames import Audio, Message
+from offhook.edge.speech.protocol import DecodeAbandoned
 from offhook.edge.speech.worker_core import WorkerCore
 from tests.fakes.speech_engine import FakeIncremental, FakeRecognizer, silence, tone
 
@@ -255,6 +257,19 @@ def test_a_pause_is_decoded_ahead_and_its_final_is_there_at_once() -> None:
     assert bench.core.counters["finals_ahead"] == 1
 
 
+def test_a_slow_model_is_not_asked_twice_about_an_utterance() -> None:
+    bench = Bench(decode_s=1.2)
+    bench.open(1, interim=False)
+    for word in (5, 6, 7):
+        bench.push(1, tone(word, 1000) + silence(300))
+        bench.work()
+        bench.push(1, silence(300))
+        bench.work()
+    assert bench.texts("final") == [(1, "word5"), (1, "word6"), (1, "word7")]
+    assert bench.recognizer.heard == [5, 6, 7]
+    assert bench.core.counters["finals_ahead"] == 1, "what it costs is known after the first"
+
+
 def test_who_speaks_on_after_a_pause_gets_all_words_in_the_final() -> None:
     bench = Bench()
     bench.open(1, interim=False)
@@ -283,6 +298,109 @@ def test_what_is_finished_is_decoded_before_who_pauses() -> None:
         bench.push(session, tone(session, 1000) + silence(300 * session))
     bench.told += bench.core.work()
     assert bench.texts("final") == [(2, "word2")]
+
+
+class TestInTheMiddleOfADecode:
+    """What happens between the steps of a model."""
+
+    def during(self, bench: Bench, happens: Callable[[], None]) -> None:
+        """Let the next decode be interrupted once."""
+        hear = bench.recognizer.transcribe
+
+        def interrupted(*segment: Any) -> Any:
+            bench.recognizer.transcribe = hear  # type: ignore[method-assign]
+            happens()
+            bench.told += bench.core.finals_ready()
+            if bench.core.should_abandon:
+                raise DecodeAbandoned
+            return hear(*segment)
+
+        bench.recognizer.transcribe = interrupted  # type: ignore[method-assign]
+
+    def test_a_final_that_is_known_is_told(self) -> None:
+        bench = Bench()
+        for session in (1, 2):
+            bench.open(session)
+        bench.push(1, tone(1, 1000) + silence(300))
+        bench.work()
+        bench.push(2, tone(2, 1500))
+        self.during(bench, lambda: bench.push(1, silence(300)))
+        bench.work()
+        assert [(m["ev"], m["text"]) for m in bench.told if m["ev"] in ("partial", "final")] == [
+            ("partial", "word1"),
+            ("final", "word1"),
+            ("partial", "word2"),
+        ]
+
+    @pytest.mark.parametrize("pause_ms", [300, 600])
+    def test_a_partial_is_given_up_for_a_final_that_is_due_or_soon_will_be(self, pause_ms: int) -> None:
+        bench = Bench()
+        for session in (1, 2):
+            bench.open(session)
+        bench.push(2, tone(2, 1500))
+        self.during(bench, lambda: bench.push(1, tone(1, 1000) + silence(pause_ms)))
+        bench.work()
+        assert bench.recognizer.heard == [1, 2], "the one that waits comes first, nothing is lost"
+        assert bench.core.counters["partials_abandoned"] == 1
+
+    def test_a_partial_is_given_up_once_and_then_finished(self) -> None:
+        bench = Bench()
+        for session in (1, 2, 3):
+            bench.open(session)
+        bench.push(2, tone(2, 1500))
+        self.during(bench, lambda: bench.push(1, tone(1, 1000) + silence(600)))
+        bench.told += bench.core.work() + bench.core.work()
+        assert bench.texts("final") == [(1, "word1")]
+        self.during(bench, lambda: bench.push(3, tone(3, 1000) + silence(600)))
+        bench.work()
+        assert bench.recognizer.heard == [1, 2, 3]
+
+    def test_a_final_is_never_given_up(self) -> None:
+        bench = Bench()
+        for session in (1, 2):
+            bench.open(session, interim=False)
+        bench.push(2, tone(2, 500) + silence(600))
+        self.during(bench, lambda: bench.push(1, tone(1, 500) + silence(600)))
+        bench.work()
+        assert bench.recognizer.heard == [2, 1]
+        assert bench.core.counters["partials_abandoned"] == 0
+
+    def test_a_final_never_overtakes_one_of_its_session(self) -> None:
+        bench = Bench()
+        bench.open(1, interim=False)
+        bench.push(1, tone(1, 500) + silence(600))
+        # The second utterance is decoded ahead only when the first is done, so it cannot be known.
+        self.during(bench, lambda: bench.push(1, tone(2, 500) + silence(600)))
+        bench.work()
+        assert bench.texts("final") == [(1, "word1"), (1, "word2")]
+
+    def test_the_last_final_comes_before_the_end_of_its_session(self) -> None:
+        bench = Bench()
+        bench.open(1, interim=False)
+        bench.push(1, tone(1, 500) + silence(600))
+        self.during(bench, lambda: bench.order("close", 1))
+        bench.work()
+        assert bench.kinds(1)[-2:] == ["final", "closed"]
+        assert bench.kinds(1).count("closed") == 1
+
+    @pytest.mark.parametrize("pause_ms", [0, 600])
+    def test_a_session_that_is_dropped_is_told_nothing_more(self, pause_ms: int) -> None:
+        bench = Bench()
+        bench.open(1)
+        bench.push(1, tone(1, 1500) + silence(pause_ms))
+        self.during(bench, lambda: bench.order("drop", 1))
+        bench.work()
+        assert not {"partial", "final", "closed"} & set(bench.kinds(1))
+
+    def test_a_partial_whose_utterance_ended_is_not_told_but_may_be_the_final(self) -> None:
+        bench = Bench()
+        bench.open(1)
+        bench.push(1, tone(1, 1500) + silence(200))
+        self.during(bench, lambda: bench.push(1, silence(400)))
+        bench.work()
+        assert bench.texts("partial") == []
+        assert bench.texts("final") == [(1, "word1")]
+        assert bench.recognizer.heard == [1]
 
 
 def test_a_failed_decode_ahead_is_tried_once_more() -> None:

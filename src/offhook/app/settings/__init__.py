@@ -1,18 +1,17 @@
 """Settings: defaults < `offhook.toml` < environment < command line.
 
-`sections` is the documentation of every option. Does not know what the settings are for.
+`sections`, `engines` and `clouds` are the documentation of every option. Does not know what the settings are for.
 """
 
 from offhook.app.settings.clouds import AzureSettings, GoogleSettings
+from offhook.app.settings.engines import SpeechSettings, VendorSettings
 from offhook.app.settings.load import load_settings
 from offhook.app.settings.model import DEFAULT_APPLICATION_ID, ENVIRONMENT, Settings
 from offhook.app.settings.sections import (
     DialogflowSettings,
     RecordingSettings,
     RouteSettings,
-    SpeechSettings,
     TrunkSettings,
-    VendorSettings,
     VoiceSettings,
 )
 from offhook.app.settings.template import default_toml

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from offhook.app.settings.sections import VendorSettings
+from offhook.app.settings.engines import VendorSettings
+from offhook.app.settings.sections import Section
 
 Languages = Annotated[tuple[str, ...], Field(max_length=4)]
 """Azure takes at most four at the start of a call."""
@@ -25,10 +26,8 @@ class AzureSettings(VendorSettings):
     )
 
 
-class GoogleSettings(BaseModel):
+class GoogleSettings(Section):
     """Google Speech-to-Text v2 (extra `google`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: str = Field("", description="Project that pays. Empty: the service account's.")
     location: str = Field(

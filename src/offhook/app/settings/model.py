@@ -7,6 +7,13 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from offhook.app.settings.clouds import AzureSettings, GoogleSettings
+from offhook.app.settings.engines import (
+    SherpaSettings,
+    SpeechSettings,
+    VendorSettings,
+    VoskSettings,
+    WhisperSettings,
+)
 from offhook.app.settings.sections import (
     CompatSettings,
     DialogflowSettings,
@@ -17,16 +24,11 @@ from offhook.app.settings.sections import (
     MediaSettings,
     RecordingSettings,
     RouteSettings,
-    SherpaSettings,
     SipSettings,
-    SpeechSettings,
     StreamSettings,
     TrunkSettings,
-    VendorSettings,
     VoiceSettings,
-    VoskSettings,
     WebhookSettings,
-    WhisperSettings,
 )
 from offhook.app.settings.values import is_loopback, is_network, items
 from offhook.base import limits

@@ -1,7 +1,7 @@
 """The sections of the settings. This model is the documentation of every option."""
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, field_validator
 
@@ -20,11 +20,13 @@ from offhook.proto.sdp import CODECS, is_codec
 from offhook.proto.sip import SipSyntaxError, SipUri
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of the file: unknown names are mistakes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """The API, its documentation, `/metrics` and `/healthz`."""
 
     listen: str = Field("127.0.0.1:8080", description="Address of the API.")
@@ -60,7 +62,7 @@ class HttpSettings(_Section):
         return value.rstrip("/")
 
 
-class SipSettings(_Section):
+class SipSettings(Section):
     """Where phones and trunks reach us."""
 
     listen: str = Field(
@@ -116,7 +118,7 @@ class SipSettings(_Section):
         return str(ipaddress.ip_address(value)) if value else value
 
 
-class MediaSettings(_Section):
+class MediaSettings(Section):
     """RTP."""
 
     rtp_ports: str = Field(
@@ -165,7 +167,7 @@ class MediaSettings(_Section):
         return value
 
 
-class StreamSettings(_Section):
+class StreamSettings(Section):
     """WebSocket streams."""
 
     ca_file: str = Field(
@@ -212,7 +214,7 @@ class StreamSettings(_Section):
     )
 
 
-class RecordingSettings(_Section):
+class RecordingSettings(Section):
     """Recordings of calls, in the data directory."""
 
     kept_s: float = Field(
@@ -230,7 +232,7 @@ class RecordingSettings(_Section):
     )
 
 
-class WebhookSettings(_Section):
+class WebhookSettings(Section):
     """The default application and how its webhooks are delivered."""
 
     url: AnyHttpUrl | None = Field(
@@ -288,7 +290,7 @@ class WebhookSettings(_Section):
     )
 
 
-class VoiceSettings(_Section):
+class VoiceSettings(Section):
     """Texts that a voice says to calls (extra `voice`)."""
 
     default_voice: str = Field(
@@ -305,96 +307,7 @@ class VoiceSettings(_Section):
     )
 
 
-class SpeechSettings(_Section):
-    """Live transcription."""
-
-    default_engine: str = Field(
-        "local", description='Engine that serves every name not listed in "engines"; "reject" refuses them.'
-    )
-    engines: dict[str, str] = Field(
-        default_factory=dict,
-        description='Engine by the name the app uses, for example { Google = "local", Deepgram = "reject" }.',
-    )
-    workers: int = Field(1, ge=1, le=64, description="Speech worker processes.")
-    tracks_per_worker_max: int = Field(
-        limits.SPEECH_TRACKS_PER_WORKER_MAX,
-        ge=1,
-        le=1000,
-        description='Tracks that one worker takes; a transcription of "both" needs two, and what does not fit is '
-        "refused at its start.",
-    )
-    fallback: str = Field(
-        "",
-        description="Engine that goes on with a transcription whose own engine breaks off or cannot be had, for "
-        'example "local". Empty: such a transcription ends.',
-    )
-    warm_up: bool = Field(
-        True,
-        description="Load the model with the first call, so that the first transcription need not wait for it.",
-    )
-    echo_gate: bool = Field(
-        False,
-        description="Leave out of outbound transcriptions what applications themselves play and say, "
-        "so that only the other party of a bridge is transcribed.",
-    )
-    model_dir: str = Field(
-        "", description="Folder with the local engine's model files. Empty: the installed package."
-    )
-    script: str = Field(
-        "", description="JSON file that the scripted engine plays, for tests without a model."
-    )
-    options: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Settings of engines of other packages, by the engine's name."
-    )
-
-
-class VendorSettings(_Section):
-    """An account at a speech service. Naming the service in `speech.engines` puts it to use."""
-
-    api_key: str = Field("", repr=False, description="Key of the account.")
-    api_key_file: str = Field("", description="File that holds the key instead.")
-    url: str = Field(
-        "", description="Where the service is, instead of its public address: a private deployment, a test."
-    )
-    model: str = Field(
-        "",
-        description="Model where the app names none of the service's own. Empty: the newest that was tried.",
-    )
-    sessions_max: int = Field(
-        100, ge=1, le=10_000, description="Tracks at a time; the service's own limit is usually near."
-    )
-
-
-class _ModelSettings(_Section):
-    model_dir: str = Field("", description="Folder of the model.")
-    languages: tuple[str, ...] = Field(
-        (),
-        description='What the model knows, for example ["de"]; anything else is refused. Empty: not checked.',
-    )
-
-
-class SherpaSettings(_ModelSettings):
-    """A model on this machine for the engine `sherpa-onnx` (extra `sherpa`)."""
-
-    kind: str = Field("", description="What kind of model it is. Empty: told by the names of its files.")
-
-
-class WhisperSettings(_ModelSettings):
-    """A Whisper model on this machine for the engine `faster-whisper` (extra `whisper`)."""
-
-    compute_type: Literal["int8", "int8_float32", "int16", "float32"] = Field(
-        "int8", description="How the model calculates; int8 is the quickest."
-    )
-    partials: bool = Field(
-        False, description="Make interim results too; each costs as much as a final of any length."
-    )
-
-
-class VoskSettings(_ModelSettings):
-    """A Vosk model on this machine for the engine `vosk` (extra `vosk`)."""
-
-
-class DialogflowSettings(_Section):
+class DialogflowSettings(Section):
     """Conversations with Google Dialogflow agents (extra `dialogflow`)."""
 
     language: str = Field(
@@ -422,7 +335,7 @@ class DialogflowSettings(_Section):
         return value
 
 
-class EgressSettings(_Section):
+class EgressSettings(Section):
     """Which addresses an API caller may make this server talk to."""
 
     allow_private: bool | Literal["auto"] = Field(
@@ -438,7 +351,7 @@ class EgressSettings(_Section):
     )
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """Bounds that a machine's size decides."""
 
     legs: int = Field(limits.LEGS_MAX, ge=1, le=100_000, description="Calls at once; further ones get 503.")
@@ -457,7 +370,7 @@ class LimitSettings(_Section):
     )
 
 
-class CompatSettings(_Section):
+class CompatSettings(Section):
     """Switches back to Telnyx's literal behaviour where ours is kinder."""
 
     strict_transcription_stop: bool = Field(
@@ -485,7 +398,7 @@ class CompatSettings(_Section):
     )
 
 
-class RouteSettings(_Section):
+class RouteSettings(Section):
     """Which application takes which incoming calls; repeat the block, the first that fits decides."""
 
     application: str = Field(min_length=1, max_length=255, description="Its id or its name.")
@@ -510,14 +423,14 @@ class RouteSettings(_Section):
         return value
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """Logs, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level shown.")
     format: LogFormat = Field("auto", description='"text", "json", or auto: text on a terminal.')
 
 
-class TrunkSettings(_Section):
+class TrunkSettings(Section):
     """A SIP trunk or PBX that calls to numbers go through; repeat the block for each."""
 
     name: str = Field(min_length=1, max_length=64, description="A name for people and logs.")

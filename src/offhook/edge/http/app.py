@@ -15,6 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from offhook import __version__
 from offhook.base.clock import Clock
@@ -48,6 +49,7 @@ from offhook.edge.http.schemas import (
 )
 from offhook.edge.http.service import STREAMS_WANTED, CallService, UnknownCall
 from offhook.edge.http.texml import texml_router
+from offhook.edge.http.transcription_socket import TranscriptionSockets, transcription_router
 from offhook.edge.http.webhook_deliveries import DeliveryService, deliveries_router
 
 log = structlog.get_logger(__name__)
@@ -86,14 +88,18 @@ class _Api:
 
     async def need_key(self, request: Request, credentials: _Credentials) -> None:
         """Refuse a request without an accepted key, or beyond its rate, before its body is read."""
-        if credentials is None:
+        self.admit(None if credentials is None else credentials.credentials, request.scope)
+
+    def admit(self, key: str | None, scope: Scope) -> None:
+        """Refuse whoever has no accepted key, or sends more than it may."""
+        if key is None:
             raise Refusal(401, Problem("10009", "No API key was sent: use `Authorization: Bearer <key>`."))
-        if not self.auth.accepts(credentials.credentials):
+        if not self.auth.accepts(key):
             raise Refusal(401, Problem("10009", "The API key is not one of this server's."))
         if self.rate_limit is None:
             return
-        allowance = self.rate_limit.take(credentials.credentials, self.clock.now())
-        tell_allowance(request.scope, allowance)
+        allowance = self.rate_limit.take(key, self.clock.now())
+        tell_allowance(scope, allowance)
         if allowance.exceeded:
             problem = Problem(
                 "10011", f"Only {allowance.limit} requests fit into this time; try again later."
@@ -114,6 +120,7 @@ def create_app(
     applications: ApplicationService | None = None,
     recordings: RecordingService | None = None,
     rate_limit: RateLimit | None = None,
+    transcriptions: TranscriptionSockets | None = None,
 ) -> FastAPI:
     """Return the API of `service`.
 
@@ -129,6 +136,7 @@ def create_app(
         applications: keeps the Call Control applications; None: there is no such resource.
         recordings: keeps the recordings of calls; None: there is no such resource.
         rate_limit: how many requests each key may send; None: any number.
+        transcriptions: serves the transcription socket; None: there is none.
     """
     api = _Api(service, auth, rules, clock, RetryMemory(), rate_limit)
     app = FastAPI(
@@ -152,6 +160,8 @@ def create_app(
         telnyx.include_router(connections_router(applications, key))
     if recordings is not None:
         telnyx.include_router(recordings_router(recordings, key))
+    if transcriptions is not None:
+        telnyx.include_router(transcription_router(transcriptions, api.admit))
     app.include_router(telnyx, prefix="/v2")
     app.include_router(telnyx, include_in_schema=False)
     app.include_router(_house(api, registry, metrics_need_key=metrics_need_key))

@@ -5,6 +5,12 @@ import hmac
 from collections.abc import Iterable
 
 
+def bearer_of(authorization: str | None) -> str | None:
+    """Return the key of an Authorization header; None where there is none."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
 class ApiKeys:
     """The accepted API keys of this installation."""
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from offhook.base import limits
 from offhook.base.errors import ConfigError
 from offhook.base.tasks import TaskSet
+from offhook.edge.http.websocket import WebSocketProtocol
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,12 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             http=_HeadTimeout,
-            ws="none",
+            ws=WebSocketProtocol,
+            ws_max_size=limits.WEBSOCKET_MESSAGE_BYTES_MAX,
+            ws_ping_interval=limits.WEBSOCKET_PING_S,
+            ws_ping_timeout=limits.WEBSOCKET_PING_S,
+            # Audio is not made smaller by it, and nobody can send a bomb.
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -252,3 +252,27 @@ def _language(engine: _Engine, model: str | None, asked: str, pointer: str) -> s
         detail = f"The parameter `language` must be one of {', '.join(known.values())}."
         raise Refusal(422, Problem("10032", detail, pointer))
     return found
+
+
+def vendor_of(model: str) -> str | None:
+    """Return the engine whose models are called like this one, as in `deepgram/nova-3`."""
+    vendor, slash, _ = model.partition("/")
+    return _VENDORS.get(vendor.lower()) if slash else None
+
+
+def model_of(engine: str, asked: str | None) -> str | None:
+    """Return the full name of a model of this engine.
+
+    Raises:
+        Refusal: it has no such model.
+    """
+    return _model(ENGINES[engine], asked, "")
+
+
+def language_of(engine: str, model: str | None, asked: str | None) -> str | None:
+    """Return a language as this engine writes it.
+
+    Raises:
+        Refusal: it does not know that language.
+    """
+    return _language(ENGINES[engine], model, asked or "", "/language")

@@ -3,7 +3,7 @@
 Importing this module needs nothing; `check` and `load` need the extra `offhook[speech]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any
 
@@ -62,6 +62,8 @@ class Moonshine(Detectors):
 
         super().__init__()
         self._encoder, self._decoder = open_model(files.encoder), open_model(files.decoder)
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called between the steps of a decode."""
         self._np: Any = np
         self._tokens = read_tokens(files.tokenizer.read_bytes())
         self._outputs = [output.name for output in self._decoder.get_outputs()]
@@ -105,6 +107,7 @@ class Moonshine(Detectors):
         tokens: list[int] = []
         probabilities: list[float] = []
         for step in range(ceil(len(samples) / MODEL_RATE_HZ * _TOKENS_PER_S)):
+            self.meanwhile()
             logits, *present = self._decoder.run(self._outputs, feed)
             last = logits[0, -1]
             token = int(last.argmax())

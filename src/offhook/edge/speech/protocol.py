@@ -370,6 +370,21 @@ class IncrementalRecognizer(SegmentRecognizer, Protocol):
         ...
 
 
+class DecodeAbandoned(Exception):
+    """Raised by `meanwhile`, through the model: what it decodes is not wanted any more."""
+
+
+@runtime_checkable
+class ObligingRecognizer(SegmentRecognizer, Protocol):
+    """A model that calls `meanwhile` between the steps of a decode, every few milliseconds.
+
+    So what others are owed does not wait for the end of a long decode. `meanwhile` may raise
+    DecodeAbandoned, which the model lets pass.
+    """
+
+    meanwhile: Callable[[], None]
+
+
 class SegmentEngine(ABC):
     """An engine that turns one cut segment into text and is run by the worker processes."""
 

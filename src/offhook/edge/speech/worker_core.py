@@ -6,8 +6,9 @@ for more than one partial, and partials take at most half of the time, by being 
 and then not at all.
 
 While a speaker pauses, the utterance is decoded ahead: if the pause turns out to be its end, the
-final is there at once. A model that hears an utterance bit by bit is given it all the time, partials
-wanted or not, so that at its end little is left to do.
+final is there at once, and told even in the middle of another decode; a partial being decoded is
+given up for it. A model that hears an utterance bit by bit is given it all the time, partials wanted
+or not, so that at its end little is left to do.
 """
 
 from collections import deque
@@ -19,7 +20,7 @@ from offhook.base.limits import SPEECH_FINALS_QUEUED_MAX
 from offhook.edge.speech.ear import Ear
 from offhook.edge.speech.frames import Audio, Message
 from offhook.edge.speech.gates import accept
-from offhook.edge.speech.protocol import Heard, SegmentConfig, SegmentRecognizer
+from offhook.edge.speech.protocol import DecodeAbandoned, Heard, SegmentConfig, SegmentRecognizer
 from offhook.edge.speech.segmenter import SegmenterSettings
 from offhook.edge.speech.track import Track, Utterance, UtteranceStarted
 
@@ -30,6 +31,8 @@ _PARTIAL_MS_MAX = 4_000
 _SETTLED_STEP_MS = 1_000
 _AHEAD_QUIET_MS = 250
 """A pause this long is likely to be the end."""
+_AHEAD_COST_MS_MAX = 500
+"""A decode that takes as long as the endpoint would make no final earlier, and some finals dearer by half."""
 _AHEAD_RANK_MS = 60_000
 """Decoding ahead goes before any partial: who has paused waits for a final."""
 
@@ -39,6 +42,7 @@ WORKER_COUNTERS = (
     "decodes_failed",
     "texts_refused",
     "partials_skipped",
+    "partials_abandoned",
     "finals_ahead",
     "holes",
 )
@@ -60,6 +64,8 @@ class _Session:
     closing: bool = False
     told_settled_ms: int = 0
     cost_ms: float = 0.0
+    abandoned: bool = False
+    """Its last partial was given up for somebody's final."""
     ahead: tuple[int, int, Heard | None] | None = None
     """(utterance, end, text) of the last partial: if the final has the same end, it is the final."""
 
@@ -83,6 +89,10 @@ class WorkerCore:
         self._clock = clock
         self._sessions: dict[int, _Session] = {}
         self._finals: deque[tuple[int, Utterance]] = deque()
+        self._decoding: int | None = None
+        """Whose final is being decoded."""
+        self._partial: tuple[_Session, Utterance] | None = None
+        """The partial that is being decoded, while it may be given up."""
         self.counters = dict.fromkeys(WORKER_COUNTERS, 0)
 
     @property
@@ -127,6 +137,34 @@ class WorkerCore:
             return self._decode_final()
         due = self._partial_due()
         return self._decode_partial(due) if due is not None else []
+
+    def finals_ready(self) -> list[Message]:
+        """Tell the finals that were decoded ahead. May be called in the middle of `work`, as `receive` may."""
+        replies: list[Message] = []
+        # Finals of one session stay in order.
+        behind = {self._decoding}
+        for item in tuple(self._finals):
+            sid, utterance = item
+            session = self._sessions[sid]
+            if sid in behind or session.ahead_of(utterance.utterance_id, utterance.end_ms) is None:
+                behind.add(sid)
+                continue
+            self._finals.remove(item)
+            replies += self._finish(sid, session, utterance)
+        return replies
+
+    @property
+    def should_abandon(self) -> bool:
+        """True while a partial is being decoded and somebody waits for a final, or soon will."""
+        if self._partial is None or self._partial[0].abandoned:
+            return False  # the second try is finished, or there would be no partials at all under load
+        session, utterance = self._partial
+        own = (session.session_id, utterance.utterance_id, utterance.end_ms)
+        return any((sid, final.utterance_id, final.end_ms) != own for sid, final in self._finals) or any(
+            other is not session and self._overdue_ms(other) >= _AHEAD_RANK_MS
+            for other in self._sessions.values()
+            if other.track.speaking
+        )
 
     def _open(self, message: Message) -> None:
         config: dict[str, Any] = message["config"]
@@ -177,9 +215,18 @@ class WorkerCore:
         index = next(urgent, 0)
         sid, utterance = self._finals[index]
         del self._finals[index]
-        session = self._sessions[sid]
+        self._decoding = sid
+        try:
+            return self._finish(sid, self._sessions[sid], utterance)
+        finally:
+            self._decoding = None
+
+    def _finish(self, sid: int, session: _Session, utterance: Utterance) -> list[Message]:
+        replies = self._final(session, utterance)
+        if self._sessions.get(sid) is not session:
+            return []  # dropped meanwhile: nobody listens
         session.waiting -= 1
-        return self._final(session, utterance) + self._close_if_done(sid, session)
+        return replies + self._close_if_done(sid, session)
 
     def _final(self, session: _Session, utterance: Utterance) -> list[Message]:
         heard = session.ahead_of(utterance.utterance_id, utterance.end_ms)
@@ -199,9 +246,24 @@ class WorkerCore:
     def _decode_partial(self, sid: int) -> list[Message]:
         session = self._sessions[sid]
         utterance = session.track.so_far()
-        heard = self._decode(session, session.ear.so_far, utterance)
+        if session.track.quiet_ms < _AHEAD_QUIET_MS:
+            self._partial = (session, utterance)
+        try:
+            heard = self._decode(session, session.ear.so_far, utterance)
+        except DecodeAbandoned:
+            self.counters["partials_abandoned"] += 1
+            session.abandoned = True
+            return []
+        finally:
+            self._partial = None
+        session.abandoned = False
+        if self._sessions.get(sid) is not session:
+            return []
         pause_ms = max(session.partial_ms, int(_PARTIALS_SHARE * session.cost_ms * self._speakers()))
-        if pause_ms <= _PARTIAL_MS_MAX:
+        going = session.track.speaking and session.track.utterance_id == utterance.utterance_id
+        if not going:
+            pass  # it ended meanwhile, and its final follows
+        elif pause_ms <= _PARTIAL_MS_MAX:
             session.next_partial_ms = utterance.end_ms + pause_ms
         else:
             self.counters["partials_skipped"] += 1
@@ -214,7 +276,7 @@ class WorkerCore:
             None if session.ear.incremental else heard,
         )
         told = None if heard is None else accept(heard, final=False, voice=utterance.voice)
-        if told is None or told.text == session.last_partial or not session.interim:
+        if told is None or told.text == session.last_partial or not (session.interim and going):
             return []
         session.last_partial = told.text
         return [_words("partial", session, utterance, told)]
@@ -232,7 +294,7 @@ class WorkerCore:
     def _overdue_ms(self, session: _Session) -> int:
         end_ms = session.track.spoken_until_ms()
         quiet_ms = session.track.quiet_ms
-        if quiet_ms >= _AHEAD_QUIET_MS:
+        if quiet_ms >= _AHEAD_QUIET_MS and session.cost_ms <= _AHEAD_COST_MS_MAX:
             known = session.ahead is not None and session.ahead[:2] == (session.track.utterance_id, end_ms)
             return -1 if known else _AHEAD_RANK_MS + quiet_ms
         if not (session.interim or session.ear.incremental) or session.next_partial_ms is None:
@@ -248,6 +310,8 @@ class WorkerCore:
         began = self._clock()
         try:
             return hear(utterance)
+        except DecodeAbandoned:
+            raise
         except Exception:  # noqa: BLE001 - a model's failure costs one utterance, not the worker
             self.counters["decodes_failed"] += 1
             return None

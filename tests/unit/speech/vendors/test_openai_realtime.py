@@ -165,6 +165,41 @@ def test_an_utterance_is_committed_when_it_is_over_and_told_with_its_times() -> 
     assert hear(speaks, words("delta", delta="late")) == []
 
 
+def test_a_tone_is_cleared_and_the_service_answers_to_that() -> None:
+    speaks = dialect()
+    ringing = (b"\x00\x20" * 9 + b"\x00\xe0" * 9) * 889 + silence(4_000)
+    assert push(speaks, ringing * 2) == ["clear", "clear"]
+    cleared = '{"type": "input_audio_buffer.cleared", "event_id": "e"}'
+    assert kinds(speaks.finish()) == ["clear"]
+    assert hear(speaks, cleared, cleared) == []
+    assert hear(speaks, cleared) == [Done()]
+
+
+def test_long_silence_and_noise_are_cleared_again_and_again() -> None:
+    speaks = dialect()
+    assert push(speaks, silence(25_000)) == ["clear", "clear"]
+    humming = (b"\x00\x20" * 9 + b"\x00\xe0" * 9) * 444 * 60
+    cleared = push(speaks, humming)
+    assert set(cleared) == {"clear"}
+    assert len(cleared) >= 4
+    assert push(speaks, silence(3_000) + say("one two") + silence(700))[-1] == "commit"
+
+
+def test_the_end_of_what_is_cleared_comes_again() -> None:
+    speaks = dialect()
+    sent = [message for chunk in chunks(silence(10_020), 60) for message in speaks.audio(chunk)]
+    assert kinds(sent)[-2:] == ["clear", "append"]
+    assert len(base64.b64decode(json.loads(sent[-1])["audio"])) == 2_400
+
+
+def test_words_in_what_seems_to_be_a_tone_are_committed() -> None:
+    speaks = dialect()
+    tone = (b"\x00\x20" * 9 + b"\x00\xe0" * 9) * 889
+    assert push(speaks, tone) == []
+    hear(speaks, words("delta", delta="aah"))
+    assert push(speaks, silence(600)) == ["commit"]
+
+
 def test_words_that_no_loudness_announced_are_committed_a_while_after_the_last() -> None:
     speaks = dialect()
     push(speaks, silence(600))

@@ -38,6 +38,11 @@ def test_numbers_texts_and_lists_are_taken_only_as_such() -> None:
     assert len(reading.objects([{}] * (VENDOR_WORDS_MAX + 1))) == VENDOR_WORDS_MAX
 
 
+def test_only_words_are_spoken() -> None:
+    said = ["[Music]", " [Silence] hello  [Laughter]", "...", "\u266a", "Hi, 5.", None, 7, "[a"]
+    assert [reading.spoken(text) for text in said] == ["", "hello", "", "", "Hi, 5.", "", "", "[a"]
+
+
 def test_confidence_is_the_geometric_mean_of_the_tokens() -> None:
     assert reading.likelihood([{"logprob": 0.0}, {"logprob": -2.0}]) == pytest.approx(0.3679, abs=1e-4)
     assert reading.likelihood([{"logprob": 5.0}]) == 1.0

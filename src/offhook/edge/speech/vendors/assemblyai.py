@@ -262,7 +262,7 @@ def _query(config: SpeechConfig, model: str) -> dict[str, str]:
 def _said(body: dict[str, Any]) -> Said:
     words = tuple(word for item in reading.objects(body.get("words")) if (word := _word(item)) is not None)
     final = body.get("end_of_turn") is True
-    text = reading.text(body.get("transcript"))
+    text = reading.spoken(body.get("transcript"))
     spoken = " ".join(word.text for word in words)
     if not final and len(spoken) > len(text):
         # The older models leave the word that may still change out of the text, and nowhere else.
@@ -280,7 +280,7 @@ def _said(body: dict[str, Any]) -> Said:
 
 
 def _word(item: dict[str, Any]) -> Word | None:
-    text = reading.text(item.get("text"))
+    text = reading.spoken(item.get("text"))
     start_ms, end_ms = reading.milliseconds(item.get("start")), reading.milliseconds(item.get("end"))
     if not text or start_ms is None or end_ms is None:
         return None

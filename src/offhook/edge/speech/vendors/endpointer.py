@@ -1,6 +1,7 @@
 """Finds the ends of utterances by loudness, for services that do not look for them. Pure: no model, no clock.
 
-Wrong about tones and music, which count as speech: the service then hears them and finds no words.
+Tones of the telephone are as loud all the time, which speech never is, and are left out. Wrong about
+music, which counts as speech: the service then hears it and finds no words.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ _FLOOR_RISE = 1.005
 """The noise floor follows louder noise by 2 dB a second, and quieter noise at once."""
 _FLOOR_MIN = 8.0
 _ONSET_FRAMES = 3
+_TONE_FRAMES_MIN = 12
+_TONE_SPREAD_MAX = 0.2
+"""Of the frames' levels, as a share of their mean: 440 and 480 Hz together make 0.1, speech above 0.4."""
 _PAUSE_MS = 200
 
 
@@ -26,6 +30,29 @@ class Span:
 
     start_ms: int
     end_ms: int
+
+
+@dataclass(slots=True)
+class _Levels:
+    """How much the loud frames of an utterance differ."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, level: float) -> None:
+        """Take a loud frame's level."""
+        self.count += 1
+        self.total += level
+        self.squares += level * level
+
+    @property
+    def steady(self) -> bool:
+        """True when all are alike, as in a tone."""
+        if self.count < _TONE_FRAMES_MIN:
+            return False
+        mean = self.total / self.count
+        return self.squares / self.count - mean * mean <= (_TONE_SPREAD_MAX * mean) ** 2
 
 
 class Endpointer:
@@ -47,14 +74,22 @@ class Endpointer:
         self._loud_run = 0
         self._start_ms: int | None = None
         self._loud_until_ms = 0
+        self._levels = _Levels()
 
     @property
     def span(self) -> Span | None:
         """Where the utterance that goes on was loud so far."""
-        return None if self._start_ms is None else Span(self._start_ms, self._loud_until_ms)
+        if self._start_ms is None or self._levels.steady:
+            return None
+        return Span(self._start_ms, self._loud_until_ms)
+
+    @property
+    def idle(self) -> bool:
+        """True while nothing is loud, nor begins to be."""
+        return self._start_ms is None and self._loud_run == 0
 
     def push(self, pcm: bytes) -> bool:
-        """Take audio; return whether an utterance ended in it. `end` must follow then."""
+        """Take audio; return whether an utterance or a tone ended in it. `end` must follow then."""
         self._rest += pcm
         over = False
         whole = len(self._rest) - len(self._rest) % self._frame_bytes
@@ -64,10 +99,11 @@ class Endpointer:
         return over
 
     def end(self) -> Span | None:
-        """End the utterance that goes on and return where it was."""
+        """End the utterance that goes on and return where it was; None when it was a tone."""
         span = self.span
         self._start_ms = None
         self._loud_run = 0
+        self._levels = _Levels()
         return span
 
     def _frame(self, frame: bytes) -> bool:
@@ -84,6 +120,7 @@ class Endpointer:
             return False
         if level >= loud_level * _QUIET_SHARE:
             self._loud_until_ms = self._now_ms
+            self._levels.add(level)
         return self._is_over()
 
     def _is_over(self) -> bool:

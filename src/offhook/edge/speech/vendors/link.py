@@ -51,7 +51,7 @@ class Link:
         self._second = 0
         self._messages = 0
         self.timeline = Timeline(sample_rate_hz)
-        self.opened_at_s = self.sent_at_s = self._loop.time()
+        self.opened_at_s = self.sent_at_s = self._heard_at_s = self._loop.time()
         self.floor_ms = 0
         """What lies before it on the leg's clock has been told by connections before this one."""
 
@@ -104,7 +104,8 @@ class Link:
         self.timeline.add(piece)
         if self._dialect.answers and is_loud(piece.pcm):
             self._loud_s += self._seconds(piece)
-            if self._loud_s > VENDOR_SILENT_S:
+            # Of audio that is heard again at once nothing can have been said yet.
+            if min(self._loud_s, self._loop.time() - self._heard_at_s) > VENDOR_SILENT_S:
                 raise LinkLost(Trouble("the service hears speech and says nothing", retry=True))
         await self._write(self._dialect.audio(piece.pcm))
 
@@ -133,6 +134,7 @@ class Link:
         except ConnectionLost as lost:
             raise LinkLost(self._dialect.closed(lost.code, lost.reason)) from None
         self._loud_s = 0.0
+        self._heard_at_s = self._loop.time()
         second = int(self._loop.time())
         self._messages = self._messages + 1 if second == self._second else 1
         self._second = second

@@ -50,6 +50,10 @@ _URL: Final = "wss://api.openai.com/v1"
 _BYTES_PER_MS: Final = RATE_HZ * 2 // 1000
 _COMMIT_MS_MIN: Final = 100
 """The service refuses to commit less."""
+_NOTHING_MS: Final = 10_000
+"""So much audio without speech is not kept for the next utterance."""
+_PREROLL_BYTES: Final = 300 * RATE_HZ // 1000
+"""Of what is cleared, the end comes again: speech may begin softly."""
 _DELTA_WAIT_MS: Final = 1_000
 """How long after the last delta words that no loudness announced are committed."""
 _ID_CHARACTERS_MAX: Final = 128
@@ -82,12 +86,15 @@ class OpenAiDialect:
         """Commits of ours without an answer: event id, where the words are, what they settle."""
         self._commit_count = 0
         self._sent_bytes = 0
+        self._recent = b""
         self._committed_ms = 0
         self._filling_ms = 0
         """Silence that was added so that a commit is long enough; the service's clock counts it."""
         self._delta_ms: int | None = None
         """When words came last for audio that is not committed yet."""
-        self._ready = self._speaking = self._finishing = self._clearing = False
+        self._clears = 0
+        """Clearings of the buffer without an answer."""
+        self._ready = self._speaking = self._finishing = False
 
     def dial(self) -> Dial:
         """Return where to connect; a model in the address would make it a conversation."""
@@ -100,13 +107,19 @@ class OpenAiDialect:
     def audio(self, pcm: bytes) -> Sequence[Wire]:
         """Return the audio as the buffer takes it, and the end of an utterance where we find one."""
         self._sent_bytes += len(pcm)
-        messages = [_append(mulaw_encode(pcm))]
+        mulaw = mulaw_encode(pcm)
+        self._recent = (self._recent + mulaw)[-_PREROLL_BYTES:]
+        messages = [_append(mulaw)]
         over = self._endpointer.push(pcm)
         if self._traits.finds_pauses:
             if over:
                 self._endpointer.end()
-        elif over or self._has_stale_words():
+        elif (over and self._holds_speech()) or self._has_stale_words():
             messages += self._commit()
+        elif over or self._has_long_nothing():
+            # A tone, noise or silence: nothing to look for words in; the answer says that the service lives.
+            self._endpointer.end()
+            messages += [*self._clear(), _append(self._recent)]
         return messages
 
     def keep_alive(self) -> Sequence[Wire]:
@@ -120,10 +133,7 @@ class OpenAiDialect:
     def finish(self) -> Sequence[Wire]:
         """Return what asks for the last words; the answers to it are how we know that there are no more."""
         self._finishing = True
-        if self._holds_speech():
-            return self._commit()
-        self._clearing = True
-        return (json.dumps({"type": "input_audio_buffer.clear"}),)
+        return self._commit() if self._holds_speech() else self._clear()
 
     def receive(self, message: Wire) -> Sequence[VendorEvent]:
         """Return what a message means."""
@@ -131,7 +141,7 @@ class OpenAiDialect:
         if body is None:
             return (Unreadable(),)
         events = [*self._understand(body), *self._items.due()]
-        if self._finishing and not (self._clearing or self._commits or self._items.waiting):
+        if self._finishing and not (self._clears or self._commits or self._items.waiting):
             events.append(Done())
         return events
 
@@ -156,7 +166,7 @@ class OpenAiDialect:
                 self._ready = True
                 return events
             case "input_audio_buffer.cleared":
-                self._clearing = False
+                self._clears = max(0, self._clears - 1)
                 return ()
             case "error":
                 return self._error(body.get("error"))
@@ -225,7 +235,7 @@ class OpenAiDialect:
             events.append(Speaking(item.start_ms))
         end_ms = max(item.start_ms, self._sent_ms if item.end_ms is None else item.end_ms)
         if self._items.may_tell(item_id):
-            said = Said(reading.text(item.text), False, item.start_ms, end_ms, utterance_end=False)
+            said = Said(reading.spoken(item.text), False, item.start_ms, end_ms, utterance_end=False)
             events.append(said)
         return events
 
@@ -236,7 +246,7 @@ class OpenAiDialect:
         assert item.end_ms is not None, "committed items have times"
         languages = reading.objects(body.get("languages"))
         item.final = Said(
-            reading.text(body.get("transcript")),
+            reading.spoken(body.get("transcript")),
             True,
             item.start_ms,
             item.end_ms,
@@ -285,6 +295,18 @@ class OpenAiDialect:
             and self._endpointer.span is None
             and self._sent_ms - self._delta_ms >= self._endpoint_ms + _DELTA_WAIT_MS
         )
+
+    def _has_long_nothing(self) -> bool:
+        return (
+            self._sent_ms - self._committed_ms >= _NOTHING_MS
+            and self._endpointer.idle
+            and not self._holds_speech()
+        )
+
+    def _clear(self) -> list[Wire]:
+        self._clears += 1
+        self._committed_ms = self._sent_ms
+        return [json.dumps({"type": "input_audio_buffer.clear"})]
 
     def _commit(self) -> list[Wire]:
         messages: list[Wire] = []

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from offhook.base.limits import VENDOR_TIME_MS_MAX, VENDOR_WORDS_MAX
 from offhook.edge.speech.vendors.dialect import Wire
 
 _LANGUAGE_CHARACTERS_MAX = 35
+_TAG = re.compile(r"\[[^\[\]]{1,40}\]")
 
 
 def json_object(message: Wire) -> dict[str, Any] | None:
@@ -30,6 +32,12 @@ def objects(value: Any) -> list[dict[str, Any]]:
 def text(value: Any) -> str:
     """Return a text in one line; empty when it is none."""
     return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def spoken(value: Any) -> str:
+    """Return what somebody said: a text without tags such as [Music]; empty when it holds no word."""
+    said = " ".join(_TAG.sub(" ", value).split()) if isinstance(value, str) else ""
+    return said if any(character.isalnum() for character in said) else ""
 
 
 def milliseconds(value: Any) -> int | None:

@@ -228,6 +228,10 @@ class VendorSession:
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             results = [task.result() for task in work if task in done]
+        except asyncio.CancelledError:
+            if rotating.done() and not rotating.cancelled():
+                self._tasks.start(rotating.result().close(), name="speech vendor close")
+            raise
         finally:
             for task in work:
                 task.cancel()

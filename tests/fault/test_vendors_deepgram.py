@@ -1,4 +1,4 @@
-"""A speech service on a real socket that refuses, hangs, breaks off, floods and talks nonsense."""
+"""Deepgram on a real socket, refusing, hanging, breaking off, flooding and talking nonsense."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,6 +17,7 @@ from offhook.edge.speech.protocol import (
     SpeechEvent,
     SpeechStarted,
 )
+from offhook.edge.speech.vendors import link as vendor_link
 from offhook.edge.speech.vendors import session as vendor_session
 from offhook.edge.speech.vendors import verdicts
 from offhook.edge.speech.vendors.deepgram import ENGINE, make_dialect
@@ -171,6 +172,26 @@ async def test_a_message_without_end_is_left(model: str) -> None:
         caller.say(say("hello world") + PAUSE)
         await caller.until("hello", "world")
         assert len(caller.errors()) == 1
+
+
+async def test_a_service_that_never_greets_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_link, "VENDOR_OPEN_TIMEOUT_S", 0.5)
+    async with call(FakeDeepgram(Plan(mute=True), GOOD), "deepgram/flux") as caller:
+        caller.say(say("hello world") + PAUSE)
+        await caller.until("hello", "world")
+        assert caller.errors() == [("the service does not answer", True)]
+
+
+@MODELS
+async def test_a_service_that_falls_silent_is_left(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendor_link, "VENDOR_SILENT_S", 0.3)
+    async with call(FakeDeepgram(Plan(deaf_after_ms=500), GOOD), model) as caller:
+        words = "one two three four five six seven eight nine ten"
+        for chunk in chunks(silence(400) + say(words) + PAUSE):
+            caller.say(chunk)
+            await asyncio.sleep(0.004)
+        await caller.until(*words.split())
+        assert caller.errors() == [("the service hears speech and says nothing", True)]
 
 
 async def test_a_port_where_nobody_listens_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
