@@ -62,7 +62,7 @@ def shared_words(text: str, speaker: str) -> int:
 
 async def test_each_speaker_is_heard_on_the_right_track_of_both_legs(tmp_path: Path) -> None:
     calls: dict[str, str] = {}
-    ready = asyncio.Event()
+    bridged, ready = asyncio.Event(), asyncio.Event()
 
     async def on_event(app: App, event: dict[str, Any]) -> None:
         data = event["data"]
@@ -74,7 +74,8 @@ async def test_each_speaker_is_heard_on_the_right_track_of_both_legs(tmp_path: P
                 calls[data["payload"]["from"].removeprefix("sip:").partition("@")[0]] = call
                 if len(calls) == 2:
                     await app.act(calls["a"], "bridge", call_control_id=calls["b"])
-            case "call.bridged" if app.types().count("call.bridged") == 2:
+            case "call.bridged" if app.types().count("call.bridged") == 2 and not bridged.is_set():
+                bridged.set()
                 for leg in calls.values():
                     await app.act(leg, "transcription_start", transcription_tracks="both")
                 ready.set()
