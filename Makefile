@@ -9,6 +9,12 @@ export PATH := $(PATH):$(abspath $(BIN))
 export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# That the machine was busy elsewhere for a moment is no fault of a test on real time; what fails twice is.
+on_real_time = $(PYTEST) -q -n 2 --dist worksteal $(1) || { status=$$?; \
+	[ $$status -eq 1 ] || exit $$status; \
+	echo "$(1): what failed is tried once more, alone:"; \
+	$(PYTEST) -v --last-failed --last-failed-no-failures none $(1); }
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop test-engines bench bench-speech soak-speech ci clean
 
@@ -29,7 +35,8 @@ hours: ## calls that last an hour of simulated time, with the numbers
 	cargo test --profile fast -p offhook-media --test hour --locked -- --nocapture
 
 test-python: setup
-	$(PYTEST) -q -n 2 tests --ignore tests/interop
+	$(PYTEST) -q -n 2 tests --ignore tests/interop --ignore tests/fault
+	$(call on_real_time,tests/fault)
 
 lint: setup ## formatting, lints, types, import rules, docs of both languages
 	$(BIN)/ruff format --check .
@@ -68,16 +75,12 @@ test-wheel: wheel ## install the wheel in an empty venv and test what a wheel ca
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
 
-interop: setup $(VENV)/.dialogflow $(VENV)/.sherpa build/pipecat-venv/.built build/vendors-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo; what fails gets a second try, alone
+interop: setup $(VENV)/.dialogflow $(VENV)/.sherpa build/pipecat-venv/.built build/vendors-venv/.built ## foreign programs on real sockets: sipp, baresip, ffmpeg, the official SDK, Pipecat, the demo; what fails is tried twice
 	@dpkg -s $(PEERS) >/dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
 	cargo test --package offhook-codec --test against_ffmpeg --locked --quiet
-	@# Tests on real time: a machine that was busy elsewhere for a moment is no fault of ours. What fails twice is.
-	$(PYTEST) -q -n 2 --dist worksteal tests/interop || { status=$$?; \
-		[ $$status -eq 1 ] || exit $$status; \
-		echo "interop: what failed is tried once more, alone:"; \
-		$(PYTEST) -v --tb=long --last-failed --last-failed-no-failures none tests/interop; }
+	$(call on_real_time,tests/interop)
 
 $(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locked
 	$(BIN)/pip install --quiet --require-hashes -r $<

@@ -65,7 +65,7 @@ class Rig:
         return str(receipt.event_id)
 
     async def until_ended(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.outbox.counters.pending:
                 await asyncio.sleep(0.005)
 
@@ -200,7 +200,7 @@ async def test_a_delivery_under_way_has_no_status_yet_and_says_when_it_goes_on(r
     receipt = await rig.outbox.put(
         "call.answered", {}, occurred_at=1.7e9, route=WebhookRoute(rig.app), call_leg_id="leg"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not rig.outbox.counters.parked:
             await asyncio.sleep(0.005)
     async with rig.sdk() as client:

@@ -82,7 +82,7 @@ def stream_arguments(**changes: Any) -> dict[str, Any]:
         "connected_json": '{"event":"connected","version":"1.0.0"}',
         "start_json": '{"call_control_id":"c"}',
         "stop_json": '{"call_control_id":"c"}',
-        "connect_timeout_ms": 3000,
+        "connect_timeout_ms": 30_000,
         "connect_retry_ms": [],
     }
     return arguments | changes

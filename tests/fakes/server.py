@@ -71,6 +71,10 @@ async def launch_offhook(
 ) -> tuple[asyncio.subprocess.Process, Path]:
     """Start a server and wait for nothing; return its process and where it logs."""
     data_dir.mkdir(parents=True, exist_ok=True)
+    config = data_dir / "offhook.toml"
+    if "[speech]" not in (told := config.read_text("utf-8") if config.exists() else ""):
+        # Most calls of tests are not transcribed: they need not load a model with the first one.
+        config.write_text(told + "\n[speech]\nwarm_up = false\n", "utf-8")
     log_path = data_dir / "stderr.log"
     settings = {
         "OFFHOOK_HTTP_LISTEN": f"127.0.0.1:{http_port}",
@@ -199,6 +203,20 @@ async def running_app(on_event: OnEvent | None = None, *, port: int = 0) -> Asyn
         finally:
             await tasks.close()
             await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, on_event: OnEvent | None = None, **env: Any
+) -> AsyncIterator[tuple[App, OffhookProcess]]:
+    """Run a server and the app that gets its webhooks; the server ends in good order."""
+    async with running_app(on_event) as app:
+        server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url, **env)
+        app.api = server.api
+        try:
+            yield app, server
+        finally:
+            assert await stop_offhook(server) == 0
 
 
 def free_port() -> int:

@@ -163,7 +163,7 @@ async def test_rubbish_on_the_rtp_ports_does_not_touch_a_calls_audio(tmp_path: P
     assert (result.outcome, result.ended_by) == ("answered", "local")
     hangup = app.events[-1]["data"]["payload"]
     inbound = hangup["call_quality_stats"]["inbound"]
-    assert 150 <= int(inbound["packet_count"]) <= 165, "the caller's packets, and nobody else's"
+    assert 120 <= int(inbound["packet_count"]) <= 165, "the caller's packets, and nobody else's"
     assert result.stats is not None
     assert result.stats["packets_lost"] == 0
     assert "Traceback" not in log

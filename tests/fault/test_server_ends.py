@@ -83,13 +83,14 @@ async def test_sigterm_lets_calls_end_and_takes_no_new_one(tmp_path: Path) -> No
 
 async def test_a_second_sigterm_ends_the_calls_at_once_and_leaves_no_process(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
+    tmp_path.joinpath("offhook.toml").write_text("[speech]\nwarm_up = true\n")
     async with running_app(answer) as app, Phone() as phone:
         server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
         app.api = server.api
         try:
             calls = [asyncio.create_task(phone.call(open_ended(server, f"u{n}"))) for n in range(3)]
             await app.wait_for(lambda app: app.types().count("call.answered") == 3)
-            await until(lambda: "speech worker ready" in server.log(), 20)
+            await until(lambda: "speech worker ready" in server.log(), 60)
             workers = children_of(server.pid)
             assert workers, "there is a worker to be left behind"
             server.process.send_signal(signal.SIGTERM)
@@ -99,7 +100,7 @@ async def test_a_second_sigterm_ends_the_calls_at_once_and_leaves_no_process(tmp
             assert {(await call).ended_by for call in calls} == {"remote"}, "each got a BYE"
             async with asyncio.timeout(30):
                 assert await server.process.wait() == 0
-            assert asyncio.get_running_loop().time() - begun_at < 10
+            assert asyncio.get_running_loop().time() - begun_at < 20
         finally:
             await server.kill()
         await until(lambda: not any(is_alive(pid) for pid in workers))
@@ -109,13 +110,14 @@ async def test_a_second_sigterm_ends_the_calls_at_once_and_leaves_no_process(tmp
 
 async def test_no_worker_outlives_a_killed_server(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
+    tmp_path.joinpath("offhook.toml").write_text("[speech]\nwarm_up = true\n")
     async with running_app(answer) as app, Phone() as phone:
         server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
         app.api = server.api
         hang_up = asyncio.Event()
         call = asyncio.create_task(phone.call(open_ended(server), hang_up_when=hang_up))
         try:
-            await until(lambda: "speech worker ready" in server.log(), 20)
+            await until(lambda: "speech worker ready" in server.log(), 60)
             workers = children_of(server.pid)
             assert workers
         finally:
@@ -145,11 +147,11 @@ async def test_a_killed_speech_worker_costs_the_call_no_word(tmp_path: Path) -> 
                     hang_up_when=hang_up,
                 )
             )
-            await until(lambda: "speech worker ready" in server.log(), 20)
+            await until(lambda: "speech worker ready" in server.log(), 60)
             await asyncio.sleep(1.5)
             for pid in children_of(server.pid):
                 os.kill(pid, signal.SIGKILL)
-            await until(lambda: server.log().count("speech worker ready") == 2, 20)
+            await until(lambda: server.log().count("speech worker ready") == 2, 60)
             await app.wait_for(lambda app: len(heard(app)) >= 0.7 * len(words.split()), 30)
             await asyncio.sleep(1.0)
             hang_up.set()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.fakes.server import App, free_port, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, free_port, serving
 from tests.fakes.tones import pure_ms
 from tests.interop.test_cli_tools import tool
 
@@ -58,13 +58,8 @@ async def offhook(folder: Path, stream: dict[str, Any]) -> AsyncIterator[tuple[A
         if event["data"]["event_type"] == "call.initiated":
             await app.act(event["data"]["payload"]["call_control_id"], "answer", **stream)
 
-    async with running_app(on_event) as app:
-        server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            yield app, server.sip_port
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(folder, on_event) as (app, server):
+        yield app, server.sip_port
         assert app.refused == []
 
 
@@ -157,18 +152,11 @@ async def test_two_baresips_in_different_codecs_hear_each_other_over_a_bridge(tm
             if len(answered) == 2:
                 await app.act(call, "bridge", call_control_id=answered[0])
 
-    async with running_app(on_event) as app:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            opus, pcma = await asyncio.gather(
-                call_by_baresip(
-                    tmp_path / "a", codec="opus/48000/2", module="opus", sip_port=server.sip_port
-                ),
-                call_by_baresip(tmp_path / "b", codec="PCMA/8000/1", module="g711", sip_port=server.sip_port),
-            )
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server):
+        opus, pcma = await asyncio.gather(
+            call_by_baresip(tmp_path / "a", codec="opus/48000/2", module="opus", sip_port=server.sip_port),
+            call_by_baresip(tmp_path / "b", codec="PCMA/8000/1", module="g711", sip_port=server.sip_port),
+        )
     codecs = {
         event["data"]["payload"]["codec"]
         for event in app.events

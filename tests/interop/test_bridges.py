@@ -18,7 +18,7 @@ from offhook.kit.answering import AnsweringPhone, AnswerPlan
 from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import App, free_port, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, free_port, serving
 from tests.fakes.tones import pure_ms, tone
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -29,15 +29,10 @@ CALL_MS = 4000
 
 @asynccontextmanager
 async def server(folder: Path, on_event: Any) -> AsyncIterator[tuple[App, str]]:
-    async with running_app(on_event) as app:
-        process = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = process.api
-        try:
-            yield app, f"sip:app@127.0.0.1:{process.sip_port}"
-        finally:
-            assert await stop_offhook(process) == 0
-        assert "Traceback" not in process.log()
-        assert app.refused == []
+    async with serving(folder, on_event) as (app, process):
+        yield app, f"sip:app@127.0.0.1:{process.sip_port}"
+    assert "Traceback" not in process.log()
+    assert app.refused == []
 
 
 def told(app: App, event_type: str) -> list[dict[str, Any]]:

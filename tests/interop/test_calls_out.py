@@ -116,32 +116,6 @@ async def test_a_phone_answers_and_the_app_hangs_up(app: App, tmp_path: Path, tr
     assert app.refused == []
 
 
-@pytest.mark.parametrize(
-    ("status", "cause"),
-    [
-        ("486", "user_busy"),
-        ("404", "not_found"),
-        ("603", "call_rejected"),
-        ("480", "no_answer"),
-        ("500", "unspecified"),
-    ],
-)
-async def test_a_refusal_is_told_with_its_cause(app: App, tmp_path: Path, status: str, cause: str) -> None:
-    refuse = scenario(tmp_path, "refuse", status=status)
-    async with running_server(app, tmp_path) as server, callee(tmp_path, *refuse) as port:
-        await dial(server, f"sip:bob@127.0.0.1:{port}")
-        hangup = await hangup_of(app)
-    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == (cause, status)
-    assert app.types() == ["call.initiated", "call.hangup"]
-
-
-async def test_a_phone_that_only_rings_is_cancelled_by_time(app: App, tmp_path: Path) -> None:
-    async with running_server(app, tmp_path) as server, callee(tmp_path, *scenario(tmp_path, "ring")) as port:
-        await dial(server, f"sip:bob@127.0.0.1:{port}", timeout_secs=5)
-        hangup = await hangup_of(app)
-    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("timeout", "487")
-
-
 async def test_a_phone_that_only_rings_is_cancelled_by_hangup(app: App, tmp_path: Path) -> None:
     async with running_server(app, tmp_path) as server, callee(tmp_path, *scenario(tmp_path, "ring")) as port:
         call = await dial(server, f"sip:bob@127.0.0.1:{port}")
@@ -190,13 +164,6 @@ async def test_a_wrong_password_is_a_rejected_call(app: App, tmp_path: Path) -> 
         await dial(server, f"sip:bob@127.0.0.1:{port}", sip_auth_username="us", sip_auth_password="wrong")
         hangup = await hangup_of(app)
     assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("call_rejected", "403")
-
-
-async def test_nobody_at_the_address_is_told(app: App, tmp_path: Path) -> None:
-    async with running_server(app, tmp_path) as server:
-        await dial(server, "sip:bob@nowhere.invalid")
-        hangup = await hangup_of(app)
-    assert (hangup["hangup_cause"], hangup["sip_hangup_cause"]) == ("unspecified", "unspecified")
 
 
 async def test_a_stream_is_open_before_anybody_is_rung_and_hears_from_the_answer_on(

@@ -147,7 +147,7 @@ async def test_the_agent_of_the_guide_greets_listens_and_is_interrupted(tmp_path
         async with tool("call", uri, "--play", WORDS) as call:
             await printed(agent, "interrupted")
             await printed(agent, "heard ")
-            assert await call.interrupt() == 0
+            assert await call.rest() == 0
     finally:
         agent.kill()
         await agent.wait()
@@ -177,7 +177,7 @@ async def test_the_menu_of_the_guide_connects_and_takes_messages(
             tool("call", uri, "--play", WORDS, "--dtmf", key) as call,
         ):
             await printed(app, outcome)
-            assert await call.interrupt() == 0
+            assert await call.rest() == 0
     finally:
         app.kill()
         await app.wait()

@@ -8,7 +8,7 @@ import pytest
 
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, running_app, serving, start_offhook, stop_offhook
 from tests.fakes.sounds import pcm_wav
 from tests.fakes.tones import WINDOW_MS, tone
 from tests.interop.test_playback import files, heard_ms, playbacks
@@ -27,16 +27,11 @@ async def test_what_the_caller_presses_ends_the_entry_and_its_rest_is_only_told(
             await app.act(call, "gather", gather_id="pin", minimum_digits=4, maximum_digits=4)
             ready.set()
 
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="49*15", tail_s=0.3)
-            async with asyncio.timeout(30):
-                await phone.call(plan, play_when=ready)
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="49*15", tail_s=0.3)
+        async with asyncio.timeout(30):
+            await phone.call(plan, play_when=ready)
+        await app.wait_for(lambda app: "call.hangup" in app.types())
     assert app.refused == []
     [end] = [event["data"]["payload"] for event in app.events if "gather" in event["data"]["event_type"]]
     assert (end["status"], end["digits"], end["gather_id"]) == ("valid", "49*1", "pin")
@@ -103,16 +98,11 @@ async def test_a_text_is_said_until_a_key(tmp_path: Path) -> None:
         elif kind == "call.speak.started":
             asked.set()
 
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="42", tail_s=0.5)
-            async with asyncio.timeout(40):
-                await phone.call(plan, play_when=asked)
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        plan = CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", digits="42", tail_s=0.5)
+        async with asyncio.timeout(40):
+            await phone.call(plan, play_when=asked)
+        await app.wait_for(lambda app: "call.hangup" in app.types())
         assert "library" not in server.log()
     assert app.refused == []
     told = [kind for kind in app.types() if kind != "call.dtmf.received"]

@@ -9,7 +9,7 @@ import pytest
 from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import running_app, start_offhook, stop_offhook
+from tests.fakes.server import serving
 from tests.interop.test_cli_tools import tool
 from tests.interop.test_two_way import Talk
 
@@ -41,19 +41,14 @@ async def test_keys_within_the_audio_are_told_where_they_are_looked_for(
     config.write_text(f'[media]\ninband_dtmf = "{setting}"\n', encoding="utf-8")
     async with tool("listen", "--port", "0") as listen, Phone() as phone:
         talk = Talk({"stream_url": (await listen.next(event="listening"))["url"]})
-        async with running_app(talk.on_event) as app:
-            server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url, OFFHOOK_CONFIG=str(config))
-            app.api = server.api
-            try:
-                plan = CallPlan(
-                    uri=f"sip:app@127.0.0.1:{server.sip_port}", play=Sound(pressed(KEYS), 8_000), tail_s=0.5
-                )
-                async with asyncio.timeout(30):
-                    await phone.call(plan, play_when=talk.ready)
-                await app.wait_for(lambda app: "call.hangup" in app.types())
-                await listen.next(event="closed")
-            finally:
-                assert await stop_offhook(server) == 0
+        async with serving(tmp_path, talk.on_event, OFFHOOK_CONFIG=str(config)) as (app, server):
+            plan = CallPlan(
+                uri=f"sip:app@127.0.0.1:{server.sip_port}", play=Sound(pressed(KEYS), 8_000), tail_s=0.5
+            )
+            async with asyncio.timeout(30):
+                await phone.call(plan, play_when=talk.ready)
+            await app.wait_for(lambda app: "call.hangup" in app.types())
+            await listen.next(event="closed")
     told = [event["data"] for event in app.events if event["data"]["event_type"] == "call.dtmf.received"]
     assert "".join(event["payload"]["digit"] for event in told) == heard
     assert "".join(event["digit"] for event in listen.events if event["event"] == "dtmf") == heard

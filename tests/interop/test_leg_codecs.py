@@ -17,7 +17,8 @@ from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.phone import Phone
 from offhook.proto import sip
 from offhook.proto.sdp import SessionDescription, make_offer, read_answer
-from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, serving
+from tests.fakes.tones import pure_ms
 from tests.interop.test_cli_tools import tool
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -34,13 +35,8 @@ async def offhook(
             await app.act(event["data"]["payload"]["call_control_id"], "answer", **answer)
 
     folder.joinpath("offhook.toml").write_text(config, encoding="utf-8")
-    async with running_app(on_event) as app:
-        server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url, **(env or {}))
-        app.api = server.api
-        try:
-            yield app, server.sip_port
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(folder, on_event, **(env or {})) as (app, server):
+        yield app, server.sip_port
         assert app.refused == []
 
 
@@ -216,6 +212,9 @@ class Caller:
         self.engine.shutdown()
 
 
+SPOKEN_DBFS = 20 * np.log10(8_000 / np.sqrt(2) / 32_768)
+
+
 @pytest.mark.parametrize(
     "codecs", [("PCMU", "OPUS", "G722"), ("OPUS", "L16/48000", "PCMA"), ("AMR-WB", "PCMU")]
 )
@@ -243,8 +242,9 @@ async def test_a_call_may_change_its_codec_and_its_streams_do_not(
     assert (start["encoding"], start["sample_rate_hz"]) == ("L16", 16_000)
     (recorded,) = (tmp_path / "heard").rglob("*inbound*.wav")
     with wave.open(str(recorded)) as file:
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
-    for part in range(len(codecs)):
-        middle = samples[round(16_000 * (part + 0.35) * played_s) :][: 16_000 // 2]
-        level = 2 * abs(np.mean(middle * np.exp(-2j * np.pi * hz * np.arange(middle.size) / 16_000)))
-        assert abs(20 * np.log10(level / 8_000)) < 1, (codecs[part], level)
+        pcm = file.readframes(file.getnframes())
+    # Somewhere in its part, because a machine that is busy shifts what follows.
+    size = len(pcm) // len(codecs) // 2 * 2
+    for part, codec in enumerate(codecs):
+        spoken = pcm[part * size : (part + 1) * size]
+        assert pure_ms(spoken, hz, 16_000, dbfs=SPOKEN_DBFS) >= 400, codec

@@ -14,7 +14,7 @@ from aiohttp import web
 from offhook.kit.answering import AnsweringPhone, AnswerPlan, Listen
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, running_app, serving, start_offhook, stop_offhook
 from tests.fakes.sounds import pcm_wav
 from tests.fakes.tones import TONE_DBFS, WINDOW_MS, tone, tone_dbfs
 
@@ -82,22 +82,17 @@ async def play_to_phone(
             await scene(app, call)
             await app.act(call, "hangup")
 
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            await phone.call(
-                CallPlan(
-                    uri=f"sip:app@127.0.0.1:{server.sip_port}",
-                    codecs=(codec,),
-                    record=heard.append,
-                    hang_up_after_play=False,
-                    duration_s=20,
-                )
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        await phone.call(
+            CallPlan(
+                uri=f"sip:app@127.0.0.1:{server.sip_port}",
+                codecs=(codec,),
+                record=heard.append,
+                hang_up_after_play=False,
+                duration_s=20,
             )
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-        finally:
-            assert await stop_offhook(server) == 0
+        )
+        await app.wait_for(lambda app: "call.hangup" in app.types())
         assert app.refused == []
     return b"".join(heard), app
 
@@ -229,25 +224,20 @@ async def test_the_two_parties_of_a_bridge_hear_what_each_is_to_hear(tmp_path: P
             await app.act(up[0], "hangup")
 
     heard: dict[str, list[bytes]] = {"a": [], "b": []}
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            async with asyncio.TaskGroup() as calls:
-                for caller, ear in heard.items():
-                    plan = CallPlan(
-                        uri=f"sip:app@127.0.0.1:{server.sip_port}",
-                        caller=caller,
-                        codecs=("PCMU",),
-                        record=ear.append,
-                        hang_up_after_play=False,
-                        duration_s=15,
-                    )
-                    calls.create_task(phone.call(plan))
-                    await app.wait_for(lambda app: "call.answered" in app.types())
-            await app.wait_for(lambda app: app.types().count("call.hangup") == 2)
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        async with asyncio.TaskGroup() as calls:
+            for caller, ear in heard.items():
+                plan = CallPlan(
+                    uri=f"sip:app@127.0.0.1:{server.sip_port}",
+                    caller=caller,
+                    codecs=("PCMU",),
+                    record=ear.append,
+                    hang_up_after_play=False,
+                    duration_s=15,
+                )
+                calls.create_task(phone.call(plan))
+                await app.wait_for(lambda app: "call.answered" in app.types())
+        await app.wait_for(lambda app: app.types().count("call.hangup") == 2)
         assert app.refused == []
     for caller, wanted in (("a", {"self", "both"}), ("b", {"opposite", "both"})):
         pcm = b"".join(heard[caller])

@@ -14,7 +14,7 @@ import telnyx
 from offhook.kit.audio import Sound
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import API_KEY, App, OffhookProcess, running_app, start_offhook, stop_offhook
+from tests.fakes.server import API_KEY, App, OffhookProcess, serving
 from tests.fakes.sounds import pcm_wav
 from tests.fakes.tones import purity_db, tone
 
@@ -113,30 +113,26 @@ async def test_each_side_is_on_its_channel_at_its_time_and_a_pause_is_left_out(t
     import base64
 
     content = base64.b64encode(pcm_wav(tone(APP_HZ, 500))).decode()
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        try:
-            await call(app, server, phone, tone(PHONE_HZ, 10_000))
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-            told = payload_of(app, "call.recording.saved")
-            status, file, called = await fetch(told["recording_urls"]["wav"])
-            forged, _, _ = await fetch(told["recording_urls"]["wav"].replace("expires=1", "expires=2"))
-            async with telnyx.AsyncTelnyx(
-                api_key=API_KEY, base_url=server.api, _strict_response_validation=True
-            ) as sdk:
-                known = (await sdk.recordings.retrieve(told["recording_id"])).data
-                listed = await sdk.recordings.list(filter={"call_leg_id": told["call_leg_id"]})
-                assert known is not None
-                assert known.download_urls is not None
-                assert known.download_urls.wav
-                assert (await fetch(known.download_urls.wav))[1] == file
-                deleted = (await sdk.recordings.delete(told["recording_id"])).data
-                assert deleted is not None
-                with pytest.raises(telnyx.NotFoundError):
-                    await sdk.recordings.retrieve(told["recording_id"])
-            gone, _, _ = await fetch(told["recording_urls"]["wav"])
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        await call(app, server, phone, tone(PHONE_HZ, 10_000))
+        await app.wait_for(lambda app: "call.hangup" in app.types())
+        told = payload_of(app, "call.recording.saved")
+        status, file, called = await fetch(told["recording_urls"]["wav"])
+        forged, _, _ = await fetch(told["recording_urls"]["wav"].replace("expires=1", "expires=2"))
+        async with telnyx.AsyncTelnyx(
+            api_key=API_KEY, base_url=server.api, _strict_response_validation=True
+        ) as sdk:
+            known = (await sdk.recordings.retrieve(told["recording_id"])).data
+            listed = await sdk.recordings.list(filter={"call_leg_id": told["call_leg_id"]})
+            assert known is not None
+            assert known.download_urls is not None
+            assert known.download_urls.wav
+            assert (await fetch(known.download_urls.wav))[1] == file
+            deleted = (await sdk.recordings.delete(told["recording_id"])).data
+            assert deleted is not None
+            with pytest.raises(telnyx.NotFoundError):
+                await sdk.recordings.retrieve(told["recording_id"])
+        gone, _, _ = await fetch(told["recording_urls"]["wav"])
         assert app.refused == []
     assert (status, forged, gone) == (200, 404, 404)
     assert called.startswith('attachment; filename="my_call-')
@@ -171,14 +167,10 @@ async def test_one_channel_of_mp3_is_decoded_by_others_to_both_voices(tmp_path: 
             recording_ids.append(answered["data"]["recording_id"])
 
     recording_ids: list[str] = []
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        try:
-            await call(app, server, phone, tone(PHONE_HZ, 1_500), duration_s=2.0)
-            told = payload_of(app, "call.recording.saved")
-            status, file, _ = await fetch(told["recording_urls"]["mp3"])
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        await call(app, server, phone, tone(PHONE_HZ, 1_500), duration_s=2.0)
+        told = payload_of(app, "call.recording.saved")
+        status, file, _ = await fetch(told["recording_urls"]["mp3"])
         assert app.refused == []
     assert status == 200
     assert recording_ids == [told["recording_id"]]
@@ -211,15 +203,11 @@ async def test_a_beep_is_heard_and_the_length_is_limited(tmp_path: Path) -> None
             await app.act(leg, "hangup")
 
     heard_by_phone: list[bytes] = []
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        try:
-            await call(app, server, phone, b"", record=heard_by_phone.append)
-            told = payload_of(app, "call.recording.saved")
-            _, file, _ = await fetch(told["recording_urls"]["wav"])
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        await call(app, server, phone, b"", record=heard_by_phone.append)
+        told = payload_of(app, "call.recording.saved")
+        _, file, _ = await fetch(told["recording_urls"]["wav"])
+        await app.wait_for(lambda app: "call.hangup" in app.types())
         assert app.refused == []
     rate_hz, [mono] = channels_of(file)
     assert len(mono) == rate_hz * 2, "one second"

@@ -7,7 +7,7 @@ import pytest
 
 from offhook.kit.call_plan import CallPlan
 from offhook.kit.phone import Phone
-from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, serving
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -24,15 +24,10 @@ async def test_the_phone_hears_every_key_in_order_and_once(tmp_path: Path) -> No
             for _ in range(2):
                 await app.act(call, "send_dtmf", digits=DIGITS, duration_millis=120, command_id="once")
 
-    async with running_app(on_event) as app, Phone() as phone:
-        server = await start_offhook(tmp_path, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            result = await phone.call(
-                CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", codecs=("PCMU",), duration_s=4)
-            )
-            await app.wait_for(lambda app: "call.hangup" in app.types())
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(tmp_path, on_event) as (app, server), Phone() as phone:
+        result = await phone.call(
+            CallPlan(uri=f"sip:app@127.0.0.1:{server.sip_port}", codecs=("PCMU",), duration_s=4)
+        )
+        await app.wait_for(lambda app: "call.hangup" in app.types())
         assert app.refused == []
     assert result.digits == DIGITS.replace("w", "")

@@ -18,7 +18,7 @@ from offhook.kit.audio import Sound, level_dbfs
 from offhook.kit.call_plan import CallPlan, CallResult
 from offhook.kit.capture import PacketCapture
 from offhook.kit.phone import Phone
-from tests.fakes.server import App, running_app, start_offhook, stop_offhook
+from tests.fakes.server import App, serving
 from tests.fakes.tones import TONE_DBFS, TONE_HZ, pure_ms, tone
 from tests.interop.test_cli_tools import tool
 
@@ -69,13 +69,8 @@ class Talk:
 
 @asynccontextmanager
 async def offhook(folder: Path, talk: Talk) -> AsyncIterator[tuple[App, int]]:
-    async with running_app(talk.on_event) as app:
-        server = await start_offhook(folder, OFFHOOK_WEBHOOK_URL=app.url)
-        app.api = server.api
-        try:
-            yield app, server.sip_port
-        finally:
-            assert await stop_offhook(server) == 0
+    async with serving(folder, talk.on_event) as (app, server):
+        yield app, server.sip_port
         assert app.refused == []
 
 

@@ -66,7 +66,7 @@ def start(house: House, call: str, **changes: Any) -> str:
 
 async def told(house: House, event_type: str) -> dict[str, Any]:
     """Wait until an event is told; a thread completes the file."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             for events in house.outbox.by_leg.values():
                 for kind, payload in events:
@@ -217,7 +217,7 @@ async def test_what_a_crash_cut_off_is_finished_and_told_by_the_next_start(tmp_p
     folder = tmp_path / "data/recordings"
     table = house.services.recording_table
     assert table is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(await table.unfinished()) < 2:
             await asyncio.sleep(0.002)
     store.close()
@@ -253,7 +253,7 @@ async def test_old_files_are_deleted(tmp_path: Path) -> None:
         await table.put(replace(row, ended_at=house.clock.now() - limits.RECORDINGS_KEPT_S - 1))
         await hung_up(house, call)
     async with running_house(tmp_path) as house:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await house.services.recording_table.get(recording_id):  # type: ignore[union-attr]
                 await asyncio.sleep(0.002)
         assert list((tmp_path / "data/recordings").iterdir()) == []
@@ -300,7 +300,7 @@ async def test_recordings_are_found_by_what_they_have(tmp_path: Path) -> None:
         await house.settle()
         await hung_up(house, call)
         log = RecordingLog(house.services.recordings, house.services.recording_table)  # type: ignore[arg-type]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await log.page(RecordingQuery(), Page()))[1] < 2:
                 await asyncio.sleep(0.002)
         at_s = house.clock.now()
@@ -323,7 +323,7 @@ async def test_what_is_kept_for_the_next_start_is_what_was_told(tmp_path: Path) 
         call = await answered(house)
         recording_id = start(house, call)
         await house.settle()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (row := await house.services.recording_table.get(recording_id)) is None:  # type: ignore[union-attr]
                 await asyncio.sleep(0.002)
         assert json.loads(row.told)["call_control_id"] == call

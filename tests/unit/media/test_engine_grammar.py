@@ -719,7 +719,7 @@ async def test_it_is_told_what_waits_for_the_app_and_for_its_marks(world: World)
     await world.until(lambda seen: sum(isinstance(event, events.StreamConnected) for event in seen) == 2)
     for number in range(5):
         await world.hear(1, packet(number))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.engine.stats(1)["taps"][3]["buffered_ms"] < 100:  # the stream has not begun
             await asyncio.sleep(0)
 
@@ -815,7 +815,7 @@ async def test_an_app_is_heard_by_whom_its_stream_names(
     for marks in (1, 2):
         await world.app_says(1, 2, media(b"\x80" * 160), mark("end"))
         await world.frames("mark", marks)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             wanted = (alone, bridged)[marks - 1][1]
             while world.engine.stats(2)["packets_sent"] < wanted:
                 await asyncio.sleep(0)

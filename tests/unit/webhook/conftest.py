@@ -68,7 +68,7 @@ class Receiver:
         await self._runner.cleanup()
 
     async def until(self, count: int, path: str | None = None) -> list[Got]:
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(30), self.arrived:
             await self.arrived.wait_for(lambda: len(self.at(path)) >= count)
             return self.at(path)
 
@@ -138,7 +138,7 @@ class Rig:
 
     async def settled(self) -> None:
         """Wait until no delivery is in memory and all results are in the file."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.outbox.counters.in_memory:
                 await self.store.submit(lambda db: None)
         self.outbox.flush()

@@ -75,7 +75,7 @@ async def test_beyond_the_bound_events_wait_in_the_file_and_keep_the_order_of_th
 async def test_a_waiter_of_a_parked_event_is_told_too(make_rig: Make, receiver: Any) -> None:
     rig = await make_rig(outbox_options={"in_memory_max": 1}).start()
     receipts = [await rig.put(receiver.base + "/") for _ in range(5)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [await receipt.first_attempt for receipt in receipts] == [True] * 5
     await rig.stop()
 
@@ -189,7 +189,7 @@ def hold_inserts(rig: Any) -> list[asyncio.Future[None]]:
 
 
 async def until_all_wait(owed: list[asyncio.Future[None]], count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(owed) < count:
             await asyncio.sleep(0)
 
@@ -256,7 +256,7 @@ async def test_old_deliveries_are_forgotten(make_rig: Make, receiver: Any) -> No
     receipt = await rig.put(receiver.base + "/")
     assert await receipt.first_attempt
     rig.outbox.flush()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await rig.deliveries.find(receipt.event_id) is not None:
             await rig.store.submit(lambda db: None)
     await rig.stop()

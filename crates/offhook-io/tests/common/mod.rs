@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use offhook_io::{Engine, EngineConfig, Event, ReconnectPlan, StreamTarget};
 use offhook_media::{AppHeard, Codec, LegParams, OpusSettings, StreamParams};
 
-pub(crate) const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn engine(port_min: u16, port_max: u16, workers: usize) -> Engine {
     Engine::start(&EngineConfig {
