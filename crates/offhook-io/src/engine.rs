@@ -49,7 +49,7 @@ pub struct EngineConfig {
     pub tls_verify: bool,
 }
 
-/// Where a stream goes and how hard to try; the rest is in [`StreamParams`].
+/// Where a stream goes and how hard to try; the rest is in [`offhook_media::StreamParams`].
 #[derive(Clone, Debug)]
 pub struct StreamTarget {
     /// `ws:` or `wss:`; names Host, SNI and certificate.
