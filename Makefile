@@ -10,10 +10,11 @@ export CARGO_TERM_PROGRESS_WHEN = never
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # That the machine was busy elsewhere for a moment is no fault of a test on real time; what fails twice is.
-on_real_time = $(PYTEST) -q -n 2 --dist worksteal $(1) || { status=$$?; \
+on_real_time = $(1) -m pytest -q -n 2 --dist worksteal $(2) || { status=$$?; \
 	[ $$status -eq 1 ] || exit $$status; \
-	echo "$(1): what failed is tried once more, alone:"; \
-	$(PYTEST) -v --last-failed --last-failed-no-failures none $(1); }
+	echo "$(2): what failed is tried once more, alone:"; \
+	$(1) -m pytest -v --last-failed --last-failed-no-failures none $(2); }
+REAL_TIME := tests/fault tests/api tests/unit/media
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test hours test-core test-python lint fmt compatibility fuzz-api wheel test-wheel interop test-engines bench bench-speech soak-speech ci clean
@@ -35,8 +36,8 @@ hours: ## calls that last an hour of simulated time, with the numbers
 	cargo test --profile fast -p offhook-media --test hour --locked -- --nocapture
 
 test-python: setup
-	$(PYTEST) -q -n 2 tests --ignore tests/interop --ignore tests/fault
-	$(call on_real_time,tests/fault)
+	$(PYTEST) -q -n 2 tests --ignore tests/interop $(REAL_TIME:%=--ignore %)
+	$(call on_real_time,$(BIN)/python,$(REAL_TIME))
 
 lint: setup ## formatting, lints, types, import rules, docs of both languages
 	$(BIN)/ruff format --check .
@@ -70,7 +71,7 @@ test-wheel: wheel ## install the wheel in an empty venv and test what a wheel ca
 	build/wheel-venv/bin/pip install --quiet --require-hashes -r requirements.lock
 	build/wheel-venv/bin/pip install --quiet --no-deps dist/*.whl
 	cd build && wheel-venv/bin/python -c "import offhook, offhook._media as m; print(offhook.__file__, m.version())"
-	build/wheel-venv/bin/python -m pytest -q -n 2 tests/package tests/api -p no:cacheprovider
+	$(call on_real_time,build/wheel-venv/bin/python,tests/package tests/api)
 
 # Debian's names of the programs and libraries that interop tests meet; none is needed to run Offhook.
 PEERS := sip-tester baresip-core ffmpeg libvo-amrwbenc0 libopencore-amrwb0
@@ -80,7 +81,7 @@ interop: setup $(VENV)/.dialogflow $(VENV)/.sherpa build/pipecat-venv/.built bui
 		|| { apt-get update -q && apt-get install -y -q --no-install-recommends $(PEERS); } >/dev/null \
 		|| { echo "Peers of the tests are missing: install $(PEERS)"; exit 1; }
 	cargo test --package offhook-codec --test against_ffmpeg --locked --quiet
-	$(call on_real_time,tests/interop)
+	$(call on_real_time,$(BIN)/python,tests/interop)
 
 $(VENV)/.dialogflow: tests/interop/dialogflow/requirements.lock | $(VENV)/.locked
 	$(BIN)/pip install --quiet --require-hashes -r $<
