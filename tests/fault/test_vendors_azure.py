@@ -127,7 +127,7 @@ async def test_audio_that_stops_in_mid_utterance_ends_it(azure: AzureServer) -> 
 async def test_a_service_that_never_answers_is_left(
     azure: AzureServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.edge.speech.vendors.link.VENDOR_SILENT_S", 2.0)
+    monkeypatch.setattr("offhook.edge.speech.vendors.link.VENDOR_SILENT_S", 0.5)
     azure.mute = True
     numbers = "one two three four five six seven eight nine ten one two"
     async with calling(AzureEngine(), config(azure)) as caller:

@@ -10,7 +10,7 @@ use crate::clock::{tick_of, to_ms, wide};
 use crate::limits::{DIGITS_MAX, PLAYS_BYTES_MAX, PLAYS_MAX};
 use crate::params::{LegParams, PlayId, PlayParams, Refused, TapId};
 use crate::player::{Player, Told};
-use crate::relay::Relay;
+use crate::relay::{Relay, add};
 use crate::relayed::AppHeard;
 use crate::stats::TapStats;
 use crate::voice::Voice;
@@ -361,12 +361,5 @@ impl Playout {
     /// So many samples of the leg as ticks.
     fn in_ticks(&self, samples: u64) -> u64 {
         samples.saturating_mul(tick_of(self.leg_rate_hz))
-    }
-}
-
-/// Mix `other` into `mix`.
-pub(crate) fn add(mix: &mut [i16], other: &[i16]) {
-    for (slot, sample) in mix.iter_mut().zip(other) {
-        *slot = slot.saturating_add(*sample);
     }
 }

@@ -14,7 +14,6 @@ use crate::jitter::Jitter;
 use crate::lane::passes;
 use crate::limits::BRIDGE_SETTLE;
 use crate::piece::{Hearing, Piece};
-use crate::playout::add;
 
 /// How numbers and timestamps of packets that are passed on become the leg's own.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +200,13 @@ impl Relay {
 
     pub(crate) const fn undecodable(&self) -> u64 {
         self.hearing.undecodable
+    }
+}
+
+/// Mix `other` into `mix`.
+pub(crate) fn add(mix: &mut [i16], other: &[i16]) {
+    for (slot, sample) in mix.iter_mut().zip(other) {
+        *slot = slot.saturating_add(*sample);
     }
 }
 
