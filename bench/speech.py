@@ -23,7 +23,8 @@ from offhook.edge.speech.service import SpeechService
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "transcription-accuracy.md"
 SPOKEN_IN_LOAD = ("announcements", "synthesised")
-FINAL_P95_MS = 700.0
+# Where a sentence ends is a matter of opinion, so that some finals are late on an idle machine, too.
+FINAL_P50_MS, FINAL_P95_MS = 700.0, 1000.0
 STEPS = {True: (1, 4, 8, 10, 12, 14, 16, 20, 24), False: (8, 16, 24, 32, 40)}
 RUN_S = 20.0
 
@@ -76,7 +77,7 @@ async def load_rows(sets: list[Set]) -> list[str]:
                 await service.close()
             rows.append(row(load))
             print(rows[-1], flush=True)
-            if load.keeps_up(FINAL_P95_MS):
+            if load.keeps_up(FINAL_P50_MS, FINAL_P95_MS):
                 kept[interim] = tracks
                 behind = 0
             else:

@@ -79,9 +79,12 @@ class Load:
     """Part of a core that other programs used meanwhile."""
     memory: list[Memory] = field(default_factory=list)
 
-    def keeps_up(self, final_p95_ms: float) -> bool:
+    def keeps_up(self, final_p50_ms: float, final_p95_ms: float) -> bool:
         """Say whether nothing was lost and finals came in time."""
-        return not self.dropped_ms and not self.lost and percentile(self.final_ms, 95) <= final_p95_ms
+        in_time = (
+            percentile(self.final_ms, 50) <= final_p50_ms and percentile(self.final_ms, 95) <= final_p95_ms
+        )
+        return in_time and not self.dropped_ms and not self.lost
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
