@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from rig import accounts
@@ -28,6 +29,15 @@ _FRAME_MS = 20
 _SOUND = 0.05
 """26 dB below the level of speech: softer is its end."""
 SAMPLE_S = 5.0
+
+
+class Heard(NamedTuple):
+    """Words that were told, without the words."""
+
+    at_ms: float
+    final: bool
+    start_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +135,18 @@ async def _watch(service: SpeechService, load: Load, began: float) -> None:
 
 
 async def _one(service: SpeechService, load: Load, talk: list[Line], number: int, seconds: float) -> None:
-    heard: list[tuple[float, SpeechEvent]] = []
+    heard: list[Heard] = []
+
+    def listen(event: SpeechEvent) -> None:
+        # Not the event: its words would grow the memory that is measured.
+        if isinstance(event, Final | Partial):
+            at_ms = (time.perf_counter() - begin) * 1000
+            heard.append(Heard(at_ms, isinstance(event, Final), event.start_ms, event.end_ms))
+
     # Tracks do not speak in step.
     await asyncio.sleep(number * 0.37 % 3)
     begin = time.perf_counter()
-    handle = await service.open(
-        number,
-        SpeechConfig(interim=load.interim),
-        "Google",
-        lambda event: heard.append(((time.perf_counter() - begin) * 1000, event)),
-    )
+    handle = await service.open(number, SpeechConfig(interim=load.interim), "Google", listen)
     spoken: list[Spoken] = []
     at_ms = 0
     for chunk in _chunks(talk[number * 7 % len(talk) :] + talk[: number * 7 % len(talk)], spoken, seconds):
@@ -165,22 +177,16 @@ def _chunks(talk: list[Line], spoken: list[Spoken], seconds: float) -> Iterator[
     yield bytes(waiting)
 
 
-def _judge(load: Load, spoken: list[Spoken], heard: list[tuple[float, SpeechEvent]]) -> None:
+def _judge(load: Load, spoken: list[Spoken], heard: list[Heard]) -> None:
     for piece in spoken:
         load.speech_s += (piece.last_ms - piece.first_ms) / 1000
-        told = [
-            (at_ms, event)
-            for at_ms, event in heard
-            if isinstance(event, Final | Partial)
-            and event.start_ms < piece.last_ms
-            and event.end_ms > piece.first_ms
-        ]
-        finals = [at_ms for at_ms, event in told if isinstance(event, Final)]
+        told = [one for one in heard if one.start_ms < piece.last_ms and one.end_ms > piece.first_ms]
+        finals = [one.at_ms for one in told if one.final]
         if not finals:
             load.lost += 1
             continue
         load.final_ms.append(max(finals) - piece.last_ms)
-        load.partial_ms.append(min(at_ms for at_ms, _ in told) - piece.first_ms)
+        load.partial_ms.append(min(one.at_ms for one in told) - piece.first_ms)
 
 
 def _line(clip: Clip) -> Line:
