@@ -69,7 +69,7 @@ async def load_rows(sets: list[Set]) -> list[str]:
     for interim, steps in STEPS.items():
         behind = 0
         for tracks in steps:
-            service = SpeechService(workers=1)
+            service = SpeechService(workers=1, tracks_per_worker_max=max(steps))
             try:
                 await service.warm_up()
                 load = await busy(service, talk, tracks=tracks, seconds=RUN_S, interim=interim)
