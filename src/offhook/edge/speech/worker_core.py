@@ -31,8 +31,9 @@ _PARTIAL_MS_MAX = 4_000
 _SETTLED_STEP_MS = 1_000
 _AHEAD_QUIET_MS = 250
 """A pause this long is likely to be the end."""
-_AHEAD_COST_MS_MAX = 500
-"""A decode that takes as long as the endpoint would make no final earlier, and some finals dearer by half."""
+_AHEAD_COST_MS_MAX = 1_000
+"""Decoding ahead saves a quarter of a second; dearer than this it is not worth being wasted where the
+speaker goes on."""
 _AHEAD_RANK_MS = 60_000
 """Decoding ahead goes before any partial: who has paused waits for a final."""
 
